@@ -1,0 +1,89 @@
+//! [`Config`]: every setting of the node with its default.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::Layout;
+
+/// The node's settings, complete: what the file leaves out has its default.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Config {
+    /// Name of this node; suffix of every pod's name. Default: the host name at first start, then kept.
+    pub node_name: String,
+    /// Manifest directories in order; a later one replaces an object of the same kind, namespace and name.
+    pub static_pod_path: Vec<PathBuf>,
+    /// Directories whose image archives are imported at start.
+    pub image_preload_path: Vec<PathBuf>,
+    /// The OCI runtime: a name looked up in `PATH`, or an absolute path.
+    pub runtime: String,
+    /// Where state, images, logs and sockets lie.
+    pub layout: Layout,
+    /// Crash-loop backoff of the node.
+    pub backoff: Backoff,
+    /// Bounds of the container logs.
+    pub logs: LogLimits,
+    /// Where a container's writable layer lives.
+    pub writable_layer: WritableLayer,
+    /// `pids.max` of each pod; 0 means no limit.
+    pub pod_pids_limit: u64,
+    /// Memory that all pods together may use, in bytes; 0 means no limit.
+    pub pods_memory_limit: u64,
+    /// Processes that all pods together may have; 0 means no limit.
+    pub pods_pids_limit: u64,
+    /// The resolver file handed to pods with `dnsPolicy: Default`.
+    pub resolv_conf: PathBuf,
+    /// How many runtime calls may run at a time; 0 means one a core.
+    pub max_parallel_starts: usize,
+}
+
+/// Crash-loop backoff. kubelet: 10 s, doubled, at most 300 s.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Backoff {
+    /// Wait after the second exit.
+    pub initial: Duration,
+    /// Longest wait.
+    pub max: Duration,
+}
+
+/// Bounds of the container logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLimits {
+    /// A log file is rotated when it reaches this size in bytes.
+    pub max_size: u64,
+    /// Files kept per container, the live one included; at least 2.
+    pub max_files: u32,
+    /// Bound in bytes for all container logs together; the largest logger loses its oldest file first.
+    pub total: u64,
+}
+
+/// Where a container's writable layer lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum WritableLayer {
+    /// On the data directory.
+    Data,
+    /// On a tmpfs of at most this many bytes per container.
+    Memory(u64),
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            node_name: String::new(),
+            static_pod_path: vec![PathBuf::from("/etc/kubernetes/manifests")],
+            image_preload_path: Vec::new(),
+            runtime: "runc".to_owned(),
+            layout: Layout::default(),
+            backoff: Backoff { initial: Duration::from_secs(10), max: Duration::from_secs(300) },
+            logs: LogLimits { max_size: 10 << 20, max_files: 5, total: 256 << 20 },
+            writable_layer: WritableLayer::Data,
+            pod_pids_limit: 4096,
+            pods_memory_limit: 0,
+            pods_pids_limit: 0,
+            resolv_conf: PathBuf::from("/etc/resolv.conf"),
+            max_parallel_starts: 0,
+        }
+    }
+}

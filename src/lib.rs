@@ -1,0 +1,21 @@
+//! gatepost: init and supervisor for gateways that run Kubernetes static pods without Kubernetes.
+//!
+//! One binary, several roles (`docs/design.md`, section 2). Each module is one room; which may use which is decided in
+//! the design's module map and kept by `tests/module_arrows.rs`.
+
+pub mod cli;
+pub mod config;
+pub mod control;
+pub mod document;
+pub mod image;
+pub mod init;
+pub mod log;
+pub mod manifest;
+pub mod oci;
+pub mod pod;
+pub mod runtime;
+pub mod state;
+pub mod supervisor;
+pub mod sys;
+pub mod volume;
+pub mod wire;
