@@ -1,1 +1,10 @@
-//! (stub)
+//! Thin named wrappers over Linux: the only room with `unsafe`, knowing nothing of pods.
+
+pub mod clock;
+pub mod epoll;
+pub mod pipe;
+pub mod process;
+pub mod shared_memory;
+pub mod signal;
+pub mod socket;
+pub mod spawn;
