@@ -2,9 +2,11 @@
 
 pub mod clock;
 pub mod epoll;
+pub(crate) mod inherited;
 pub mod pipe;
 pub mod process;
 pub mod shared_memory;
 pub mod signal;
 pub mod socket;
 pub mod spawn;
+pub(crate) mod word_mapping;
