@@ -1,1 +1,5 @@
-//! (stub)
+//! Thin named wrappers over Linux: the only room with `unsafe`.
+
+pub mod cgroup;
+pub mod mount;
+pub mod namespace;
