@@ -1,8 +1,11 @@
 //! Thin named wrappers over Linux: the only room with `unsafe`, knowing nothing of pods.
 
+pub mod cgroup;
 pub mod clock;
 pub mod epoll;
 pub(crate) mod inherited;
+pub mod mount;
+pub mod namespace;
 pub mod pipe;
 pub mod process;
 pub mod shared_memory;
