@@ -2,12 +2,14 @@
 
 pub mod cgroup;
 pub mod clock;
+pub mod clock_change;
 pub mod epoll;
 pub(crate) mod inherited;
 pub mod mount;
 pub mod namespace;
 pub mod pipe;
 pub mod process;
+pub mod route;
 pub mod shared_memory;
 pub mod signal;
 pub mod socket;

@@ -70,6 +70,11 @@ pub fn hold_key(seq: u64, stream: u8) -> u64 {
     seq.saturating_mul(4).saturating_add(u64::from(stream & 3))
 }
 
+/// The container's number in a key made by [`hold_key`].
+pub fn hold_seq(key: u64) -> u64 {
+    key / 4
+}
+
 /// Takes the fields of a record off its front, one by one.
 struct Fields<'a>(&'a [u8]);
 
