@@ -21,7 +21,7 @@ mod tree;
 mod unpack;
 pub mod worker;
 
-//pub use command::{import_command, list_command, remove_command};
+pub use command::{import_command, list_command, remove_command};
 pub use error::{Error, Result};
 pub use reference::Reference;
 pub use store::{ImageSummary, Store, StoredImage};
