@@ -12,6 +12,7 @@ mod yaml;
 pub fn main() -> std::process::ExitCode {
     match std::env::args_os().nth(1).as_deref().and_then(std::ffi::OsStr::to_str) {
         Some("log-writer") => crate::log::writer::main(),
+        Some("image-worker") => crate::image::worker::main(),
         _ => std::process::ExitCode::FAILURE,
     }
 }

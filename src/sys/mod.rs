@@ -3,6 +3,7 @@
 pub mod cgroup;
 pub mod clock;
 pub mod clock_change;
+pub mod confine;
 pub mod epoll;
 pub(crate) mod inherited;
 pub mod mount;
