@@ -410,4 +410,6 @@ fn annotations(input: &BundleInput) -> HashMap<String, String> {
 }
 
 #[cfg(test)]
+mod fixture;
+#[cfg(test)]
 mod tests;
