@@ -88,8 +88,8 @@ pub(crate) fn capabilities(input: &BundleInput, warnings: &mut Vec<String>) -> R
         if change.drop.iter().any(|name| is_all(name)) {
             set.clear();
         }
-        set.extend(named(&change.add, warnings, &input.container_name));
-        for capability in named(&change.drop, warnings, &input.container_name) {
+        set.extend(named(&change.add, warnings, input.container_name));
+        for capability in named(&change.drop, warnings, input.container_name) {
             set.remove(&capability);
         }
         set

@@ -111,7 +111,7 @@ fn value_from(
         let of = if selector.container_name.is_empty() { &container.name } else { &selector.container_name };
         let of = super::find_container(input.pod, of)
             .ok_or_else(|| ConfigError::config(format!("container {of} not found")))?;
-        return resources::field_value(of, &selector.resource, &selector.divisor, &input.node).map(Some);
+        return resources::field_value(of, &selector.resource, &selector.divisor, input.node).map(Some);
     }
     let namespace = &input.pod.metadata.namespace;
     if let Some(key) = &source.config_map_key_ref {

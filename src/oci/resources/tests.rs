@@ -1,5 +1,5 @@
 //! The arithmetic of requests and limits.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::needless_pass_by_value)]
 
 use serde_json::{Value, json};
 
