@@ -120,6 +120,24 @@ fn variables_see_earlier_ones_and_commands_see_all_but_the_images() {
 }
 
 #[test]
+fn variables_that_double_each_other_are_refused_before_they_fill_the_memory() {
+    let mut list = vec![json!({ "name": "V0", "value": "xxxxxxxxxxxxxxxx" })];
+    list.extend((1..64).map(|n| json!({ "name": format!("V{n}"), "value": format!("$(V{0})$(V{0})", n - 1) })));
+    let (reason, message) = run(json!({ "env": list })).refusal();
+    assert!(
+        reason == "CreateContainerConfigError" && message.starts_with("environment variable V13 is longer"),
+        "{message}"
+    );
+
+    let many: Vec<_> = (0..100).map(|n| json!({ "name": format!("V{n}"), "value": "x".repeat(100_000) })).collect();
+    assert!(run(json!({ "env": many })).refusal().1.starts_with("the environment is larger"));
+    let args = vec!["$(A)"; 100];
+    let (reason, message) =
+        run(json!({ "args": args, "env": [{ "name": "A", "value": "x".repeat(100_000) }] })).refusal();
+    assert!(reason == "CreateContainerError" && message.starts_with("the command is longer"), "{message}");
+}
+
+#[test]
 fn missing_objects_and_keys_are_errors_in_kubernetes_words_unless_optional() {
     let of = |source: Value| {
         let mut fixture = run(json!({ "env": [{ "name": "X", "valueFrom": source }] }));

@@ -29,15 +29,13 @@ pub(crate) fn user(input: &BundleInput) -> Result<User, ConfigError> {
 
     let passwd = input.image_passwd.unwrap_or_default();
     let groups = input.image_group.unwrap_or_default();
-    let (uid, entry) = match run_as_user {
-        Some(uid) => by_uid(passwd, id(uid, "runAsUser")?),
-        None if image_user.is_empty() => by_uid(passwd, 0),
-        // Digits are an id, as every runtime takes them, even where passwd has a user of that name.
-        None if image_user.bytes().all(|byte| byte.is_ascii_digit()) => match image_user.parse() {
-            Ok(uid) => by_uid(passwd, uid),
-            Err(_) => return Err(ConfigError::create(format!("the image's user {image_user} is not a valid user id"))),
-        },
-        None => {
+    let (uid, entry) = match (run_as_user, image_id(image_user)) {
+        (Some(uid), _) => by_uid(passwd, id(uid, "runAsUser")?),
+        (None, Some(Ok(uid))) => by_uid(passwd, uid),
+        (None, Some(Err(()))) => {
+            return Err(ConfigError::create(format!("the image's user {image_user} is not a valid user id")));
+        }
+        (None, None) => {
             let entry = entries(passwd).find(|entry| entry.name == image_user).ok_or_else(|| {
                 ConfigError::create(format!("unable to find user {image_user}: no matching entries in passwd file"))
             })?;
@@ -78,24 +76,29 @@ fn check_non_root(input: &BundleInput, run_as_user: Option<i64>, image_user: &st
         "(pod: \"{}_{}({})\", container: {})",
         metadata.name, metadata.namespace, metadata.uid, input.container_name
     );
-    let image_uid = image_user.parse::<i64>();
-    let problem = match run_as_user {
-        Some(0) => "container's runAsUser breaks non-root policy".to_owned(),
-        Some(_) => return Ok(()),
-        None if image_user.is_empty() || image_uid == Ok(0) => {
-            "container has runAsNonRoot and image will run as root".to_owned()
-        }
-        None if u32::try_from(*image_uid.as_ref().unwrap_or(&0)).is_err()
-            || (image_uid.is_err() && image_user.bytes().all(|byte| byte.is_ascii_digit())) =>
-        {
+    let problem = match (run_as_user, image_id(image_user)) {
+        (Some(0), _) => "container's runAsUser breaks non-root policy".to_owned(),
+        (None, Some(Ok(0))) => "container has runAsNonRoot and image will run as root".to_owned(),
+        (Some(_), _) | (None, Some(Ok(_))) => return Ok(()),
+        (None, Some(Err(()))) => {
             format!("container has runAsNonRoot and image has an invalid user id ({image_user})")
         }
-        None if image_uid.is_ok() => return Ok(()),
-        None => format!(
+        (None, None) => format!(
             "container has runAsNonRoot and image has non-numeric user ({image_user}), cannot verify user is non-root"
         ),
     };
     Err(ConfigError::config(format!("{problem} {subject}")))
+}
+
+/// The image's user as a number: root where it names none; `None` for a name. Digits are an id, as every runtime takes
+/// them, even where passwd has a user of that name.
+fn image_id(user: &str) -> Option<Result<u32, ()>> {
+    if user.is_empty() {
+        return Some(Ok(0));
+    }
+    user.bytes()
+        .all(|byte| byte.is_ascii_digit())
+        .then(|| user.parse().ok().filter(|id| i32::try_from(*id).is_ok()).ok_or(()))
 }
 
 fn id(value: i64, field: &str) -> Result<u32, ConfigError> {
@@ -220,6 +223,11 @@ mod tests {
                 None,
                 "www-data",
                 "container has runAsNonRoot and image has non-numeric user (www-data), cannot verify user is non-root",
+            ),
+            (
+                None,
+                "+0",
+                "container has runAsNonRoot and image has non-numeric user (+0), cannot verify user is non-root",
             ),
             (None, "99999999999", "container has runAsNonRoot and image has an invalid user id (99999999999)"),
             (
