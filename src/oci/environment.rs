@@ -47,12 +47,11 @@ impl Environment {
                  mount ConfigMaps and Secrets as volumes instead"
             )));
         }
-        match self.places.get(&name).and_then(|&place| self.variables.get_mut(place)) {
-            Some((_, old)) => *old = value,
-            None => {
-                self.places.insert(name.clone(), self.variables.len());
-                self.variables.push((name, value));
-            }
+        if let Some((_, old)) = self.places.get(&name).and_then(|&place| self.variables.get_mut(place)) {
+            *old = value;
+        } else {
+            self.places.insert(name.clone(), self.variables.len());
+            self.variables.push((name, value));
         }
         Ok(())
     }
