@@ -313,8 +313,22 @@ fn command_line(
     container: &v1::Container,
     environment: &environment::Environment,
 ) -> Result<Vec<String>, ConfigError> {
-    let expand = |words: &[String]| -> Vec<String> {
-        words.iter().map(|word| expansion::expand(word, |name| environment.get(name))).collect()
+    let expand = |words: &[String]| -> Result<Vec<String>, ConfigError> {
+        let mut size = 0_usize;
+        let mut line = Vec::with_capacity(words.len());
+        for word in words {
+            let word = expansion::expand(word, |name| environment.get(name))
+                .map_err(|problem| ConfigError::create(format!("an argument of the command is {problem}")))?;
+            size = size.saturating_add(word.len());
+            if size > environment::MAX_TOTAL {
+                let limit = environment::MAX_TOTAL;
+                return Err(ConfigError::create(format!(
+                    "the command is longer than the {limit} bytes the kernel takes"
+                )));
+            }
+            line.push(word);
+        }
+        Ok(line)
     };
     let of_image = |part: fn(&ImageConfig) -> &Option<Vec<String>>| {
         input.image_config().and_then(|config| part(config).clone()).unwrap_or_default()
@@ -322,8 +336,8 @@ fn command_line(
     // A command drops the image's CMD as well as its ENTRYPOINT.
     let (mut line, args) = match (container.command.is_empty(), container.args.is_empty()) {
         (true, true) => (of_image(ImageConfig::entrypoint), of_image(ImageConfig::cmd)),
-        (true, false) => (of_image(ImageConfig::entrypoint), expand(&container.args)),
-        (false, _) => (expand(&container.command), expand(&container.args)),
+        (true, false) => (of_image(ImageConfig::entrypoint), expand(&container.args)?),
+        (false, _) => (expand(&container.command)?, expand(&container.args)?),
     };
     line.extend(args);
     if line.is_empty() {
@@ -409,5 +423,7 @@ fn annotations(input: &BundleInput) -> HashMap<String, String> {
     .into()
 }
 
+#[cfg(test)]
+mod fixture;
 #[cfg(test)]
 mod tests;
