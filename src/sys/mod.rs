@@ -3,3 +3,4 @@
 pub mod cgroup;
 pub mod mount;
 pub mod namespace;
+pub mod helper;
