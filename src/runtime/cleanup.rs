@@ -18,7 +18,7 @@ use super::failure::context;
 use super::{Failure, Runtime, Status, observed, protocol, sandbox};
 use crate::config::Layout;
 use crate::sys::cgroup::Cgroups;
-use crate::sys::mount;
+use crate::sys::{mount, namespace};
 
 /// How long processes may take to go after SIGKILL; one that waits for a dead disk can take for ever.
 const KILL_BOUND: Duration = Duration::from_secs(5);
@@ -118,9 +118,9 @@ fn kill(pid: u32, start_time: u64) -> io::Result<()> {
 }
 
 fn ask_runtime(request: &CleanupRequest, container: &Path) {
-    if let Err(error) = request.runtime.hide_hybrid_cgroups() {
-        log::warn!("cleanup of {}: {error}", request.id);
-    }
+    // What follows has to see the host's cgroups again.
+    let host_mounts = fs::File::open("/proc/thread-self/ns/mnt");
+    let hidden = request.runtime.hide_hybrid_cgroups();
     // The container's directory may be gone already; a log that cannot be opened would keep the runtime from working.
     let log = if container.is_dir() { container.join("runtime.log") } else { "/dev/null".into() };
     let ended = request
@@ -134,6 +134,13 @@ fn ask_runtime(request: &CleanupRequest, container: &Path) {
         Ok(status) if status.success() => {}
         Ok(status) => log::debug!("{} delete {}: {status}; removing it by hand", request.runtime.path.display(), request.id),
         Err(error) => log::warn!("{}: {error}", request.runtime.path.display()),
+    }
+    let back = match hidden {
+        Ok(true) => host_mounts.and_then(|host| namespace::enter_file(&host)),
+        other => other.map(drop),
+    };
+    if let Err(error) = back {
+        log::warn!("cleanup of {}: hiding cgroup2 from the runtime: {error}", request.id);
     }
 }
 

@@ -114,20 +114,19 @@ impl Runtime {
     }
 
     /// crun refuses machines with v1 controllers and a cgroup2 mount beside them. Where that is so, moves this process into a
-    /// mount namespace of its own that hides the cgroup2 mount. To be called before anything of crun is executed in place.
-    pub fn hide_hybrid_cgroups(&self) -> io::Result<()> {
+    /// mount namespace of its own that hides the cgroup2 mount, and says so. To be called before crun is executed in place.
+    pub fn hide_hybrid_cgroups(&self) -> io::Result<bool> {
         if self.flavour != Flavour::Crun {
-            return Ok(());
+            return Ok(false);
         }
         let cgroups = Cgroups::detect()?;
-        if let (Mode::Hybrid, Some(unified)) = (cgroups.mode(), cgroups.unified()) {
-            namespace::unshare_mounts()?;
-            // An unmount spreads through the peer group of the mount below; the outermost mount is the one that has no other
-            // below it in the table.
-            mount::make_private(Path::new("/"))?;
-            mount::detach(unified)?;
-        }
-        Ok(())
+        let (Mode::Hybrid, Some(unified)) = (cgroups.mode(), cgroups.unified()) else { return Ok(false) };
+        namespace::unshare_mounts()?;
+        // Without this the new mount would spread to the host where its mounts are shared.
+        mount::make_private(Path::new("/"))?;
+        // Not an unmount: crun writes to what it finds there, and in the directory below the mount that would stay for ever.
+        mount::tmpfs(unified, Some(64 << 10), 0o755, false)?;
+        Ok(true)
     }
 }
 
