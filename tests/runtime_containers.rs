@@ -25,7 +25,7 @@ fn run(node: &Node, pod: &gatepost::manifest::v1::Pod, container: &str, id: &str
 
 #[test]
 fn two_containers_of_a_pod_share_its_namespaces_and_nothing_is_left_of_them() {
-    let mut node = Node::new("runc");
+    let node = Node::new("runc");
     let script = "for n in net ipc uts; do readlink /proc/self/ns/$n; done; hostname; cat /etc/hostname; \
                   ip -o addr show lo; cat /proc/sys/net/ipv4/ip_unprivileged_port_start; pwd; id -G; \
                   echo last words > /dev/termination-log; ping -c1 127.0.0.1 >/dev/null && echo lo-works";
@@ -54,7 +54,7 @@ fn two_containers_of_a_pod_share_its_namespaces_and_nothing_is_left_of_them() {
 
 #[test]
 fn a_host_network_pod_has_the_host_s_network_and_name() {
-    let mut node = Node::new("runc");
+    let node = Node::new("runc");
     let mut pod = pod("aaaa0002", &[("c", "readlink /proc/self/ns/net; readlink /proc/self/ns/uts; cat /etc/hosts")]);
     pod.spec.host_network = true;
     node.prepare(&pod);
@@ -67,7 +67,7 @@ fn a_host_network_pod_has_the_host_s_network_and_name() {
 
 #[test]
 fn volumes_are_visible_and_an_empty_dir_outlives_the_container() {
-    let mut node = Node::new("runc");
+    let node = Node::new("runc");
     let shared = node.dir.path().join("host");
     fs::create_dir(&shared).unwrap();
     let mut pod = pod("aaaa0003", &[("c", "cat /keep/n; echo more >> /keep/n; echo hi > /host/f; stat -f -c %T /mem; dd if=/dev/zero of=/mem/x bs=64k count=3 2>&1")]);
@@ -101,7 +101,7 @@ fn volumes_are_visible_and_an_empty_dir_outlives_the_container() {
 
 #[test]
 fn limits_stand_in_the_cgroups_of_pod_and_container() {
-    let mut node = Node::new("runc");
+    let node = Node::new("runc");
     let mut pod = pod("aaaa0004", &[("c", "sleep 600")]);
     pod.spec.containers[0].resources.limits =
         BTreeMap::from([("memory".to_owned(), "64Mi".to_owned()), ("cpu".to_owned(), "500m".to_owned())]);
@@ -135,7 +135,7 @@ fn limits_stand_in_the_cgroups_of_pod_and_container() {
 
 #[test]
 fn a_process_killed_for_memory_is_counted() {
-    let mut node = Node::new("runc");
+    let node = Node::new("runc");
     let mut pod = pod("aaaa0005", &[("c", "x=$(dd if=/dev/zero bs=1M count=64 2>/dev/null | tr '\\0' x); echo survived")]);
     pod.spec.containers[0].resources.limits = BTreeMap::from([("memory".to_owned(), "16Mi".to_owned())]);
     node.prepare(&pod);
@@ -148,7 +148,7 @@ fn a_process_killed_for_memory_is_counted() {
 
 #[test]
 fn a_program_that_is_not_there_is_told_from_a_mount_that_fails() {
-    let mut node = Node::new("runc");
+    let node = Node::new("runc");
     let mut pod = pod("aaaa0006", &[("c", "true")]);
     pod.spec.containers[0].command = vec!["/nope".into()];
     node.prepare(&pod);
@@ -167,7 +167,7 @@ fn a_program_that_is_not_there_is_told_from_a_mount_that_fails() {
 
 #[test]
 fn a_created_container_waits_for_its_start() {
-    let mut node = Node::new("runc");
+    let node = Node::new("runc");
     let pod = pod("aaaa0007", &[("c", "echo began")]);
     node.prepare(&pod);
     let mut request = node.launch_request(&pod, "c", "c-1");
@@ -187,7 +187,7 @@ fn a_created_container_waits_for_its_start() {
 
 #[test]
 fn a_command_can_be_executed_in_a_running_container() {
-    let mut node = Node::new("runc");
+    let node = Node::new("runc");
     let pod = pod("aaaa0008", &[("c", "sleep 600")]);
     node.prepare(&pod);
     node.launch(&node.launch_request(&pod, "c", "c-1")).unwrap();
@@ -244,7 +244,7 @@ fn a_hundred_and_twenty_seven_layers_make_one_root() {
 
 #[test]
 fn an_image_without_layers_and_an_id_that_is_a_path_are_refused() {
-    let mut node = Node::new("runc");
+    let node = Node::new("runc");
     let pod = pod("aaaa0011", &[("c", "true")]);
     node.prepare(&pod);
     let mut request = node.launch_request(&pod, "c", "c-1");
@@ -262,7 +262,7 @@ fn an_image_without_layers_and_an_id_that_is_a_path_are_refused() {
 
 #[test]
 fn a_volume_that_cannot_be_made_fails_the_sandbox_and_recovers() {
-    let mut node = Node::new("runc");
+    let node = Node::new("runc");
     let path = node.dir.path().join("later");
     let mut pod = pod("aaaa0012", &[("c", "true")]);
     let source = HostPathVolumeSource { path: path.to_str().unwrap().into(), kind: "Directory".into() };
@@ -280,7 +280,7 @@ fn a_volume_that_cannot_be_made_fails_the_sandbox_and_recovers() {
 
 #[test]
 fn crun_runs_the_same_containers() {
-    let mut node = Node::new("crun");
+    let node = Node::new("crun");
     let pod = pod("aaaa0013", &[("c", "hostname; cat /proc/self/cgroup"), ("long", "sleep 600"), ("bad", "x")]);
     node.prepare(&pod);
     let output = run(&node, &pod, "c", "c-1");

@@ -33,7 +33,8 @@ pub struct Node {
     pub facts: NodeFacts,
     pub lower: Vec<PathBuf>,
     pub writable_layer: WritableLayer,
-    pods: Vec<String>,
+    /// `cgroup.procs` of the cgroup that helpers are started in.
+    pub helper_procs: Option<PathBuf>,
 }
 
 impl Node {
@@ -51,16 +52,15 @@ impl Node {
         let lower = vec![busybox(&dir.path().join("lower"))];
         let runtime = Runtime::find(runtime).expect("the runtime is installed");
         let writable_layer = WritableLayer::Data;
-        Self { dir, layout, cgroup_root, cgroups, runtime, facts, lower, writable_layer, pods: Vec::new() }
+        Self { dir, layout, cgroup_root, cgroups, runtime, facts, lower, writable_layer, helper_procs: None }
     }
 
-    pub fn try_prepare(&mut self, pod: &Pod) -> (ExitStatus, Report<Option<Prepared>>) {
-        self.pods.push(pod.metadata.uid.clone());
+    pub fn try_prepare(&self, pod: &Pod) -> (ExitStatus, Report<Option<Prepared>>) {
         let (status, report) = self.helper("sandbox", &self.prepare_request(pod));
         (status, serde_json::from_slice(&report).unwrap_or_else(|e| panic!("{e}: {status} {report:?}")))
     }
 
-    pub fn prepare(&mut self, pod: &Pod) -> Prepared {
+    pub fn prepare(&self, pod: &Pod) -> Prepared {
         let (status, report) = self.try_prepare(pod);
         assert_eq!(report.failure, None);
         assert!(status.success());
@@ -213,15 +213,26 @@ impl Node {
         (status, fs::read(report).unwrap())
     }
 
+    /// From now on helpers run in a cgroup of their own, as the supervisor starts them; returns its name.
+    pub fn confine_helpers(&mut self) -> String {
+        let cgroup = format!("{}/helpers/1", self.cgroup_root);
+        self.cgroups.create_bare(&cgroup).unwrap();
+        let dir = self.cgroups.directories(&cgroup).unwrap().remove(0);
+        self.helper_procs = Some(dir.join("cgroup.procs"));
+        cgroup
+    }
+
     pub fn spawn(&self, role: &str, request: &impl serde::Serialize, out: Stdio, err: Stdio) -> (Child, PathBuf) {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let [input, report] = ["request", "report"].map(|name| self.dir.path().join(format!("{name}-{number}")));
         fs::write(&input, serde_json::to_vec(request).unwrap()).unwrap();
         fs::write(&report, "").unwrap();
-        // The shell opens descriptor 3 and becomes the helper.
+        // The shell moves into the helper's cgroup, opens descriptor 3 and becomes the helper.
+        let script = r#"if [ -n "$3" ]; then echo $$ > "$3"; fi; exec "$0" "$1" 3>"$2""#;
         let child = Command::new("/bin/sh")
-            .args(["-c", r#"exec "$0" "$1" 3>"$2""#, env!("CARGO_BIN_EXE_gatepost"), role])
+            .args(["-c", script, env!("CARGO_BIN_EXE_gatepost"), role])
             .arg(&report)
+            .arg(self.helper_procs.clone().unwrap_or_default())
             .stdin(fs::File::open(&input).unwrap())
             .stdout(out)
             .stderr(err)
