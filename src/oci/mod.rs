@@ -22,11 +22,13 @@ use std::path::{Path, PathBuf};
 use oci_spec::image::{Config as ImageConfig, ImageConfiguration};
 use oci_spec::runtime::{Linux, LinuxNamespace, LinuxNamespaceType, LinuxSeccomp, Process, Root, Spec};
 
+use serde::{Deserialize, Serialize};
+
 use crate::manifest::v1;
 
 pub use hosts::{etc_hostname, etc_hosts, hostname};
 pub use resolv_conf::resolv_conf;
-pub use resources::{PodResources, QosClass, cgroup_parent, pod_resources, qos_class};
+pub use resources::{PodResources, QosClass, cgroup_parent, pod_resources, qos_class, whole_bytes};
 pub use sysctls::{SysctlForbidden, sandbox_sysctls};
 
 /// The specification that every runtime in use reads (runc 1.1, crun 1.8).
@@ -158,7 +160,7 @@ pub struct GeneratedFiles {
 }
 
 /// Version of the cgroup hierarchy that the resource controllers are in (hybrid is v1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CgroupVersion {
     /// One hierarchy a controller.
     V1,
@@ -167,7 +169,7 @@ pub enum CgroupVersion {
 }
 
 /// Facts of the node.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeFacts {
     /// Name of the node, `spec.nodeName`.
     pub node_name: String,

@@ -253,6 +253,11 @@ pub(crate) fn quantity(text: &str) -> Option<i128> {
     Some(if negative { value.checked_neg()? } else { value })
 }
 
+/// A quantity of bytes, rounded up; `None` when it is not one or is negative.
+pub fn whole_bytes(text: &str) -> Option<u64> {
+    u64::try_from(whole(quantity(text)?)).ok()
+}
+
 /// App containers and init containers.
 fn all_containers(pod: &v1::Pod) -> impl Iterator<Item = &v1::Container> {
     pod.spec.init_containers.iter().chain(&pod.spec.containers)
