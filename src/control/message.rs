@@ -1,0 +1,136 @@
+//! [`Request`] and [`Reply`]: what goes over the control socket.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Version of the protocol. Both ends are the same binary but for the moment of an update.
+pub const VERSION: u32 = 1;
+
+/// One request: one line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// [`VERSION`] of the sender.
+    pub version: u32,
+    /// What is asked for.
+    #[serde(flatten)]
+    pub call: Call,
+}
+
+/// What can be asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "call", rename_all = "camelCase")]
+pub enum Call {
+    /// All pods. Answer: [`Reply::Pods`].
+    Pods,
+    /// All recorded events. Answer: [`Reply::Events`].
+    Events,
+    /// All pods now and after each change, until the connection ends. Answers: [`Reply::Pods`], again and again.
+    Watch,
+    /// Restart a pod's containers and clear their backoff. Answer: [`Reply::Done`].
+    Restart {
+        /// Namespace of the pod.
+        namespace: String,
+        /// Full name of the pod.
+        name: String,
+        /// Only this container.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        container: Option<String>,
+    },
+    /// Stop a pod, discard what it holds, and make it anew from its manifest. Answer: [`Reply::Done`].
+    Delete {
+        /// Namespace of the pod.
+        namespace: String,
+        /// Full name of the pod.
+        name: String,
+        /// Seconds of grace instead of the pod's own; at least 0.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        grace: Option<i64>,
+    },
+    /// Images were imported or removed: pods that wait for one try again at once. Answer: [`Reply::Done`].
+    ImagesChanged,
+    /// Read the manifests again now. Answer: [`Reply::Done`].
+    Reload,
+    /// Who is there. Answer: [`Reply::Info`].
+    Info,
+}
+
+/// One reply: one line.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "reply", rename_all = "camelCase")]
+pub enum Reply {
+    /// All pods.
+    Pods {
+        /// Complete v1 Pod objects.
+        items: Vec<Value>,
+        /// What people should know besides, one line each: for example refused manifests with file and line.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        warnings: Vec<String>,
+    },
+    /// All recorded events.
+    Events {
+        /// Complete v1 Event objects.
+        items: Vec<Value>,
+    },
+    /// The request was taken.
+    Done {
+        /// For people; may be empty.
+        message: String,
+    },
+    /// The request was refused.
+    Error {
+        /// What is wrong.
+        message: String,
+        /// What to do about it; may be empty.
+        #[serde(default)]
+        remedy: String,
+    },
+    /// Who is there.
+    Info(Box<Info>),
+}
+
+/// The running supervisor, and where its things lie.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Info {
+    /// Version of the running binary.
+    pub version: String,
+    /// Name of this node.
+    pub node: String,
+    /// The OCI runtime: a name to look up in `PATH`, or an absolute path.
+    pub runtime: String,
+    /// The runtime's `--root`.
+    pub runtime_root: PathBuf,
+    /// Root of the volatile state.
+    pub run: PathBuf,
+    /// Root of the durable state.
+    pub data: PathBuf,
+    /// Root of the container logs.
+    pub logs: PathBuf,
+    /// RFC 3339; when this supervisor started.
+    pub started_at: String,
+    /// Process id of the supervisor.
+    pub pid: u32,
+    /// Process id of the init role.
+    pub init_pid: u32,
+    /// How often a supervisor was started since the init role began, this one included.
+    pub incarnation: u32,
+}
+
+/// What can be read of a request of any version.
+#[derive(Deserialize)]
+pub(super) struct AnyVersion {
+    /// The sender's version.
+    pub(super) version: u32,
+}
+
+/// A reply with the version of its sender.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Line<R> {
+    /// [`VERSION`] of the sender.
+    pub(super) version: u32,
+    /// The reply.
+    #[serde(flatten)]
+    pub(super) reply: R,
+}
