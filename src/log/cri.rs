@@ -97,20 +97,20 @@ pub(crate) fn take_length(seen: usize, lines_end: usize, held: usize, patience: 
 
 /// A CRI line taken apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Line<'a> {
+pub(crate) struct Line<'a> {
     /// The time as written.
-    pub time: &'a str,
+    pub(crate) time: &'a str,
     /// Which stream.
-    pub stream: StreamKind,
+    pub(crate) stream: StreamKind,
     /// Another line of the same stream goes on with this one.
-    pub partial: bool,
+    pub(crate) partial: bool,
     /// What the container printed, without its newline.
-    pub content: &'a [u8],
+    pub(crate) content: &'a [u8],
 }
 
 impl<'a> Line<'a> {
     /// Takes apart `line` (without its newline); `None` when it is not a CRI line.
-    pub fn parse(line: &'a [u8]) -> Option<Self> {
+    pub(crate) fn parse(line: &'a [u8]) -> Option<Self> {
         let mut fields = line.splitn(4, |byte| *byte == b' ');
         let time = std::str::from_utf8(fields.next()?).ok().filter(|time| time.len() >= 20)?;
         let stream = match fields.next()? {

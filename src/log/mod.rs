@@ -10,7 +10,7 @@ mod journal;
 pub mod protocol;
 pub mod reader;
 mod store;
-
+mod tail;
 pub mod writer;
 
-
+pub use reader::tail_bytes;
