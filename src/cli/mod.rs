@@ -10,5 +10,8 @@ mod yaml;
 
 /// Entry of the binary.
 pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    match std::env::args_os().nth(1).as_deref().and_then(std::ffi::OsStr::to_str) {
+        Some("log-writer") => crate::log::writer::main(),
+        _ => std::process::ExitCode::FAILURE,
+    }
 }

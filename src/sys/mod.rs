@@ -1,1 +1,17 @@
-//! (stub)
+//! Thin named wrappers over Linux: the only room with `unsafe`, knowing nothing of pods.
+
+pub mod cgroup;
+pub mod clock;
+pub mod clock_change;
+pub mod epoll;
+pub(crate) mod inherited;
+pub mod mount;
+pub mod namespace;
+pub mod pipe;
+pub mod process;
+pub mod route;
+pub mod shared_memory;
+pub mod signal;
+pub mod socket;
+pub mod spawn;
+pub(crate) mod word_mapping;

@@ -1,0 +1,167 @@
+//! [`Object`]: the field table: which fields an object has, of which kind, and what becomes of each.
+//!
+//! One table feeds decoding, the messages about unknown and refused fields, and the reference in `docs/`.
+
+/// An object and its fields.
+#[derive(Debug)]
+pub struct Object {
+    /// Name of the object's type.
+    pub name: &'static str,
+    /// All its fields.
+    pub fields: &'static [Field],
+}
+
+/// A field.
+#[derive(Debug, Clone, Copy)]
+pub struct Field {
+    /// Name as written in documents.
+    pub name: &'static str,
+    /// What it holds.
+    pub kind: Kind,
+    /// What becomes of it.
+    pub treat: Treat,
+    /// Values, as compact JSON, that are as good as leaving the field out; null, "", [] and empty maps always are.
+    pub neutral: &'static [&'static str],
+    /// Meaning, range and default, for the reference.
+    pub doc: &'static str,
+}
+
+/// What a field holds.
+#[derive(Debug, Clone, Copy)]
+pub enum Kind {
+    /// Text.
+    String,
+    /// A truth value.
+    Bool,
+    /// A whole number of 32 bits.
+    Int32,
+    /// A whole number of 64 bits.
+    Int64,
+    /// A whole number or text (named ports).
+    IntOrString,
+    /// Text of a certain form.
+    Text(&'static Format),
+    /// A list.
+    List(&'static Kind),
+    /// One value or a list of them; always a list once decoded.
+    OneOrList(&'static Kind),
+    /// A map with free keys.
+    Map(&'static Kind),
+    /// An object with a table of its own.
+    Object(&'static Object),
+    /// Anything; kept as written.
+    Any,
+}
+
+/// A form of text with its own check.
+#[derive(Debug)]
+pub struct Format {
+    /// Name with its article, for messages.
+    pub name: &'static str,
+    /// Whether a bare number stands for its text (`cpu: 1`).
+    pub numbers: bool,
+    /// Says what is wrong with a text.
+    pub check: fn(&str) -> Result<(), String>,
+}
+
+/// What becomes of a field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Treat {
+    /// Carried out.
+    Carried,
+    /// Accepted without a word; the reason.
+    Quiet(&'static str),
+    /// Accepted with a warning that says why it has no effect.
+    Warned(&'static str),
+    /// Refused for good: reason and remedy.
+    Refused(&'static str),
+    /// Refused because this version does not carry it out yet.
+    Later,
+}
+
+/// A field that is carried out.
+pub const fn carried(name: &'static str, kind: Kind) -> Field {
+    Field { name, kind, treat: Treat::Carried, neutral: &[], doc: "" }
+}
+
+/// A field that is accepted without a word.
+pub const fn quiet(name: &'static str, kind: Kind, why: &'static str) -> Field {
+    Field { treat: Treat::Quiet(why), ..carried(name, kind) }
+}
+
+/// A field that is accepted with a warning.
+pub const fn warned(name: &'static str, kind: Kind, why: &'static str) -> Field {
+    Field { treat: Treat::Warned(why), ..carried(name, kind) }
+}
+
+/// A field that is refused for good.
+pub const fn refused(name: &'static str, kind: Kind, why: &'static str) -> Field {
+    Field { treat: Treat::Refused(why), ..carried(name, kind) }
+}
+
+/// A field that this version does not carry out yet.
+pub const fn later(name: &'static str, kind: Kind) -> Field {
+    Field { treat: Treat::Later, ..carried(name, kind) }
+}
+
+impl Field {
+    /// The same field, with values that are as good as leaving it out.
+    #[must_use]
+    pub const fn unless(self, neutral: &'static [&'static str]) -> Self {
+        Self { neutral, ..self }
+    }
+
+    /// The same field with its meaning.
+    #[must_use]
+    pub const fn doc(self, doc: &'static str) -> Self {
+        Self { doc, ..self }
+    }
+}
+
+impl Kind {
+    /// The kind in words, for messages and the reference.
+    pub fn described(&self) -> String {
+        match self {
+            Self::String => "a string".to_owned(),
+            Self::Bool => "a boolean".to_owned(),
+            Self::Int32 => "a 32-bit integer".to_owned(),
+            Self::Int64 => "a 64-bit integer".to_owned(),
+            Self::IntOrString => "an integer or a string".to_owned(),
+            Self::Text(format) => format.name.to_owned(),
+            Self::List(item) => format!("a list, each item {}", item.described()),
+            Self::OneOrList(item) => format!("{}, or a list of them", item.described()),
+            Self::Map(value) => format!("a map, each value {}", value.described()),
+            Self::Object(object) => format!("an object {}", object.name),
+            Self::Any => "any value".to_owned(),
+        }
+    }
+}
+
+/// The known name nearest to an unknown one, if one is near enough to be meant.
+pub fn nearest<'a>(unknown: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let wanted = unknown.to_lowercase();
+    if wanted.len() > 64 {
+        return None;
+    }
+    known
+        .map(|name| (distance(&wanted, &name.to_lowercase()), name))
+        .filter(|(distance, name)| *distance <= (name.len() / 4).clamp(1, 3))
+        .min()
+        .map(|(_, name)| name)
+}
+
+/// Edits (insert, delete, replace) between two texts.
+fn distance(left: &str, right: &str) -> usize {
+    let right: Vec<char> = right.chars().collect();
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (i, a) in left.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row, vec![i + 1]);
+        diagonal.push(usize::MAX);
+        for (b, pair) in right.iter().zip(diagonal.windows(2)) {
+            let [corner, above] = pair else { continue };
+            let beside = row.last().copied().unwrap_or(usize::MAX);
+            row.push((corner + usize::from(a != *b)).min(above.saturating_add(1)).min(beside.saturating_add(1)));
+        }
+    }
+    row.last().copied().unwrap_or(usize::MAX)
+}

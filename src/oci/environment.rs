@@ -1,0 +1,159 @@
+//! The environment of a container: [`Environment`] (kubelet `pkg/kubelet/kubelet_pods.go`).
+//!
+//! Order of precedence, the last one wins: the runtime's own variables, the image's `Env`, `envFrom` in list order,
+//! `env` in list order.
+
+use super::expansion::expand;
+use super::{BundleInput, ConfigError, base64, field_ref, hosts, resources};
+use crate::manifest::v1;
+
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Variables in the order of their first appearance.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Environment(Vec<(String, String)>);
+
+impl Environment {
+    /// Value of a variable.
+    pub(crate) fn get(&self, name: &str) -> Option<String> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
+    }
+
+    fn set(&mut self, name: String, value: String) {
+        match self.0.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, old)) => *old = value,
+            None => self.0.push((name, value)),
+        }
+    }
+
+    /// `NAME=value` lines over those of the runtime and the image.
+    pub(crate) fn over_image(self, input: &BundleInput) -> Result<Vec<String>, ConfigError> {
+        let mut all = Self::default();
+        all.set("PATH".to_owned(), DEFAULT_PATH.to_owned());
+        if input.container()?.tty {
+            all.set("TERM".to_owned(), "xterm".to_owned());
+        }
+        all.set("HOSTNAME".to_owned(), hosts::hostname(input.pod, &input.node.host_name));
+        for entry in input.image_config().and_then(|config| config.env().as_ref()).into_iter().flatten() {
+            let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
+            all.set(name.to_owned(), value.to_owned());
+        }
+        for (name, value) in self.0 {
+            all.set(name, value);
+        }
+        all.0
+            .into_iter()
+            .map(|(name, value)| {
+                if name.contains('\0') || value.contains('\0') {
+                    return Err(ConfigError::config(format!(
+                        "environment variable {name:?} holds a NUL byte; mount the ConfigMap or Secret as a volume instead"
+                    )));
+                }
+                Ok(format!("{name}={value}"))
+            })
+            .collect()
+    }
+}
+
+/// What the manifest sets: `envFrom`, then `env`.
+pub(crate) fn of_manifest(input: &BundleInput) -> Result<Environment, ConfigError> {
+    let container = input.container()?;
+    let mut environment = Environment::default();
+    for source in &container.env_from {
+        for (key, value) in whole_object(input, source)? {
+            environment.set(format!("{}{key}", source.prefix), value);
+        }
+    }
+    for variable in &container.env {
+        let value = match &variable.value_from {
+            None => Some(expand(&variable.value, |name| environment.get(name))),
+            Some(source) => value_from(input, container, source)?,
+        };
+        if let Some(value) = value {
+            environment.set(variable.name.clone(), value);
+        }
+    }
+    Ok(environment)
+}
+
+fn whole_object(input: &BundleInput, source: &v1::EnvFromSource) -> Result<Vec<(String, String)>, ConfigError> {
+    if let Some(reference) = &source.config_map_ref {
+        return match input.config_maps.get(&reference.name) {
+            Some(map) => Ok(map.data.iter().map(|(key, value)| (key.clone(), value.clone())).collect()),
+            None if reference.optional => Ok(Vec::new()),
+            None => Err(missing_config_map(&reference.name)),
+        };
+    }
+    if let Some(reference) = &source.secret_ref {
+        return match input.secrets.get(&reference.name) {
+            Some(secret) => secret
+                .data
+                .iter()
+                .map(|(key, value)| Ok((key.clone(), secret_text(input, &reference.name, key, value)?)))
+                .collect(),
+            None if reference.optional => Ok(Vec::new()),
+            None => Err(missing_secret(&reference.name)),
+        };
+    }
+    Ok(Vec::new())
+}
+
+/// `None`: the variable stays unset, which only optional references may do.
+fn value_from(
+    input: &BundleInput,
+    container: &v1::Container,
+    source: &v1::EnvVarSource,
+) -> Result<Option<String>, ConfigError> {
+    if let Some(field) = &source.field_ref {
+        return field_ref::value(input, &field.field_path).map(Some);
+    }
+    if let Some(selector) = &source.resource_field_ref {
+        let of = if selector.container_name.is_empty() { &container.name } else { &selector.container_name };
+        let of = super::find_container(input.pod, of)
+            .ok_or_else(|| ConfigError::config(format!("container {of} not found")))?;
+        return resources::field_value(of, &selector.resource, &selector.divisor, &input.node).map(Some);
+    }
+    let namespace = &input.pod.metadata.namespace;
+    if let Some(key) = &source.config_map_key_ref {
+        return match input.config_maps.get(&key.name).map(|map| map.data.get(&key.key)) {
+            Some(Some(value)) => Ok(Some(value.clone())),
+            _ if key.optional => Ok(None),
+            None => Err(missing_config_map(&key.name)),
+            Some(None) => {
+                Err(ConfigError::config(format!("couldn't find key {} in ConfigMap {namespace}/{}", key.key, key.name)))
+            }
+        };
+    }
+    if let Some(key) = &source.secret_key_ref {
+        return match input.secrets.get(&key.name).map(|secret| secret.data.get(&key.key)) {
+            Some(Some(value)) => secret_text(input, &key.name, &key.key, value).map(Some),
+            _ if key.optional => Ok(None),
+            None => Err(missing_secret(&key.name)),
+            Some(None) => {
+                Err(ConfigError::config(format!("couldn't find key {} in Secret {namespace}/{}", key.key, key.name)))
+            }
+        };
+    }
+    Ok(Some(String::new()))
+}
+
+fn missing_config_map(name: &str) -> ConfigError {
+    ConfigError::config(format!("configmap \"{name}\" not found"))
+}
+
+fn missing_secret(name: &str) -> ConfigError {
+    ConfigError::config(format!("secret \"{name}\" not found"))
+}
+
+/// The message names the key, never the value.
+fn secret_text(input: &BundleInput, name: &str, key: &str, encoded: &str) -> Result<String, ConfigError> {
+    let namespace = &input.pod.metadata.namespace;
+    let bytes = base64::decode(encoded)
+        .ok_or_else(|| ConfigError::config(format!("key {key} in Secret {namespace}/{name} is not valid base64")))?;
+    String::from_utf8(bytes).map_err(|_| {
+        ConfigError::config(format!(
+            "key {key} in Secret {namespace}/{name} is not UTF-8 text and cannot be an environment variable; \
+             mount the Secret as a volume instead"
+        ))
+    })
+}

@@ -1,0 +1,69 @@
+//! `$(VAR)` in manifests: [`expand`] (Kubernetes `third_party/forked/golang/expansion`).
+
+/// Replaces each `$(NAME)` that `lookup` knows.
+///
+/// What it does not know stays as written; `$$` yields one `$`, so `$$(NAME)` yields the text `$(NAME)`. A `$` before
+/// anything else, a last `$`, and an unterminated `$(` are kept. Values are not expanded again.
+pub fn expand(text: &str, lookup: impl Fn(&str) -> Option<String>) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('$') {
+        out.push_str(before);
+        if let Some(after) = after.strip_prefix('$') {
+            out.push('$');
+            rest = after;
+        } else if let Some((name, after)) = after.strip_prefix('(').and_then(|reference| reference.split_once(')')) {
+            match lookup(name) {
+                Some(value) => out.push_str(&value),
+                None => out.extend(["$(", name, ")"]),
+            }
+            rest = after;
+        } else {
+            out.push('$');
+            rest = after;
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::expand;
+
+    fn expanded(text: &str) -> String {
+        expand(text, |name| match name {
+            "A" => Some("1".to_owned()),
+            "NESTED" => Some("$(A)".to_owned()),
+            "EMPTY" => Some(String::new()),
+            _ => None,
+        })
+    }
+
+    #[test]
+    fn known_names_are_replaced_and_unknown_ones_stay_as_written() {
+        assert_eq!(expanded("x$(A)y$(A)"), "x1y1");
+        assert_eq!(expanded("[$(EMPTY)]"), "[]");
+        assert_eq!(expanded("$(B) $(A)"), "$(B) 1");
+    }
+
+    #[test]
+    fn a_doubled_dollar_escapes() {
+        assert_eq!(expanded("$$(A)"), "$(A)");
+        assert_eq!(expanded("$$$(A)"), "$1");
+        assert_eq!(expanded("$$$$"), "$$");
+    }
+
+    #[test]
+    fn everything_else_is_kept() {
+        for kept in ["$", "a$", "$A", "$(A", "$(", "$ü", "${A}", ""] {
+            assert_eq!(expanded(kept), kept);
+        }
+        assert_eq!(expanded("$(A$(A)"), "$(A$(A)", "the name is what stands before the first closing parenthesis");
+    }
+
+    #[test]
+    fn a_value_is_not_expanded_again() {
+        assert_eq!(expanded("$(NESTED)"), "$(A)");
+    }
+}

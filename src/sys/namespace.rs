@@ -1,0 +1,103 @@
+//! Namespaces: unshare, pin by bind mount, loopback up. Main type: [`Kind`].
+//!
+//! Everything here acts on the calling thread and on its `/proc/thread-self`.
+#![allow(unsafe_code)]
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::path::Path;
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustix::thread::UnshareFlags;
+
+/// A kind of namespace that a pod shares among its containers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Network devices, addresses, routes, `net.*` parameters.
+    Net,
+    /// System V IPC and POSIX message queues.
+    Ipc,
+    /// Host name and NIS domain name.
+    Uts,
+}
+
+impl Kind {
+    /// Name below `/proc/<pid>/ns`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Net => "net",
+            Self::Ipc => "ipc",
+            Self::Uts => "uts",
+        }
+    }
+
+    fn flag(self) -> UnshareFlags {
+        match self {
+            Self::Net => UnshareFlags::NEWNET,
+            Self::Ipc => UnshareFlags::NEWIPC,
+            Self::Uts => UnshareFlags::NEWUTS,
+        }
+    }
+}
+
+/// Magic number of the file system that namespace files live on (`NSFS_MAGIC`).
+const NSFS_MAGIC: u64 = 0x6e73_6673;
+
+/// Moves the calling thread into a new namespace of this kind.
+pub fn unshare(kind: Kind) -> io::Result<()> {
+    unshare_flags(kind.flag())
+}
+
+/// Moves the calling thread into a copy of its mount namespace; propagation stays as it is.
+pub fn unshare_mounts() -> io::Result<()> {
+    unshare_flags(UnshareFlags::NEWNS)
+}
+
+fn unshare_flags(flags: UnshareFlags) -> io::Result<()> {
+    // SAFETY: only namespace flags come here, never CLONE_FILES, so no descriptor becomes invalid for another thread.
+    Ok(unsafe { rustix::thread::unshare_unsafe(flags) }?)
+}
+
+/// Enters the namespace pinned at (or linked from) `path`, for example a pod's `ns/net` or `/proc/1/ns/net`.
+pub fn enter(path: &Path) -> io::Result<()> {
+    let file = File::open(path)?;
+    Ok(rustix::thread::move_into_link_name_space(file.as_fd(), None)?)
+}
+
+/// Whether a namespace is pinned at `path`.
+pub fn is_pinned(path: &Path) -> io::Result<bool> {
+    match rustix::fs::statfs(path) {
+        Ok(stat) => Ok(u64::try_from(stat.f_type).is_ok_and(|magic| magic == NSFS_MAGIC)),
+        Err(rustix::io::Errno::NOENT) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Keeps the calling thread's namespace of this kind alive by a bind mount on `path`, which is created.
+pub fn pin(kind: Kind, path: &Path) -> io::Result<()> {
+    File::options().create(true).append(true).open(path)?;
+    super::mount::bind(Path::new(&format!("/proc/thread-self/ns/{}", kind.name())), path)
+}
+
+/// Sets `lo` of the calling thread's network namespace up; the kernel adds 127.0.0.1 and ::1 by itself.
+pub fn loopback_up() -> io::Result<()> {
+    let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+    // SAFETY: ifreq is plain data for which all zeroes is a valid value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (slot, byte) in request.ifr_name.iter_mut().zip(b"lo") {
+        *slot = byte.cast_signed() as libc::c_char;
+    }
+    let fd = socket.as_raw_fd();
+    // SAFETY: SIOCGIFFLAGS reads the name and fills the flags of the ifreq, which outlives the call.
+    if unsafe { libc::ioctl(fd, libc::SIOCGIFFLAGS as _, &raw mut request) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: after SIOCGIFFLAGS the union holds the flags.
+    unsafe { request.ifr_ifru.ifru_flags |= libc::IFF_UP as libc::c_short };
+    // SAFETY: SIOCSIFFLAGS reads name and flags of the ifreq, which outlives the call.
+    if unsafe { libc::ioctl(fd, libc::SIOCSIFFLAGS as _, &raw mut request) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}

@@ -1,0 +1,273 @@
+//! ConfigMaps and Secrets as files, in the layout that readers of such volumes rely on: [`write`].
+//!
+//! `<volume>/..<time>.<random>/` holds the files, `..data` links to it, and each top-level name links into `..data`. A change
+//! makes a new directory and renames a new `..data` over the old one, so a reader sees all of the old or all of the new
+//! (kubernetes pkg/volume/util/atomic_writer.go).
+
+use std::collections::BTreeMap;
+use std::fs::{File, Permissions};
+use std::io::Write as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+
+use super::ownership::{self, Access};
+use super::{VolumeError, at, is_file_name};
+use crate::manifest::v1::{ConfigMap, ConfigMapVolumeSource, KeyToPath, Secret, SecretVolumeSource};
+use crate::sys::mount::is_plain_relative;
+
+/// Kubernetes' default mode of the files.
+const DEFAULT_MODE: u32 = 0o644;
+
+/// One file of a volume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ProjectedFile {
+    mode: u32,
+    content: Vec<u8>,
+}
+
+/// Files by path relative to the volume.
+pub(super) type Files = BTreeMap<PathBuf, ProjectedFile>;
+
+/// The files that a configMap volume shows.
+pub(super) fn config_map_files(source: &ConfigMapVolumeSource, object: Option<&ConfigMap>) -> Result<Files, VolumeError> {
+    let Some(object) = object else {
+        return absent(source.optional, || format!("configmap \"{}\" not found", source.name));
+    };
+    let mut content: BTreeMap<&str, Vec<u8>> = BTreeMap::new();
+    for (key, text) in &object.data {
+        content.insert(key, text.clone().into_bytes());
+    }
+    for (key, text) in &object.binary_data {
+        content.insert(key, decode(key, text)?);
+    }
+    select(content, &source.items, source.default_mode, source.optional, "configmap")
+}
+
+/// The files that a secret volume shows.
+pub(super) fn secret_files(source: &SecretVolumeSource, object: Option<&Secret>) -> Result<Files, VolumeError> {
+    let Some(object) = object else {
+        return absent(source.optional, || format!("secret \"{}\" not found", source.secret_name));
+    };
+    let mut content: BTreeMap<&str, Vec<u8>> = BTreeMap::new();
+    for (key, text) in &object.data {
+        content.insert(key, decode(key, text)?);
+    }
+    select(content, &source.items, source.default_mode, source.optional, "secret")
+}
+
+fn absent(optional: bool, message: impl FnOnce() -> String) -> Result<Files, VolumeError> {
+    if optional { Ok(Files::new()) } else { Err(VolumeError::Refused(message())) }
+}
+
+fn select(
+    mut content: BTreeMap<&str, Vec<u8>>,
+    items: &[KeyToPath],
+    default_mode: Option<i32>,
+    optional: bool,
+    object: &str,
+) -> Result<Files, VolumeError> {
+    let mode = |own: Option<i32>| match own.or(default_mode) {
+        None => Ok(DEFAULT_MODE),
+        Some(mode) => u32::try_from(mode)
+            .ok()
+            .filter(|mode| *mode <= 0o777)
+            .ok_or_else(|| VolumeError::Refused(format!("file mode {mode} is not within 0 and 0777"))),
+    };
+    let mut files = Files::new();
+    if items.is_empty() {
+        for (key, content) in content {
+            if !is_file_name(key) || key.starts_with("..") {
+                return Err(VolumeError::Refused(format!("{object} key {key:?} cannot be a file name")));
+            }
+            files.insert(PathBuf::from(key), ProjectedFile { mode: mode(None)?, content });
+        }
+        return Ok(files);
+    }
+    for item in items {
+        let path = Path::new(&item.path);
+        if !is_plain_relative(path) || item.path.starts_with("..") || item.path.contains('\0') {
+            return Err(VolumeError::Refused(format!(
+                "path {:?} of key {} must be relative and contain no '..'",
+                item.path, item.key
+            )));
+        }
+        match content.get_mut(item.key.as_str()) {
+            Some(content) => {
+                files.insert(path.components().collect(), ProjectedFile { mode: mode(item.mode)?, content: content.clone() });
+            }
+            None if optional => {}
+            None => return Err(VolumeError::Refused(format!("{object} references non-existent {} key: {}", noun(object), item.key))),
+        }
+    }
+    // One path cannot be both a file and the directory of another.
+    if let Some(path) = files.keys().find(|path| path.ancestors().skip(1).any(|parent| files.contains_key(parent))) {
+        return Err(VolumeError::Refused(format!("path {} lies below another file of the volume", path.display())));
+    }
+    Ok(files)
+}
+
+/// Kubernetes says "config key" for a ConfigMap and "secret key" for a Secret.
+fn noun(object: &str) -> &str {
+    if object == "configmap" { "config" } else { object }
+}
+
+/// Writes the files; nothing is touched when all of it is there already.
+pub(super) fn write(dir: &Path, files: &Files, group: Option<u32>, warnings: &mut Vec<String>) -> Result<(), VolumeError> {
+    std::fs::create_dir_all(dir).map_err(at("creating", dir))?;
+    std::fs::set_permissions(dir, Permissions::from_mode(0o755)).map_err(at("setting the mode of", dir))?;
+    let data = dir.join("..data");
+    if !is_current(&data, files, group) {
+        let fresh = dir.join(fresh_name());
+        write_tree(&fresh, files)?;
+        if let Some(group) = group {
+            ownership::apply(&fresh, group, Access::ReadOnly, warnings);
+        }
+        let link = dir.join("..data_tmp");
+        remove_entry(&link)?;
+        symlink(fresh.file_name().unwrap_or_default(), &link).map_err(at("linking", &link))?;
+        std::fs::rename(&link, &data).map_err(at("naming", &data))?;
+    }
+    link_names(dir, files)?;
+    if let Some(group) = group {
+        // The links and the volume's own directory too; what `..data` holds was done before it became visible.
+        ownership::apply(dir, group, Access::ReadOnly, warnings);
+    }
+    Ok(())
+}
+
+/// `..2026_11_22_02_30_00.123456789`.
+fn fresh_name() -> String {
+    let now = time::OffsetDateTime::now_utc();
+    let mut random = [0_u8; 4];
+    // Only has to differ from a directory left by a killed predecessor in the same second; the clock's nanoseconds would do.
+    if rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::NONBLOCK).is_err() {
+        random = now.nanosecond().to_le_bytes();
+    }
+    format!(
+        "..{:04}_{:02}_{:02}_{:02}_{:02}_{:02}.{}",
+        now.year(),
+        u8::from(now.month()),
+        now.day(),
+        now.hour(),
+        now.minute(),
+        now.second(),
+        u32::from_le_bytes(random)
+    )
+}
+
+fn write_tree(top: &Path, files: &Files) -> Result<(), VolumeError> {
+    let make_dir = |dir: &Path| {
+        std::fs::create_dir_all(dir).map_err(at("creating", dir))?;
+        std::fs::set_permissions(dir, Permissions::from_mode(0o755)).map_err(at("setting the mode of", dir))
+    };
+    make_dir(top)?;
+    for (path, file) in files {
+        let path = top.join(path);
+        if let Some(parent) = path.parent() {
+            make_dir(parent)?;
+        }
+        let mut out =
+            File::options().write(true).create_new(true).mode(0o600).open(&path).map_err(at("creating", &path))?;
+        out.write_all(&file.content).map_err(at("writing", &path))?;
+        out.set_permissions(Permissions::from_mode(file.mode)).map_err(at("setting the mode of", &path))?;
+    }
+    Ok(())
+}
+
+/// Whether `..data` holds exactly these files.
+fn is_current(data: &Path, files: &Files, group: Option<u32>) -> bool {
+    let mut pending = vec![PathBuf::new()];
+    let mut seen = 0_usize;
+    while let Some(relative) = pending.pop() {
+        let Ok(entries) = std::fs::read_dir(data.join(&relative)) else { return false };
+        for entry in entries {
+            let Ok(entry) = entry else { return false };
+            let path = relative.join(entry.file_name());
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                pending.push(path);
+                continue;
+            }
+            let Some(file) = files.get(&path) else { return false };
+            let mode = file.mode | if group.is_some() { 0o440 } else { 0 };
+            let same_mode = entry.metadata().is_ok_and(|found| found.permissions().mode() & 0o7777 == mode);
+            if !same_mode || std::fs::read(entry.path()).ok().as_ref() != Some(&file.content) {
+                return false;
+            }
+            seen = seen.saturating_add(1);
+        }
+    }
+    seen == files.len()
+}
+
+/// Makes the visible links, and removes those and the data directories that nothing needs any more.
+fn link_names(dir: &Path, files: &Files) -> Result<(), VolumeError> {
+    let current = std::fs::read_link(dir.join("..data")).unwrap_or_default();
+    let mut wanted: BTreeMap<PathBuf, PathBuf> = BTreeMap::new();
+    for name in files.keys().filter_map(|path| path.components().next()) {
+        wanted.insert(name.as_os_str().into(), Path::new("..data").join(name));
+    }
+    for entry in std::fs::read_dir(dir).map_err(at("reading", dir))? {
+        let entry = entry.map_err(at("reading", dir))?;
+        let name = PathBuf::from(entry.file_name());
+        if name == Path::new("..data") || name == current {
+            continue;
+        }
+        match wanted.get(&name) {
+            Some(target) if std::fs::read_link(entry.path()).is_ok_and(|found| found == *target) => {
+                wanted.remove(&name);
+            }
+            _ => remove_entry(&entry.path())?,
+        }
+    }
+    for (name, target) in wanted {
+        let link = dir.join(name);
+        symlink(target, &link).map_err(at("linking", &link))?;
+    }
+    Ok(())
+}
+
+fn remove_entry(path: &Path) -> Result<(), VolumeError> {
+    let removed = match path.symlink_metadata() {
+        Ok(metadata) if metadata.is_dir() => std::fs::remove_dir_all(path),
+        Ok(_) => std::fs::remove_file(path),
+        Err(_) => return Ok(()),
+    };
+    removed.map_err(at("removing", path))
+}
+
+/// Base64 with padding (RFC 4648), as the manifest room has checked it.
+fn decode(key: &str, text: &str) -> Result<Vec<u8>, VolumeError> {
+    decode_base64(text).ok_or_else(|| VolumeError::Refused(format!("the value of key {key} is not base64")))
+}
+
+fn decode_base64(text: &str) -> Option<Vec<u8>> {
+    let symbols: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
+    let padding = symbols.iter().rev().take_while(|byte| **byte == b'=').count();
+    if padding > 2 || symbols.len() % 4 != 0 {
+        return None;
+    }
+    let mut out = Vec::with_capacity(symbols.len() / 4 * 3);
+    let (mut bits, mut count) = (0_u32, 0_u32);
+    for symbol in symbols.iter().take(symbols.len().saturating_sub(padding)) {
+        let value = match symbol {
+            b'A'..=b'Z' => symbol - b'A',
+            b'a'..=b'z' => symbol - b'a' + 26,
+            b'0'..=b'9' => symbol - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return None,
+        };
+        bits = (bits << 6) | u32::from(value);
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            out.push((bits >> count).to_le_bytes()[0]);
+        }
+    }
+    Some(out)
+}
+
+#[cfg(test)]
+pub(super) fn decode_for_test(text: &str) -> Option<Vec<u8>> {
+    decode_base64(text)
+}

@@ -1,0 +1,33 @@
+#!/bin/sh
+# Installs what the README's commands need and this machine lacks. Debian; root. Says plainly what it cannot do.
+set -eu
+
+packages="runc crun skopeo umoci buildah busybox-static jq gcc libc6-dev ca-certificates"
+
+die() {
+    echo "setup: $1" >&2
+    exit 1
+}
+
+[ "$(id -u)" = 0 ] || die "must be run as root: containers, cgroups and mounts need it. Try: sudo make $*"
+
+if ! command -v cargo >/dev/null 2>&1; then
+    die "no Rust toolchain found. Install one (https://rustup.rs), then run this again."
+fi
+
+missing=
+for p in $packages; do
+    dpkg-query -W -f='${Status}' "$p" 2>/dev/null | grep -q 'install ok installed' || missing="$missing $p"
+done
+if [ -n "$missing" ]; then
+    command -v apt-get >/dev/null 2>&1 || die "missing:$missing. There is no apt-get here: install them by this system's own means."
+    echo "setup: installing$missing" >&2
+    export DEBIAN_FRONTEND=noninteractive
+    { apt-get update -qq && apt-get install -y -qq --no-install-recommends $missing; } >&2 ||
+        die "could not install$missing. Look at apt-get's message above; without a package mirror they cannot be had."
+fi
+
+if [ "${1:-}" = test ] && ! command -v cargo-deny >/dev/null 2>&1; then
+    echo "setup: installing cargo-deny" >&2
+    cargo install --quiet --locked cargo-deny || die "could not install cargo-deny from the crate registry."
+fi
