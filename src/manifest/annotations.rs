@@ -217,9 +217,9 @@ pub struct Waiting<'a> {
     pub start_after: &'a [StartCondition],
 }
 
-/// The circles among pods that wait for each other: each as the written names in order, the first repeated at the end.
+/// The circles among pods that wait for each other: each as namespaces and written names in order, the first repeated at the end.
 /// Every pod that lies on a circle is in exactly one of them.
-pub fn cycles(pods: &[Waiting<'_>]) -> Vec<Vec<String>> {
+pub fn cycles(pods: &[Waiting<'_>]) -> Vec<Vec<(String, String)>> {
     let index: BTreeMap<(&str, &str), usize> =
         pods.iter().enumerate().map(|(at, pod)| ((pod.metadata.namespace.as_str(), pod.written_name), at)).collect();
     let target = |pod: &Waiting<'_>, condition: &StartCondition| match condition {
@@ -233,7 +233,7 @@ pub fn cycles(pods: &[Waiting<'_>]) -> Vec<Vec<String>> {
         .iter()
         .map(|pod| pod.start_after.iter().filter_map(|condition| target(pod, condition)).collect())
         .collect();
-    let mut found: Vec<Vec<String>> = Vec::new();
+    let mut found: Vec<Vec<(String, String)>> = Vec::new();
     let mut reported = BTreeSet::new();
     for start in 0..pods.len() {
         if reported.contains(&start) {
@@ -241,8 +241,11 @@ pub fn cycles(pods: &[Waiting<'_>]) -> Vec<Vec<String>> {
         }
         if let Some(path) = path_back(start, &edges) {
             reported.extend(path.iter().copied());
-            let mut names: Vec<String> =
-                path.iter().filter_map(|at| pods.get(*at)).map(|pod| pod.written_name.to_owned()).collect();
+            let mut names: Vec<(String, String)> = path
+                .iter()
+                .filter_map(|at| pods.get(*at))
+                .map(|pod| (pod.metadata.namespace.clone(), pod.written_name.to_owned()))
+                .collect();
             names.extend(names.first().cloned());
             found.push(names);
         }
