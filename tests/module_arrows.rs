@@ -16,12 +16,12 @@ const MAP: &[(&str, &[&str])] = &[
     ("sys", &[]),
     ("document", &[]),
     ("control", &[]),
-    ("state", &[]),
     ("config", &["document"]),
     ("manifest", &["document"]),
     ("pod", &["manifest"]),
     ("oci", &["manifest"]),
     ("init", &["sys", "wire"]),
+    ("state", &["sys"]),
     ("log", &["sys", "wire"]),
     ("image", &["config", "sys"]),
     ("volume", &["config", "manifest", "sys"]),
@@ -35,9 +35,9 @@ const MAP: &[(&str, &[&str])] = &[
 
 /// Files that start a role, and so may name its room whatever the map says.
 const ROLE_FILES: &[(&str, &[&str])] = &[
-    ("main.rs", &["cli", "image", "init", "log", "manifest", "runtime", "state", "supervisor"]),
+    ("main.rs", &["cli", "runtime"]),
     ("cli/roles.rs", &["init", "state", "supervisor", "sys"]),
-    ("cli/run.rs", &["init", "supervisor", "sys"]),
+    ("cli/host.rs", &["init", "state", "supervisor", "sys"]),
 ];
 
 #[test]
