@@ -1,6 +1,6 @@
 //! Thin named wrappers over Linux: the only room with `unsafe`.
 
 pub mod cgroup;
+pub mod helper;
 pub mod mount;
 pub mod namespace;
-pub mod helper;
