@@ -301,3 +301,6 @@ fn quota(milli_cpu: i128) -> i64 {
     let us = milli_cpu.saturating_mul(i128::from(CFS_PERIOD_US)) / 1000;
     i64::try_from(us.max(MIN_CFS_QUOTA_US)).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests;
