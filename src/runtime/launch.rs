@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use super::failure::context;
 use super::{Failure, Runtime, protocol, sandbox};
 use crate::config::{Layout, WritableLayer};
+use crate::image::{Reference, Store};
 use crate::manifest::v1::{ConfigMap, Container, Pod, Secret};
 use crate::oci::{self, BundleInput, Device, DeviceKind, HostDevice, HostVolume, NodeFacts};
 use crate::sys::{helper, mount, namespace};
@@ -163,9 +164,18 @@ pub fn prepare(request: &LaunchRequest) -> Result<(Command, Vec<String>), Failur
     Ok((command, warnings))
 }
 
-/// An image of the store.
-fn stored(_layout: &Layout, reference: &str) -> Result<Unpacked, Failure> {
-    Err(Failure::new(REASON, format!("image {reference}: not connected yet")))
+/// An image of the store, which the image worker has imported and unpacked before.
+fn stored(layout: &Layout, reference: &str) -> Result<Unpacked, Failure> {
+    let failed = |error: crate::image::Error| Failure::new(REASON, format!("image {reference}: {error}"));
+    let parsed: Reference = reference.parse().map_err(failed)?;
+    let image = Store::open(layout).and_then(|store| store.resolve(&parsed)).map_err(failed)?;
+    match image {
+        Some(image) if image.unpacked => {
+            Ok(Unpacked { base: layout.layers(), lower: image.lower_dirs(), config: image.config })
+        }
+        Some(_) => Err(Failure::new(REASON, format!("image {reference} is not unpacked yet"))),
+        None => Err(Failure::new(REASON, format!("image {reference} is not in the store any more; import it again"))),
+    }
 }
 
 /// The writable layer is always there, also for a read-only root: the runtime makes mount points in it.
