@@ -327,6 +327,7 @@ impl Loader<'_> {
                 fields.remove("restartPolicy");
             }
         }
+        validate::validate_scheduling(&spec, errors);
         let spec = typed(spec, "spec", errors)?;
         let mut pod = Pod { metadata, spec };
         defaults::apply(&mut pod);

@@ -1,5 +1,7 @@
 //! The Pod API: objects, their field table, defaults, validation, identity.
 
+#[cfg(test)]
+mod agreement;
 pub mod annotations;
 pub mod base64;
 mod defaults;
@@ -11,16 +13,15 @@ pub mod identity;
 mod load;
 mod names;
 mod qos;
-mod quantity;
 pub mod source;
 pub mod v1;
 mod validate;
 mod verdict;
 
+pub use crate::document::{Quantity, QuantityError};
 pub use error::{ErrorKind, ValidationError};
 pub use expand::expand;
 pub use fields::fields_reference;
 pub use load::{Loaded, Object, Warning, load};
 pub use qos::{QosClass, qos_class};
-pub use quantity::{Quantity, QuantityError};
 pub use verdict::{DocumentVerdict, VerdictError, validate_bytes, validate_files};

@@ -2,8 +2,8 @@
 
 use super::super::error::Errors;
 use super::super::names;
-use super::super::quantity::Quantity;
 use super::super::v1::{Container, EnvVarSource, KeySelector, Pod, ResourceFieldSelector};
+use crate::document::Quantity;
 
 const FIELD_PATHS: [&str; 9] = [
     "metadata.name",
