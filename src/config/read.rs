@@ -1,6 +1,7 @@
 //! [`load`] and [`parse`]: the configuration file and the settings from outside become a [`Config`]. All that is wrong is
 //! found in one pass.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,7 +17,7 @@ const MAX_BYTES: u64 = 1 << 20;
 /// Smallest log file that makes sense to rotate.
 const MIN_LOG_SIZE: u64 = 4096;
 /// Longest crash-loop backoff. kubelet: 300 s; a node without anybody near it may want more.
-const MAX_BACKOFF: Duration = Duration::from_secs(3600);
+const MAX_BACKOFF: Duration = Duration::from_hours(1);
 
 /// What is wrong with the configuration: each line names the place, the key, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +48,7 @@ pub fn load(path: &Path, overrides: &[String]) -> Result<Config, ConfigError> {
 /// Reads a configuration. `overrides`: `key=value` or `gatepost.key=value`, later ones count more. Empty bytes give the
 /// defaults.
 pub fn parse(file: &str, bytes: &[u8], overrides: &[String]) -> Result<Config, ConfigError> {
-    let mut reading = Reading { settings: Map::new(), problems: Vec::new() };
+    let mut reading = Reading { settings: Map::new(), places: BTreeMap::new(), problems: Vec::new() };
     match document::parse(bytes) {
         Ok(parsed) => {
             for oddity in &parsed.warnings {
@@ -74,6 +75,8 @@ pub fn parse(file: &str, bytes: &[u8], overrides: &[String]) -> Result<Config, C
 
 struct Reading {
     settings: Map<String, Json>,
+    /// Where each key was set last.
+    places: BTreeMap<String, String>,
     problems: Vec<String>,
 }
 
@@ -89,8 +92,18 @@ impl Reading {
             };
             self.problems.push(format!("{}: {}: {what}", place(finding.line), finding.field));
         }
+        self.note_places(node, "", &place);
         if let Json::Object(settings) = decoded.value {
             merge(&mut self.settings, settings);
+        }
+    }
+
+    fn note_places(&mut self, node: &Node, prefix: &str, place: &impl Fn(u32) -> String) {
+        let Value::Map(entries) = &node.value else { return };
+        for entry in entries {
+            let key = format!("{prefix}{}", entry.key);
+            self.note_places(&entry.node, &format!("{key}."), place);
+            self.places.insert(key, place(entry.line));
         }
     }
 
@@ -124,7 +137,8 @@ impl Reading {
     }
 
     fn wrong(&mut self, key: &str, message: &str) {
-        self.problems.push(format!("{key}: {message}"));
+        let place = self.places.get(key).map(|place| format!("{place}: ")).unwrap_or_default();
+        self.problems.push(format!("{place}{key}: {message}"));
     }
 
     fn get(&self, key: &str) -> Option<&Json> {

@@ -53,6 +53,7 @@ fn an_unknown_key_names_its_line_and_the_nearest_known_one() {
 fn all_problems_are_found_at_once() {
     let problems = problems("containerLogMaxFiles: 1\nrunDir: run\npodPidsLimit: many\n", &["gatepost.runtime", "x=1"]);
     assert_eq!(problems.len(), 5, "{problems:#?}");
+    assert!(problems.contains(&"config.yaml:1: containerLogMaxFiles: must be at least 2".to_owned()), "{problems:#?}");
 }
 
 #[test]

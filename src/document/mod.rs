@@ -94,7 +94,7 @@ pub fn parse(bytes: &[u8]) -> Result<Documents, SyntaxError> {
 /// Line and column, from 1, of a byte offset.
 fn position(bytes: &[u8], offset: usize) -> (u32, u32) {
     let before = bytes.get(..offset).unwrap_or(bytes);
-    let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+    let line = before.split(|byte| *byte == b'\n').count();
     let column = before.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
     (saturate(line), saturate(column))
 }

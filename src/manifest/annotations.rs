@@ -10,7 +10,7 @@ use crate::document::{duration, nearest};
 const PREFIX: &str = "gatepost.io/";
 const KEYS: [&str; 4] = ["backoff-initial", "backoff-max", "start-after", "start-after-timeout"];
 /// Longest duration that an annotation may name: a year.
-const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
+const LONGEST: Duration = Duration::from_hours(366 * 24);
 
 /// The `gatepost.io/` annotations of one pod.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -238,10 +238,10 @@ fn path_back(start: usize, edges: &[Vec<usize>]) -> Option<Vec<usize>> {
                 path.reverse();
                 return Some(path);
             }
-            if !from.contains_key(&next) {
-                from.insert(next, at);
+            from.entry(next).or_insert_with(|| {
                 queue.push_back(next);
-            }
+                at
+            });
         }
     }
     None

@@ -6,6 +6,8 @@ pub mod annotations;
 pub mod base64;
 mod defaults;
 pub mod desired;
+#[cfg(test)]
+mod desired_tests;
 mod error;
 mod expand;
 mod fields;
@@ -14,6 +16,8 @@ mod load;
 mod names;
 mod qos;
 pub mod source;
+#[cfg(test)]
+mod tests;
 pub mod v1;
 mod validate;
 mod verdict;
