@@ -76,7 +76,7 @@ impl Default for Config {
             image_preload_path: Vec::new(),
             runtime: "runc".to_owned(),
             layout: Layout::default(),
-            backoff: Backoff { initial: Duration::from_secs(10), max: Duration::from_secs(300) },
+            backoff: Backoff { initial: Duration::from_secs(10), max: Duration::from_mins(5) },
             logs: LogLimits { max_size: 10 << 20, max_files: 5, total: 256 << 20 },
             writable_layer: WritableLayer::Data,
             pod_pids_limit: 4096,
