@@ -34,6 +34,8 @@ pub struct Config {
     pub pods_pids_limit: u64,
     /// The resolver file handed to pods with `dnsPolicy: Default`.
     pub resolv_conf: PathBuf,
+    /// The cgroup that holds all pods.
+    pub cgroup_root: String,
     /// How many runtime calls may run at a time; 0 means one a core.
     pub max_parallel_starts: usize,
 }
@@ -83,6 +85,7 @@ impl Default for Config {
             pods_memory_limit: 0,
             pods_pids_limit: 0,
             resolv_conf: PathBuf::from("/etc/resolv.conf"),
+            cgroup_root: "kubepods".to_owned(),
             max_parallel_starts: 0,
         }
     }
