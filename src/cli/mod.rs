@@ -14,6 +14,7 @@ mod exec;
 mod failure;
 mod get;
 mod help;
+mod host;
 mod image;
 mod invocation;
 mod logs;
@@ -23,6 +24,7 @@ mod roles;
 mod run;
 mod selector;
 mod session;
+mod stderr_log;
 mod suggest;
 mod tabs;
 mod target;
@@ -43,6 +45,7 @@ pub use roles::RunOptions;
 
 /// Entry of the binary.
 pub fn main() -> ExitCode {
+    stderr_log::install();
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     if let Some(role) = arguments.first().and_then(|first| roles::ROLES.iter().find(|(name, _)| first == name)) {
         return role.1();

@@ -129,7 +129,7 @@ impl Logs {
         let (socket, theirs) = socket::pair()?;
         let page = CString::new(self.journal_page.as_os_str().as_encoded_bytes())?;
         let root = CString::new(self.root.as_os_str().as_encoded_bytes())?;
-        let args = [c"gatepost".to_owned(), c"log-writer".to_owned(), page, root];
+        let args = [c"gatepost", c"log-writer", c"--journal-page", &page, c"--logs", &root].map(CString::from);
         let null = File::open("/dev/null")?;
         let mut spawn = Spawn::new(Program::Path(c"/proc/self/exe"), &args);
         spawn.stdin = Some(null.as_fd());
