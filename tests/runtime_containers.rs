@@ -60,7 +60,11 @@ fn a_host_network_pod_has_the_host_s_network_and_name() {
     node.prepare(&pod);
     let output = run(&node, &pod, "c", "c-1");
     let host = |kind: &str| fs::read_link(format!("/proc/self/ns/{kind}")).unwrap().to_str().unwrap().to_owned();
-    assert!(output.starts_with(&format!("{}\n{}\n# Kubernetes-managed hosts file (host network).", host("net"), host("uts"))));
+    assert!(output.starts_with(&format!(
+        "{}\n{}\n# Kubernetes-managed hosts file (host network).",
+        host("net"),
+        host("uts")
+    )));
     node.cleanup(&pod, "c-1");
     node.teardown("aaaa0002");
 }
@@ -70,7 +74,13 @@ fn volumes_are_visible_and_an_empty_dir_outlives_the_container() {
     let node = Node::new("runc");
     let shared = node.dir.path().join("host");
     fs::create_dir(&shared).unwrap();
-    let mut pod = pod("aaaa0003", &[("c", "cat /keep/n; echo more >> /keep/n; echo hi > /host/f; stat -f -c %T /mem; dd if=/dev/zero of=/mem/x bs=64k count=3 2>&1")]);
+    let mut pod = pod(
+        "aaaa0003",
+        &[(
+            "c",
+            "cat /keep/n; echo more >> /keep/n; echo hi > /host/f; stat -f -c %T /mem; dd if=/dev/zero of=/mem/x bs=64k count=3 2>&1",
+        )],
+    );
     let volume = |name: &str| Volume { name: name.into(), ..Volume::default() };
     pod.spec.volumes = vec![
         Volume { empty_dir: Some(EmptyDirVolumeSource::default()), ..volume("keep") },
@@ -136,7 +146,8 @@ fn limits_stand_in_the_cgroups_of_pod_and_container() {
 #[test]
 fn a_process_killed_for_memory_is_counted() {
     let node = Node::new("runc");
-    let mut pod = pod("aaaa0005", &[("c", "x=$(dd if=/dev/zero bs=1M count=64 2>/dev/null | tr '\\0' x); echo survived")]);
+    let mut pod =
+        pod("aaaa0005", &[("c", "x=$(dd if=/dev/zero bs=1M count=64 2>/dev/null | tr '\\0' x); echo survived")]);
     pod.spec.containers[0].resources.limits = BTreeMap::from([("memory".to_owned(), "16Mi".to_owned())]);
     node.prepare(&pod);
     let output = run(&node, &pod, "c", "c-1");
@@ -192,7 +203,8 @@ fn a_command_can_be_executed_in_a_running_container() {
     node.prepare(&pod);
     node.launch(&node.launch_request(&pod, "c", "c-1")).unwrap();
     let program = ["/bin/hostname".into()];
-    let output = node.runtime.exec(&node.layout.runtime_root(), "c-1", false, &program).stdin(Stdio::null()).output().unwrap();
+    let output =
+        node.runtime.exec(&node.layout.runtime_root(), "c-1", false, &program).stdin(Stdio::null()).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stdout), "pod-test\n", "{output:?}");
     node.cleanup(&pod, "c-1");
     node.teardown("aaaa0008");

@@ -79,7 +79,8 @@ fn a_sandbox_killed_at_any_instant_is_completed_or_undone() {
     let mut delays = Delays::new();
     for round in 0..60 {
         let uid = format!("cccc{round:0>4}");
-        let mut pod = pod(&uid, &[("c", "hostname; cat /proc/sys/net/ipv4/ip_unprivileged_port_start; ip -o addr show lo")]);
+        let mut pod =
+            pod(&uid, &[("c", "hostname; cat /proc/sys/net/ipv4/ip_unprivileged_port_start; ip -o addr show lo")]);
         let memory = EmptyDirVolumeSource { medium: "Memory".into(), size_limit: Some("1Mi".into()) };
         pod.spec.volumes = vec![
             Volume { name: "mem".into(), empty_dir: Some(memory), ..Volume::default() },
@@ -88,7 +89,8 @@ fn a_sandbox_killed_at_any_instant_is_completed_or_undone() {
         let helpers = node.confine_helpers();
         let request = node.prepare_request(&pod);
         for _ in 0..2 {
-            let (mut child, _) = node.spawn("sandbox", &request, std::process::Stdio::null(), std::process::Stdio::null());
+            let (mut child, _) =
+                node.spawn("sandbox", &request, std::process::Stdio::null(), std::process::Stdio::null());
             delays.wait(12_000);
             assert!(node.cgroups.kill(&helpers, Duration::from_secs(10)).unwrap());
             child.wait().unwrap();

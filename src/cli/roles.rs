@@ -3,11 +3,41 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::host;
+
 /// Internal roles: the first argument names one, and it takes no others. Not commands for people, so no help lists them.
-pub(super) const ROLES: &[(&str, fn() -> ExitCode)] = &[];
+pub(super) const ROLES: &[(&str, fn() -> ExitCode)] = &[
+    ("supervise", host::supervise),
+    ("read-manifests", read_manifests),
+    ("sandbox", crate::runtime::sandbox::main),
+    ("launch", crate::runtime::launch::main),
+    ("cleanup", crate::runtime::cleanup::main),
+    ("image-worker", crate::image::worker::main),
+    ("state-writer", crate::state::durable::main),
+    ("log-writer", crate::log::writer::main),
+];
+
+/// Confines itself, then reads.
+fn read_manifests() -> ExitCode {
+    let Some(report) = crate::sys::confine::take_passed_fd(3) else {
+        log::error!("the role `read-manifests` is started by the supervisor only");
+        return ExitCode::from(2);
+    };
+    for warning in crate::sys::confine::reader() {
+        log::debug!("read-manifests: {warning}");
+    }
+    match crate::manifest::source::answer(std::io::stdin().lock(), std::fs::File::from(report)) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            log::error!("read-manifests: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
 
 /// What `gatepost run` does once its command line is understood.
-pub(super) const RUN: Option<fn(RunOptions) -> ExitCode> = None;
+pub(super) const RUN: Option<fn(RunOptions) -> ExitCode> = Some(host::run);
 
 /// The command line of `gatepost run`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -235,7 +235,9 @@ fn is_neutral(node: &Node, field: &Field) -> bool {
         (Value::Bool(_) | Value::Number(_) | Value::String(_), _) => {
             field.neutral.contains(&canonical_json(&node.to_json()).as_str())
         }
-        (Value::Map(entries), _) => entries.is_empty() && field.neutral.contains(&"{}"),
+        (Value::Map(entries), _) if entries.len() <= 2 => {
+            field.neutral.contains(&canonical_json(&node.to_json()).as_str())
+        }
         _ => false,
     }
 }

@@ -17,12 +17,12 @@ pub(super) fn parse(text: &str) -> Result<Documents, SyntaxError> {
     while let Some(event) = parser.next_event() {
         let (event, span) = event.map_err(|error| {
             let at = error.marker();
-            SyntaxError::new(
-                saturate(at.line()),
-                saturate(at.col() + 1),
-                format!("not YAML: {}", error.info()),
-                "correct the line, or the indentation of the lines before it",
-            )
+            let (line, column) = (saturate(at.line()), saturate(at.col() + 1));
+            if error.info().contains("recursion limit") {
+                return too_deep(line, column);
+            }
+            let remedy = "correct the line, or the indentation of the lines before it";
+            SyntaxError::new(line, column, format!("not YAML: {}", error.info()), remedy)
         })?;
         tree.event(event, span)?;
     }

@@ -60,6 +60,10 @@ pub struct ImageSummary {
     pub layers: Vec<String>,
     /// Whether every layer is unpacked, so that a container can start.
     pub unpacked: bool,
+    /// `sha256:<hex>` of the index it was chosen from, if there was one: a reference by digest may name that.
+    pub index_digest: Option<String>,
+    /// The signal that stops it, as the image says.
+    pub stop_signal: Option<String>,
 }
 
 /// One image, ready to make a bundle of.
@@ -131,6 +135,8 @@ impl Store {
                     created: config.created().clone(),
                     size: size_of(&manifest),
                     unpacked: layers.iter().all(|chain| self.has_layer(hex_of(chain))),
+                    index_digest: annotation(entry, INDEX_DIGEST).map(str::to_owned),
+                    stop_signal: config.config().as_ref().and_then(|c| c.stop_signal().clone()),
                     layers,
                     manifest_digest: digest,
                 }),

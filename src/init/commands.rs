@@ -23,6 +23,8 @@ impl Init {
             let mut buffer = [0; Request::SIZE + 1];
             match socket::receive(&supervisor.socket, &mut buffer) {
                 Err(Errno::AGAIN) => return,
+                // The supervisor closed it with answers unread. What it sent before is still there.
+                Err(Errno::CONNRESET) => {}
                 Ok(received) if received.length > 0 => {
                     let message = buffer.get(..received.length).unwrap_or_default();
                     self.take_command(message, received.descriptor);
@@ -64,7 +66,7 @@ impl Init {
             Command::KeepUnknown { on } => {
                 self.supervision.set_keep_unknown(on, boottime_ms());
                 if !on {
-                    self.collect_exits();
+                    self.records.collect_soon();
                 }
                 Ok(0)
             }

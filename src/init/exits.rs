@@ -25,7 +25,7 @@ pub(super) struct ExitRecords {
     written: u64,
     /// The pipe was full; it tells when there is room.
     waits_for_room: bool,
-    /// More children have ended than were dealt with at once.
+    /// There are ended children to be dealt with, without a further SIGCHLD.
     goes_on: bool,
 }
 
@@ -43,6 +43,10 @@ impl ExitRecords {
 
     pub(super) fn collecting_goes_on(&self) -> bool {
         self.goes_on
+    }
+
+    pub(super) fn collect_soon(&mut self) {
+        self.goes_on = true;
     }
 
     /// Returns whether there was room.
@@ -107,7 +111,7 @@ impl Init {
 
     pub(super) fn look_at_records(&mut self) {
         let (consumed, unread) = self.records.counts();
-        if let Some(due) = self.supervision.records(consumed, unread, boottime_ms()) {
+        if let Some(due) = self.supervision.records_looked_at(consumed, unread, boottime_ms()) {
             self.act(due);
         }
     }
@@ -159,7 +163,7 @@ impl Init {
                 }
             }
         }
-        self.records.goes_on = true;
+        self.records.collect_soon();
     }
 
     fn forward(&mut self, token: u64, ended: Ended) -> Forwarded {
@@ -167,7 +171,8 @@ impl Init {
             Ok(true) => {
                 self.registered.forget(ended.pid);
                 let _ = process::reap(Which::Pid(ended.pid));
-                self.look_at_records();
+                let (consumed, unread) = self.records.counts();
+                self.supervision.records_written(consumed, unread, boottime_ms());
                 Forwarded::Yes
             }
             Ok(false) => {

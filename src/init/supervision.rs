@@ -60,7 +60,7 @@ struct Unread {
 pub(super) enum Due {
     /// Start a supervisor; answer with [`Supervision::started`] or [`Supervision::died`].
     Start,
-    /// Look how many exit records are unread; answer with [`Supervision::records`].
+    /// Look how many exit records are unread; answer with [`Supervision::records_looked_at`].
     LookAtRecords,
     /// Send the supervisor SIGKILL.
     Kill(Wedged),
@@ -142,16 +142,21 @@ impl Supervision {
         self.keep_unknown.is_some()
     }
 
-    /// How many exit records have been consumed, in all, and how many lie unread.
-    pub(super) fn records(&mut self, consumed: u64, unread: u64, now: u64) -> Option<Due> {
+    /// A record was written: how many have been consumed, in all, and how many lie unread.
+    pub(super) fn records_written(&mut self, consumed: u64, unread: u64, now: u64) {
         let before = self.unread;
         self.unread = match before {
             _ if unread == 0 => None,
             Some(before) if before.consumed == consumed => Some(before),
             _ => Some(Unread { since: now, consumed }),
         };
+    }
+
+    /// The answer to [`Due::LookAtRecords`], counted as in [`Self::records_written`].
+    pub(super) fn records_looked_at(&mut self, consumed: u64, unread: u64, now: u64) -> Option<Due> {
+        self.records_written(consumed, unread, now);
         let waited = self.unread.map_or(0, |unread| now.saturating_sub(unread.since));
-        (waited >= PATIENCE_MS).then(|| self.kill(Wedged::Records)).flatten()
+        if waited >= PATIENCE_MS { self.kill(Wedged::Records) } else { None }
     }
 
     /// The supervisor no longer has its command socket: it is ending, or of no use any more.
@@ -334,27 +339,27 @@ mod tests {
     #[test]
     fn a_supervisor_that_consumes_no_record_for_ten_seconds_is_wedged() {
         let mut supervision = running();
-        assert_eq!(supervision.records(0, 1, 1_000_000), None);
+        supervision.records_written(0, 1, 1_000_000);
         assert_eq!(supervision.due(1_010_000), Some(Due::LookAtRecords));
-        assert_eq!(supervision.records(3, 1, 1_010_000), None, "it read three in the meantime");
+        assert_eq!(supervision.records_looked_at(3, 1, 1_010_000), None, "it read three in the meantime");
         assert_eq!(supervision.next_ms(), Some(1_020_000));
         assert_eq!(supervision.due(1_020_000), Some(Due::LookAtRecords));
-        assert_eq!(supervision.records(3, 5, 1_020_000), Some(Due::Kill(Wedged::Records)));
+        assert_eq!(supervision.records_looked_at(3, 5, 1_020_000), Some(Due::Kill(Wedged::Records)));
     }
 
     #[test]
     fn a_pipe_that_was_emptied_needs_no_timer() {
         let mut supervision = running();
-        supervision.records(0, 1, 1_000_000);
+        supervision.records_written(0, 1, 1_000_000);
         assert_eq!(supervision.due(1_010_000), Some(Due::LookAtRecords));
-        supervision.records(1, 0, 1_010_000);
+        supervision.records_looked_at(1, 0, 1_010_000);
         assert_eq!(supervision.next_ms(), None);
     }
 
     #[test]
     fn records_unread_at_a_death_are_the_next_supervisors_from_its_start_on() {
         let mut supervision = running();
-        supervision.records(0, 1, 1_000_000);
+        supervision.records_written(0, 1, 1_000_000);
         supervision.died(1_009_000);
         assert_eq!(supervision.due(1_009_500), Some(Due::Start));
         supervision.started(1_009_500);

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use super::error::Errors;
 use super::v1::{ObjectMeta, Pod};
-use crate::document::nearest;
+use crate::document::{duration, nearest};
 
 const PREFIX: &str = "gatepost.io/";
 const KEYS: [&str; 4] = ["backoff-initial", "backoff-max", "start-after", "start-after-timeout"];
 /// Longest duration that an annotation may name: a year.
-const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
+const LONGEST: Duration = Duration::from_hours(366 * 24);
 
 /// The `gatepost.io/` annotations of one pod.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -59,37 +59,6 @@ impl Annotations {
         let own = self.container_backoff.get(container).copied().unwrap_or_default();
         BackoffOverride { initial: own.initial.or(self.backoff.initial), max: own.max.or(self.backoff.max) }
     }
-}
-
-/// A duration: a number with `ms`, `s`, `m`, `h` or `d`, several of them in a row (`1m30s`), or bare seconds.
-pub fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is no duration; write one such as 5s, 2m, 1h30m, or bare seconds");
-    let mut rest = text.trim();
-    if let Ok(seconds) = rest.parse::<u32>() {
-        return Ok(Duration::from_secs(seconds.into()));
-    }
-    let mut total = Duration::ZERO;
-    if rest.is_empty() {
-        return Err(wrong());
-    }
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
-        let (number, after) = rest.split_at(digits);
-        let letters = after.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(after.len());
-        let (unit, beyond) = after.split_at(letters);
-        let number: u32 = number.parse().map_err(|_| wrong())?;
-        let unit = match unit {
-            "ms" => Duration::from_millis(1),
-            "s" => Duration::from_secs(1),
-            "m" => Duration::from_secs(60),
-            "h" => Duration::from_secs(3600),
-            "d" => Duration::from_secs(24 * 3600),
-            _ => return Err(wrong()),
-        };
-        total = total.saturating_add(unit.saturating_mul(number));
-        rest = beyond;
-    }
-    Ok(total)
 }
 
 /// What was found while reading.
@@ -269,10 +238,10 @@ fn path_back(start: usize, edges: &[Vec<usize>]) -> Option<Vec<usize>> {
                 path.reverse();
                 return Some(path);
             }
-            if !from.contains_key(&next) {
-                from.insert(next, at);
+            from.entry(next).or_insert_with(|| {
                 queue.push_back(next);
-            }
+                at
+            });
         }
     }
     None

@@ -336,17 +336,17 @@ impl WaitingPod<'_> {
 }
 
 impl DesiredSet {
+    /// The pods that count: a later directory's version hides an earlier one's.
     fn waiting(&self) -> Vec<WaitingPod<'_>> {
         let files = self.directories.iter().flat_map(|directory| &directory.files);
-        files
-            .flat_map(|file| &file.objects)
-            .filter_map(|object| match object {
-                Object::Pod { written_name, pod } => {
-                    Some(WaitingPod { object, written_name, annotations: Annotations::of(pod) })
-                }
-                _ => None,
-            })
-            .collect()
+        let mut found = BTreeMap::new();
+        for object in files.flat_map(|file| &file.objects) {
+            if let Object::Pod { written_name, pod } = object {
+                let annotations = Annotations::of(pod);
+                found.insert(ObjectKey::of(object), WaitingPod { object, written_name, annotations });
+            }
+        }
+        found.into_values().collect()
     }
 
     fn last_of(&self, directory: &Path, file: &str, key: &ObjectKey) -> Option<&Object> {

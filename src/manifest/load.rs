@@ -86,11 +86,11 @@ pub struct Loaded {
 /// pods then keep the name that is written.
 pub fn load(bytes: &[u8], node_name: &str, strict: bool) -> Result<Vec<Loaded>, SyntaxError> {
     let parsed = document::parse(bytes)?;
-    let loader = Loader { node_name, strict };
+    let reader = Loader { node_name, strict };
     let mut loaded = Vec::new();
     for (index, node) in parsed.documents.iter().enumerate() {
         let first = loaded.len();
-        loader.document(node, index, &mut loaded);
+        reader.document(node, index, &mut loaded);
         let oddities = parsed.warnings.iter().filter(|oddity| oddity.document == index);
         if let Some(first) = loaded.get_mut(first) {
             first.warnings.extend(oddities.map(|oddity| Warning {
@@ -110,16 +110,7 @@ struct Loader<'a> {
 
 impl Loader<'_> {
     fn document(&self, node: &Node, index: usize, loaded: &mut Vec<Loaded>) {
-        let mut result = Loaded {
-            document: index,
-            line: node.line,
-            kind: node.text("kind").unwrap_or_default().to_owned(),
-            namespace: String::new(),
-            name: String::new(),
-            object: None,
-            errors: Vec::new(),
-            warnings: Vec::new(),
-        };
+        let mut result = Self::empty(node, index);
         let api_version = node.text("apiVersion").unwrap_or_default();
         let mut errors = Errors::default();
         if !matches!(node.value, Value::Map(_)) {
@@ -192,7 +183,7 @@ impl Loader<'_> {
             if item.text("kind").is_some_and(|kind| kind.ends_with("List")) {
                 let mut errors = Errors::default();
                 errors.forbidden("kind", "a list may not hold lists");
-                let mut result = self.empty(&item, index);
+                let mut result = Self::empty(&item, index);
                 result.errors = errors.list;
                 loaded.push(result);
             } else {
@@ -201,7 +192,7 @@ impl Loader<'_> {
         }
     }
 
-    fn empty(&self, node: &Node, document: usize) -> Loaded {
+    fn empty(node: &Node, document: usize) -> Loaded {
         Loaded {
             document,
             line: node.line,
@@ -327,6 +318,7 @@ impl Loader<'_> {
                 fields.remove("restartPolicy");
             }
         }
+        validate::validate_scheduling(&spec, errors);
         let spec = typed(spec, "spec", errors)?;
         let mut pod = Pod { metadata, spec };
         defaults::apply(&mut pod);
@@ -371,9 +363,12 @@ fn without_metadata(json: &mut Json) -> Json {
 }
 
 fn typed<T: serde::de::DeserializeOwned>(json: Json, field: &str, errors: &mut Errors) -> Option<T> {
-    serde_json::from_value(json)
-        .map_err(|error| {
-            errors.add(ErrorKind::TypeInvalid, field, None, format!("the field table let this pass: {error}"))
-        })
-        .ok()
+    match serde_json::from_value(json) {
+        Ok(object) => Some(object),
+        Err(error) => {
+            let detail = format!("the field table let this pass: {error}");
+            errors.add(ErrorKind::TypeInvalid, field, None, detail);
+            None
+        }
+    }
 }

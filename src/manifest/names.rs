@@ -67,10 +67,8 @@ pub(super) fn qualified(text: &str) -> Vec<String> {
     };
     if name.is_empty() {
         wrong.push("name part must be non-empty".to_owned());
-    } else {
-        if name.len() > 63 {
-            wrong.push("name part must be no more than 63 bytes".to_owned());
-        }
+    } else if name.len() > 63 {
+        wrong.push("name part must be no more than 63 bytes".to_owned());
     }
     if !is_word(name) {
         wrong.push(QUALIFIED.to_owned());

@@ -5,8 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::quantity::Quantity;
 use super::v1::Pod;
+use crate::document::Quantity;
 
 /// Quality of service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -137,15 +137,15 @@ fn read_directory(path: &Path, request: &Request, mounts: &str, left: &mut usize
     };
     for file in entries {
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if !fs::metadata(&file).is_ok_and(|metadata| !metadata.is_file()) {
-            if report.files.len() >= request.limits.files {
-                report.error = Some(format!("{}: more than {} files", path.display(), request.limits.files));
-                return report;
-            }
-            report.files.push(read_manifest(&file, name, request, left));
-        } else {
+        if fs::metadata(&file).is_ok_and(|metadata| !metadata.is_file()) {
             report.skipped.push(name);
+            continue;
         }
+        if report.files.len() >= request.limits.files {
+            report.error = Some(format!("{}: more than {} files", path.display(), request.limits.files));
+            return report;
+        }
+        report.files.push(read_manifest(&file, name, request, left));
     }
     report
 }

@@ -24,6 +24,7 @@ mod conditions;
 mod container;
 mod durable;
 mod lifecycle;
+mod lookup;
 mod node;
 mod orphan;
 mod restore;

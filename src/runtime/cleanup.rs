@@ -41,6 +41,12 @@ pub struct CleanupRequest {
     pub cgroup: String,
 }
 
+impl protocol::Request for CleanupRequest {
+    fn version(&self) -> u32 {
+        self.version
+    }
+}
+
 /// The role's entry: request on descriptor 0, report on descriptor 3.
 pub fn main() -> ExitCode {
     protocol::serve(|request: CleanupRequest| clean(&request).map(|()| ((), Vec::new())))
@@ -80,9 +86,11 @@ pub fn clean(request: &CleanupRequest) -> Result<(), Failure> {
 
 /// Everything in the cgroup, and the first process wherever it is: a runtime killed early may not have moved it yet.
 fn end_processes(cgroups: &Cgroups, request: &CleanupRequest) -> Result<(), Failure> {
-    let empty = cgroups
-        .kill(&request.cgroup, KILL_BOUND)
-        .map_err(context(REASON, "killing in the cgroup", Path::new(&request.cgroup)))?;
+    let empty = cgroups.kill(&request.cgroup, KILL_BOUND).map_err(context(
+        REASON,
+        "killing in the cgroup",
+        Path::new(&request.cgroup),
+    ))?;
     let still_there = || Failure::new(REASON, format!("processes of {} are still there after SIGKILL", request.id));
     if !empty {
         return Err(still_there());
@@ -93,7 +101,8 @@ fn end_processes(cgroups: &Cgroups, request: &CleanupRequest) -> Result<(), Fail
     }
     let start = Instant::now();
     while process_start_time(found.pid) == Some(found.start_time) {
-        kill(found.pid, found.start_time).map_err(|error| Failure::new(REASON, format!("killing {}: {error}", found.pid)))?;
+        kill(found.pid, found.start_time)
+            .map_err(|error| Failure::new(REASON, format!("killing {}: {error}", found.pid)))?;
         if start.elapsed() > KILL_BOUND {
             return Err(still_there());
         }
@@ -132,7 +141,9 @@ fn ask_runtime(request: &CleanupRequest, container: &Path) {
         .status();
     match ended {
         Ok(status) if status.success() => {}
-        Ok(status) => log::debug!("{} delete {}: {status}; removing it by hand", request.runtime.path.display(), request.id),
+        Ok(status) => {
+            log::debug!("{} delete {}: {status}; removing it by hand", request.runtime.path.display(), request.id);
+        }
         Err(error) => log::warn!("{}: {error}", request.runtime.path.display()),
     }
     let back = match hidden {

@@ -37,7 +37,9 @@ pub struct Runtime {
 #[derive(Debug, thiserror::Error)]
 pub enum RuntimeError {
     /// The setting names a program that is not there.
-    #[error("no OCI runtime {0:?} in PATH; install it (Debian: apt-get install runc) or set `runtime` in the configuration")]
+    #[error(
+        "no OCI runtime {0:?} in PATH; install it (Debian: apt-get install runc) or set `runtime` in the configuration"
+    )]
     NotFound(String),
     /// It does not run.
     #[error("{} --version: {reason}; is it an OCI runtime for this machine?", path.display())]
@@ -229,7 +231,12 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let me = std::process::id();
         let start = process_start_time(me).unwrap();
-        state(root.path(), "a", "state.json", &format!(r#"{{"id":"a","init_process_pid":{me},"init_process_start":{start},"config":{{"x":[1]}}}}"#));
+        state(
+            root.path(),
+            "a",
+            "state.json",
+            &format!(r#"{{"id":"a","init_process_pid":{me},"init_process_start":{start},"config":{{"x":[1]}}}}"#),
+        );
         state(root.path(), "b", "status", &format!(r#"{{"pid":{me},"process-start-time":{start},"bundle":"/b"}}"#));
         std::fs::write(root.path().join("b/exec.fifo"), "").unwrap();
         state(root.path(), "c", "state.json", &format!(r#"{{"init_process_pid":{me},"init_process_start":1}}"#));

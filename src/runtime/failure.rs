@@ -70,7 +70,8 @@ fn last_error(log: &Path) -> io::Result<Option<String>> {
 
 /// runc says `exec: "x": …` and crun `executable file `x` …` when the container's own program is the trouble.
 fn reason(message: &str) -> &'static str {
-    let own_program = ["exec: \"", "executable file ", "exec user process", "exec format error", "chdir to cwd", "open executable"];
+    let own_program =
+        ["exec: \"", "executable file ", "exec user process", "exec format error", "chdir to cwd", "open executable"];
     if own_program.iter().any(|words| message.contains(words)) { "RunContainerError" } else { "CreateContainerError" }
 }
 

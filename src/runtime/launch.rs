@@ -9,7 +9,9 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -22,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use super::failure::context;
 use super::{Failure, Runtime, protocol, sandbox};
 use crate::config::{Layout, WritableLayer};
+use crate::image::{Reference, Store};
 use crate::manifest::v1::{ConfigMap, Container, Pod, Secret};
 use crate::oci::{self, BundleInput, Device, DeviceKind, HostDevice, HostVolume, NodeFacts};
 use crate::sys::{helper, mount, namespace};
@@ -97,6 +100,12 @@ pub struct LaunchRequest {
     pub console_socket: Option<PathBuf>,
 }
 
+impl protocol::Request for LaunchRequest {
+    fn version(&self) -> u32 {
+        self.version
+    }
+}
+
 /// The role's entry: request on descriptor 0, report on descriptor 3. Comes back only when it failed.
 pub fn main() -> ExitCode {
     protocol::serve_until_exec(|request: LaunchRequest| {
@@ -155,9 +164,18 @@ pub fn prepare(request: &LaunchRequest) -> Result<(Command, Vec<String>), Failur
     Ok((command, warnings))
 }
 
-/// An image of the store.
-fn stored(_layout: &Layout, reference: &str) -> Result<Unpacked, Failure> {
-    Err(Failure::new(REASON, format!("image {reference}: not connected yet")))
+/// An image of the store, which the image worker has imported and unpacked before.
+fn stored(layout: &Layout, reference: &str) -> Result<Unpacked, Failure> {
+    let failed = |error: crate::image::Error| Failure::new(REASON, format!("image {reference}: {error}"));
+    let parsed: Reference = reference.parse().map_err(failed)?;
+    let image = Store::open(layout).and_then(|store| store.resolve(&parsed)).map_err(failed)?;
+    match image {
+        Some(image) if image.unpacked => {
+            Ok(Unpacked { base: layout.layers(), lower: image.lower_dirs(), config: image.config })
+        }
+        Some(_) => Err(Failure::new(REASON, format!("image {reference} is not unpacked yet"))),
+        None => Err(Failure::new(REASON, format!("image {reference} is not in the store any more; import it again"))),
+    }
 }
 
 /// The writable layer is always there, also for a read-only root: the runtime makes mount points in it.
@@ -183,8 +201,11 @@ fn mount_root(request: &LaunchRequest, unpacked: &Unpacked, dir: &Path, rootfs: 
     std::os::unix::fs::chown(&upper, Some(attributes.uid()), Some(attributes.gid()))
         .and_then(|()| fs::set_permissions(&upper, attributes.permissions()))
         .map_err(context(REASON, "setting the owner and mode of", &upper))?;
-    mount::overlay(&unpacked.base, &unpacked.lower, &upper, &work, rootfs)
-        .map_err(context(REASON, "mounting the overlay on", rootfs))
+    mount::overlay(&unpacked.base, &unpacked.lower, &upper, &work, rootfs).map_err(context(
+        REASON,
+        "mounting the overlay on",
+        rootfs,
+    ))
 }
 
 fn write_bundle(
@@ -198,7 +219,11 @@ fn write_bundle(
     if let Some(log) = &files.termination_log {
         // Any user of the container may write to it (kubelet).
         fs::File::options().create(true).append(true).open(log).map_err(context(REASON, "creating", log))?;
-        fs::set_permissions(log, fs::Permissions::from_mode(0o666)).map_err(context(REASON, "setting the mode of", log))?;
+        fs::set_permissions(log, fs::Permissions::from_mode(0o666)).map_err(context(
+            REASON,
+            "setting the mode of",
+            log,
+        ))?;
     }
     let [passwd, group] = ["etc/passwd", "etc/group"].map(|name| read_in_root(rootfs, name));
     let localhost_seccomp = localhost_profile(request);
@@ -303,7 +328,8 @@ fn localhost_profile(request: &LaunchRequest) -> Option<Result<LinuxSeccomp, Str
 /// Reads a text file of the container's root; links are resolved inside it, so none leads out. `None` when it is not there, is
 /// no ordinary file, or is larger than anything sensible.
 fn read_in_root(rootfs: &Path, name: &str) -> Option<String> {
-    let root = rustix::fs::open(rootfs, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, rustix::fs::Mode::empty()).ok()?;
+    let root =
+        rustix::fs::open(rootfs, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, rustix::fs::Mode::empty()).ok()?;
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     let file = fs::File::from(rustix::fs::openat2(&root, name, flags, rustix::fs::Mode::empty(), resolve).ok()?);
@@ -342,8 +368,14 @@ mod tests {
     #[test]
     fn a_fifo_and_a_giant_in_place_of_a_user_file_are_passed_over() {
         let dir = tempfile::tempdir().unwrap();
-        rustix::fs::mknodat(rustix::fs::CWD, dir.path().join("fifo"), rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0)
-            .unwrap();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            dir.path().join("fifo"),
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::RWXU,
+            0,
+        )
+        .unwrap();
         assert_eq!(read_in_root(dir.path(), "fifo"), None);
         fs::File::create(dir.path().join("giant")).unwrap().set_len(USER_FILE_MAX + 1).unwrap();
         assert_eq!(read_in_root(dir.path(), "giant"), None);

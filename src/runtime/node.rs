@@ -19,7 +19,8 @@ pub fn facts(node_name: &str, host_ips: Vec<String>, data: &Path, cgroups: &Cgro
         host_ips,
         memory_bytes: widen(system.totalram).saturating_mul(u64::from(system.mem_unit)),
         cpus: std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX)),
-        ephemeral_storage_bytes: rustix::fs::statvfs(data).map_or(0, |stat| stat.f_blocks.saturating_mul(stat.f_frsize)),
+        ephemeral_storage_bytes: rustix::fs::statvfs(data)
+            .map_or(0, |stat| stat.f_blocks.saturating_mul(stat.f_frsize)),
         may_lower_oom_score: probe::may_lower_oom_score(),
         oom_score_adj: oom_score_adj.and_then(|text| text.trim().parse().ok()).unwrap_or(0),
         available_capabilities: field("CapBnd:").and_then(|hex| u64::from_str_radix(hex, 16).ok()).unwrap_or(0),

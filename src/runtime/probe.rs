@@ -48,7 +48,10 @@ pub fn probe(runtime: &Runtime) -> Vec<Finding> {
     if seccomp_missing(runtime) {
         add(
             "securityContext.seccompProfile",
-            format!("{} is built without seccomp and would ignore every profile; install one built with it", runtime.version),
+            format!(
+                "{} is built without seccomp and would ignore every profile; install one built with it",
+                runtime.version
+            ),
         );
     }
     match Cgroups::detect().map(|cgroups| cgroups.mode()) {
@@ -62,14 +65,16 @@ pub fn probe(runtime: &Runtime) -> Vec<Finding> {
     if !may_lower_oom_score() {
         add(
             "resources",
-            "CAP_SYS_RESOURCE is missing: oom_score_adj stays at or above gatepost's own; give it the capability".to_owned(),
+            "CAP_SYS_RESOURCE is missing: oom_score_adj stays at or above gatepost's own; give it the capability"
+                .to_owned(),
         );
     }
     let file_systems = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
     if !file_systems.lines().any(|line| line.ends_with("\toverlay")) {
         add(
             "image",
-            "the kernel offers no overlayfs now; without it no container starts: load the module or build it in".to_owned(),
+            "the kernel offers no overlayfs now; without it no container starts: load the module or build it in"
+                .to_owned(),
         );
     }
     findings

@@ -40,7 +40,7 @@ impl<T> Report<T> {
 pub type Outcome<T> = Result<(T, Vec<String>), Failure>;
 
 /// Reads the request, does the role's work and reports.
-pub(super) fn serve<Q: DeserializeOwned, T: Serialize>(role: impl FnOnce(Q) -> Outcome<T>) -> ExitCode {
+pub(super) fn serve<Q: Request, T: Serialize>(role: impl FnOnce(Q) -> Outcome<T>) -> ExitCode {
     let mut pipe = match helper::take_report_pipe() {
         Ok(pipe) => pipe,
         Err(error) => return not_a_helper(&error),
@@ -54,7 +54,7 @@ pub(super) fn serve<Q: DeserializeOwned, T: Serialize>(role: impl FnOnce(Q) -> O
 
 /// As [`serve`] for a role that becomes another program in the end: `role` returns its warnings and the last step, which comes
 /// back only when it failed. Without warnings nothing is reported, and the pipe closes when the program is executed.
-pub(super) fn serve_until_exec<Q: DeserializeOwned, E: FnOnce()>(
+pub(super) fn serve_until_exec<Q: Request, E: FnOnce()>(
     role: impl FnOnce(Q) -> Result<(Vec<String>, E), Failure>,
 ) -> ExitCode {
     let mut pipe = match helper::take_report_pipe() {
@@ -87,22 +87,30 @@ fn write_report<T: Serialize>(pipe: &mut File, report: &Report<T>) -> ExitCode {
     if written.is_ok() && report.failure.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn read_request<Q: DeserializeOwned>() -> Result<Q, Failure> {
+/// What every request says of itself.
+pub(super) trait Request: DeserializeOwned {
+    /// Its version; another than [`VERSION`] is refused.
+    fn version(&self) -> u32;
+}
+
+fn read_request<Q: Request>() -> Result<Q, Failure> {
     #[derive(Deserialize)]
     struct Versioned {
         version: u32,
     }
     let unreadable = |error: String| Failure::internal(format!("the request could not be read: {error}"));
+    let other = |version: u32| {
+        unreadable(format!("its version is {version}, this binary speaks {VERSION}; restart gatepost"))
+    };
     let mut text = Vec::new();
     std::io::stdin().lock().read_to_end(&mut text).map_err(|error| unreadable(error.to_string()))?;
-    serde_json::from_slice(&text).or_else(|error| {
-        // Only on failure, to keep the good case lean: does it speak another version?
-        let version = serde_json::from_slice::<Versioned>(&text).ok().map(|request| request.version);
-        Err(match version {
-            Some(version) if version != VERSION => {
-                unreadable(format!("its version is {version}, this binary speaks {VERSION}; restart gatepost"))
-            }
+    match serde_json::from_slice::<Q>(&text) {
+        Ok(request) if request.version() == VERSION => Ok(request),
+        Ok(request) => Err(other(request.version())),
+        // Another version may well look different altogether; then that is what to say.
+        Err(error) => Err(match serde_json::from_slice::<Versioned>(&text) {
+            Ok(Versioned { version }) if version != VERSION => other(version),
             _ => unreadable(error.to_string()),
-        })
-    })
+        }),
+    }
 }

@@ -16,10 +16,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::Failure;
 use super::cleanup::remove_tree;
 use super::failure::context;
 use super::protocol::{self, Outcome};
-use super::Failure;
 use crate::config::Layout;
 use crate::manifest::v1::{ConfigMap, Pod, Secret, Volume};
 use crate::oci::{self, GeneratedFiles, PodNamespaces};
@@ -111,6 +111,12 @@ pub struct TeardownRequest {
     pub cgroup_root: String,
     /// Also remove what is on data: the pod is gone for good, not only stopped.
     pub discard_volumes: bool,
+}
+
+impl protocol::Request for SandboxRequest {
+    fn version(&self) -> u32 {
+        self.version
+    }
 }
 
 /// The role's entry: request on descriptor 0, report on descriptor 3.

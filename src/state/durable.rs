@@ -6,6 +6,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +40,25 @@ pub struct Report {
     pub files: Vec<(String, String)>,
     /// What failed, in words.
     pub error: Option<String>,
+}
+
+/// The role's entry: request on descriptor 0, report on descriptor 3.
+pub fn main() -> ExitCode {
+    let Some(pipe) = crate::sys::confine::take_passed_fd(3) else {
+        log::error!("the role `state-writer` is started by the supervisor only");
+        return ExitCode::from(2);
+    };
+    let report = match serde_json::from_reader::<_, Request>(io::stdin().lock()) {
+        Ok(request) if request.version == VERSION => carry_out(&request),
+        Ok(request) => refused(format!("version {} of the request is not known", request.version)),
+        Err(error) => refused(format!("the request is not understood: {error}")),
+    };
+    let said = serde_json::to_writer(File::from(pipe), &report);
+    if said.is_ok() && report.error.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn refused(error: String) -> Report {
+    Report { version: VERSION, error: Some(error), ..Report::default() }
 }
 
 /// Carries a request out.

@@ -473,9 +473,11 @@ fn make_dir(dir: &Path) -> io::Result<()> {
 }
 
 fn write(file: &Path, value: &str) -> io::Result<()> {
-    OpenOptions::new().write(true).open(file)?.write_all(value.as_bytes()).map_err(|error| {
-        io::Error::new(error.kind(), format!("writing {value} to {}: {error}", file.display()))
-    })
+    OpenOptions::new()
+        .write(true)
+        .open(file)?
+        .write_all(value.as_bytes())
+        .map_err(|error| io::Error::new(error.kind(), format!("writing {value} to {}: {error}", file.display())))
 }
 
 fn at(path: &Path, error: &io::Error) -> io::Error {
@@ -485,7 +487,9 @@ fn at(path: &Path, error: &io::Error) -> io::Error {
 fn missing(controller: &str) -> io::Error {
     io::Error::new(
         io::ErrorKind::NotFound,
-        format!("the kernel offers no {controller} controller, so its limit cannot be kept; remove the limit or enable it"),
+        format!(
+            "the kernel offers no {controller} controller, so its limit cannot be kept; remove the limit or enable it"
+        ),
     )
 }
 

@@ -40,7 +40,8 @@ pub struct Node {
 impl Node {
     pub fn new(runtime: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let layout = Layout { run: dir.path().join("run"), data: dir.path().join("data"), logs: dir.path().join("logs") };
+        let layout =
+            Layout { run: dir.path().join("run"), data: dir.path().join("data"), logs: dir.path().join("logs") };
         for path in [&layout.run, &layout.data, &layout.logs] {
             fs::create_dir(path).unwrap();
         }
@@ -293,7 +294,10 @@ fn busybox(root: &Path) -> PathBuf {
         fs::create_dir_all(root.join(dir)).unwrap();
     }
     fs::copy("/usr/bin/busybox", root.join("bin/busybox")).expect("busybox-static is installed");
-    for applet in ["sh", "cat", "sleep", "echo", "hostname", "ls", "id", "readlink", "ip", "ping", "dd", "stat", "mount", "head", "tr", "true"] {
+    for applet in [
+        "sh", "cat", "sleep", "echo", "hostname", "ls", "id", "readlink", "ip", "ping", "dd", "stat", "mount", "head",
+        "tr", "true",
+    ] {
         symlink("busybox", root.join("bin").join(applet)).unwrap();
     }
     fs::write(root.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000:app:/:/bin/sh\n").unwrap();

@@ -33,7 +33,6 @@ pub enum Life {
 #[derive(Debug, Default, Clone)]
 pub struct Rule {
     pub ends: usize,
-    pub first_start_over: bool,
     pub started: u64,
     pub not_before: u64,
 }
@@ -182,7 +181,7 @@ impl Machine {
             }
             Action::Signal { seq, .. } => {
                 let boot = self.boot;
-                if let Some(instance) = self.instances.get_mut(seq) {
+                if let Some(instance) = self.instances.get_mut(seq).filter(|i| !matches!(i.state, Life::Ended(_))) {
                     instance.signalled = Some(boot);
                     let obeys = random.percent(70);
                     if obeys {
@@ -194,7 +193,7 @@ impl Machine {
             Action::Kill { seq } => {
                 let stuck = self.faults && random.percent(20);
                 let boot = self.boot;
-                if let Some(instance) = self.instances.get_mut(seq) {
+                if let Some(instance) = self.instances.get_mut(seq).filter(|i| !matches!(i.state, Life::Ended(_))) {
                     if !stuck {
                         instance.dies_at = instance.dies_at.min(boot + random.below(50));
                     }

@@ -13,6 +13,7 @@ use super::random::Random;
 
 /// What happened, for the report of a failure.
 #[derive(Debug, Clone)]
+#[allow(dead_code, reason = "read by its Debug form")]
 enum Note {
     Told(Event),
     Asked(Action),
@@ -154,18 +155,20 @@ impl World {
         match &event {
             Event::SandboxGone { pod } => self.clear_rules(|uid| uid == pod),
             Event::Started { .. } => self.dependency_may_be_ready(),
-            Event::StartFailed { seq, failure } if failure.reason != "CreateContainerConfigError" => {
-                let boot = self.machine.boot;
-                if let Some(container) = self.containers.get(seq).cloned() {
-                    self.machine.rule(&container).ended(boot, false);
-                }
-            }
             _ => {}
         }
         let lost_before_saving = self.machine.faults && self.random.below(300) == 0;
+        let failed_start = match &event {
+            Event::StartFailed { seq, failure } if failure.reason != "CreateContainerConfigError" => Some(*seq),
+            _ => None,
+        };
         let actions = self.node.handle(self.machine.now(), event);
         if lost_before_saving {
             return self.restart(false, 0);
+        }
+        if let Some(container) = failed_start.and_then(|seq| self.containers.get(&seq).cloned()) {
+            let boot = self.machine.boot;
+            self.machine.rule(&container).ended(boot, false);
         }
         self.save();
         self.check_deadline()?;
@@ -410,7 +413,12 @@ impl World {
     /// No faults any more: until nothing is left to do.
     fn calm_down(&mut self) -> Result<(), String> {
         self.machine.faults = false;
-        for uid in std::mem::take(&mut self.quarantined) {
+        self.quarantined.clear();
+        let quarantined = |pod: &gatepost::pod::status::PodObject| pod.status.reason == "Quarantined";
+        let uids: Vec<String> =
+            self.node.pod_objects(self.machine.now()).into_iter().filter(quarantined).map(|p| p.metadata.uid).collect();
+        for uid in uids {
+            let uid: Uid = Rc::from(uid);
             self.lift(&uid);
             self.clear_rules(|other| *other == uid);
             self.tell(Event::Restart { pod: uid, container: None })?;
@@ -463,7 +471,7 @@ impl World {
             let uid: Uid = Rc::from(pod.metadata.uid.as_str());
             let status = &pod.status;
             let reason = &status.reason;
-            if self.quarantined.contains(&uid) || (!all && reason.starts_with("WaitingFor")) {
+            if self.quarantined.contains(&uid) || reason == "Quarantined" || (!all && reason.starts_with("WaitingFor")) {
                 continue;
             }
             let done = matches!(status.phase.as_str(), "Succeeded" | "Failed");

@@ -18,7 +18,7 @@ use self::container::{EPHEMERAL_CONTAINER, RESOURCE_REQUIREMENTS};
 use self::scheduling::{AFFINITY, POD_SCHEDULING_GROUP, TOLERATION, TOPOLOGY_SPREAD_CONSTRAINT};
 use self::security::POD_SECURITY_CONTEXT;
 use self::volume::VOLUME;
-use super::quantity::Quantity;
+use crate::document::Quantity;
 use crate::document::{Format, Kind, Object, carried, later, quiet, refused, warned};
 
 pub use reference::fields_reference;

@@ -2,8 +2,8 @@
 
 use super::super::error::Errors;
 use super::super::names;
-use super::super::quantity::Quantity;
 use super::super::v1::{Container, EnvVarSource, KeySelector, Pod, ResourceFieldSelector};
+use crate::document::Quantity;
 
 const FIELD_PATHS: [&str; 9] = [
     "metadata.name",
@@ -156,7 +156,7 @@ fn validate_resource_field(pod: &Pod, field: &ResourceFieldSelector, path: &str,
     if written == "0" {
         return;
     }
-    let cpu = field.resource.ends_with(".cpu");
+    let cpu = matches!(field.resource.as_str(), "limits.cpu" | "requests.cpu");
     let known: &[&str] = if cpu { &["1m", "1"] } else { &BINARY };
     if !known.contains(&written.as_str()) {
         let resource = match field.resource.split_once('.').map(|(_, name)| name) {

@@ -6,6 +6,7 @@ mod env;
 mod metadata;
 mod network;
 mod resources;
+mod scheduling;
 mod security;
 mod volumes;
 
@@ -14,6 +15,7 @@ use super::names;
 use super::v1::{ConfigMap, Pod, Secret};
 
 pub(super) use metadata::validate_metadata;
+pub(super) use scheduling::validate_scheduling;
 
 /// Largest ConfigMap or Secret. Kubernetes: 1 MiB.
 const MAX_OBJECT_BYTES: usize = 1 << 20;

@@ -2,8 +2,8 @@
 
 use super::super::error::Errors;
 use super::super::names;
-use super::super::quantity::Quantity;
 use super::super::v1::Container;
+use crate::document::Quantity;
 
 /// Checks limits and requests: names, signs, order; and what this version does not account for.
 pub(super) fn validate_resources(

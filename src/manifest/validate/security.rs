@@ -107,10 +107,15 @@ fn validate_seccomp(profile: Option<&SeccompProfile>, path: &str, errors: &mut E
             errors.invalid(&local, file, "must not contain '..'");
         }
         ("Localhost", Some(_)) | ("RuntimeDefault" | "Unconfined", None) => {}
-        ("RuntimeDefault" | "Unconfined", Some(file)) => {
-            errors.invalid(&local, file, "can only be set when seccomp type is Localhost");
+        (kind, file) => {
+            if !["RuntimeDefault", "Unconfined"].contains(&kind) {
+                errors.unsupported(&format!("{path}.type"), kind, &["Localhost", "RuntimeDefault", "Unconfined"]);
+            }
+            if file.is_some() {
+                let shown = serde_json::to_value(profile).unwrap_or_default();
+                errors.invalid(&local, shown, "can only be set when seccomp type is Localhost");
+            }
         }
-        (kind, _) => errors.unsupported(&format!("{path}.type"), kind, &["Localhost", "RuntimeDefault", "Unconfined"]),
     }
 }
 

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use super::super::error::Errors;
 use super::super::names;
-use super::super::quantity::Quantity;
 use super::super::v1::{KeyToPath, Pod, Volume};
 use super::env::object_name;
+use crate::document::Quantity;
 
 /// Names that mounts may refer to: an invalid volume is as good as none.
 pub(super) type KnownVolumes<'a> = BTreeSet<&'a str>;

@@ -1,0 +1,172 @@
+//! `gatepost run`: next to a host's init. Checks what must be there, prepares `/run/gatepost`, and becomes the role init.
+
+use std::ffi::CString;
+use std::fs::{self, File};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use rustix::fs::FlockOperation;
+
+use super::roles::RunOptions;
+use crate::config::{self, Config, Layout};
+use crate::runtime::{self, Runtime};
+use crate::state::volatile;
+use crate::supervisor::Setup;
+use crate::sys::cgroup::Cgroups;
+use crate::sys::mount;
+use crate::{init, state::durable};
+
+/// Used when the command line names no file, and is there.
+const DEFAULT_CONFIG: &str = "/etc/gatepost/config.yaml";
+
+/// Bytes that `/run/gatepost` may take: bundles, states, secrets; a bound, not a reservation.
+const RUN_SIZE: u64 = 128 << 20;
+
+/// How long init waits for the supervisor after SIGTERM when pods stay: it has only its state to save.
+const LEAVE_BOUND_MS: u64 = 30_000;
+
+/// The same when pods are stopped: Kubernetes' default grace for three priorities in turn, and some.
+const STOP_BOUND_MS: u64 = 120_000;
+
+/// Name of the file that keeps the node's name.
+const NODE_NAME: &str = "node-name";
+
+/// Becomes the role init of this host.
+pub(super) fn run(options: RunOptions) -> ExitCode {
+    match prepare(options) {
+        Ok(options) => init::run(options),
+        Err(error) => {
+            log::error!("gatepost cannot start: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn prepare(options: RunOptions) -> Result<init::Options, String> {
+    let overrides: Vec<String> = options.overrides.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let mut config = match &options.config {
+        Some(path) => config::load(path, &overrides),
+        None if Path::new(DEFAULT_CONFIG).exists() => config::load(Path::new(DEFAULT_CONFIG), &overrides),
+        None => config::parse("the command line", b"", &overrides),
+    }
+    .map_err(|e| e.to_string())?;
+    if !rustix::process::geteuid().is_root() {
+        return Err("it must run as root: namespaces, mounts and cgroups need it".to_owned());
+    }
+    make_absolute(&mut config)?;
+    let runtime = Runtime::find(&config.runtime).map_err(|e| e.to_string())?;
+    for finding in runtime::probe(&runtime) {
+        log::warn!("{}: {}", finding.concerns, finding.message);
+    }
+    let cgroups = Cgroups::detect().map_err(|e| format!("no usable cgroups: {e}; mount them first"))?;
+    cgroups.move_root_into_leaf("gatepost/init").map_err(|e| format!("cannot leave the root cgroup: {e}"))?;
+    make_run_directory(&config.layout)?;
+    let lock = take_lock(&config.layout)?;
+    for directory in [&config.layout.data, &config.layout.logs] {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(directory)
+            .map_err(|e| format!("cannot create {}: {e}", directory.display()))?;
+    }
+    config.node_name = node_name(&config)?;
+    log::info!("node {}, runtime {}", config.node_name, runtime.version);
+
+    let stop_bound_ms = if options.stop_pods { STOP_BOUND_MS } else { LEAVE_BOUND_MS };
+    let run = config.layout.run.clone();
+    volatile::write(&Setup::path(&run), &Setup { config, runtime, stop_pods: options.stop_pods })
+        .map_err(|e| e.to_string())?;
+    // Held until this process ends; init never closes it.
+    std::mem::forget(lock);
+    let argument = CString::new(run.as_os_str().as_bytes()).map_err(|_| "runDir holds a NUL byte".to_owned())?;
+    Ok(init::Options {
+        supervisor_program: OwnedFd::from(File::open("/proc/self/exe").map_err(|e| format!("/proc/self/exe: {e}"))?),
+        supervisor_args: vec![c"gatepost".to_owned(), c"supervise".to_owned(), argument],
+        stop_bound_ms,
+    })
+}
+
+/// Helpers and pods run in other directories than the person who typed the command.
+fn make_absolute(config: &mut Config) -> Result<(), String> {
+    let layout = &mut config.layout;
+    let paths = [&mut layout.run, &mut layout.data, &mut layout.logs, &mut config.resolv_conf];
+    let lists = config.static_pod_path.iter_mut().chain(&mut config.image_preload_path);
+    for path in paths.into_iter().chain(lists) {
+        *path = std::path::absolute(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// A tmpfs of its own, private: what is mounted below it in a helper's namespace stays there.
+fn make_run_directory(layout: &Layout) -> Result<(), String> {
+    let run = &layout.run;
+    let failed = |what: &str| {
+        let what = format!("cannot {what} {}", run.display());
+        move |error: std::io::Error| format!("{what}: {error}")
+    };
+    fs::create_dir_all(run).map_err(failed("create"))?;
+    if !mount::is_mount_point(run).map_err(failed("look at"))? {
+        mount::tmpfs(run, Some(RUN_SIZE), 0o700, false).map_err(failed("mount a tmpfs on"))?;
+    }
+    mount::make_private(run).map_err(failed("make a private mount of"))
+}
+
+/// One gatepost for one run directory.
+fn take_lock(layout: &Layout) -> Result<File, String> {
+    let path = layout.lock();
+    let lock = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(|e| format!("{}: {e}", path.display()))?;
+    match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(lock),
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            Err(format!("another gatepost runs here: it holds {}; stop it first", path.display()))
+        }
+        Err(error) => Err(format!("cannot lock {}: {error}", path.display())),
+    }
+}
+
+/// The configured name; else the name of the first start, which is kept: pods' names and UIDs hang on it.
+fn node_name(config: &Config) -> Result<String, String> {
+    if !config.node_name.is_empty() {
+        return Ok(config.node_name.clone());
+    }
+    let directory = config.layout.state();
+    let file = |write| durable::Request {
+        version: durable::VERSION,
+        directory: directory.clone(),
+        write,
+        read: vec![NODE_NAME.to_owned()],
+    };
+    let report = durable::carry_out(&file(Vec::new()));
+    if let Some((_, name)) = report.files.first() {
+        return Ok(name.trim().to_owned());
+    }
+    if let Some(error) = report.error {
+        return Err(format!("the node's name is not known: {error}"));
+    }
+    let name = rustix::system::uname().nodename().to_string_lossy().to_lowercase();
+    let name = name.trim_matches(|c: char| !c.is_ascii_alphanumeric()).to_owned();
+    let name = if name.is_empty() { "gateway".to_owned() } else { name };
+    match durable::carry_out(&file(vec![(NODE_NAME.to_owned(), format!("{name}\n"))])).error {
+        None => Ok(name),
+        Some(error) => Err(format!("the node's name cannot be kept: {error}")),
+    }
+}
+
+/// The role `supervise RUN-DIR [crashed]`.
+pub(super) fn supervise() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(2);
+    let Some(run) = arguments.next() else {
+        log::error!("the role `supervise` is started by init only");
+        return ExitCode::from(2);
+    };
+    let crashed = arguments.next().is_some_and(|word| word == "crashed");
+    crate::supervisor::main(&PathBuf::from(run), crashed)
+}
