@@ -4,7 +4,15 @@ set -eu
 gatepost=$(realpath "$1")
 cd "$(dirname "$0")/../.."
 
-"$gatepost" run --config tests/samples/config.yaml --stop-pods > .build/gatepost.log 2>&1 &
+# Everything below .build/; nothing of the machine's own is touched but /run/gatepost.
+cat > .build/config.yaml <<CONFIG
+nodeName: gateway
+staticPodPath: $PWD/tests/samples/manifests
+imagePreloadPath: $PWD/.build/images
+dataDir: $PWD/.build/data
+logDir: $PWD/.build/logs
+CONFIG
+"$gatepost" run --config .build/config.yaml --stop-pods > .build/gatepost.log 2>&1 &
 supervisor=$!
 trap 'trap - INT TERM; echo; echo "stopping the pods…"; kill -TERM $supervisor 2>/dev/null; wait $supervisor || true; exit 0' INT TERM
 
