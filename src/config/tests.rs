@@ -36,7 +36,7 @@ fn every_key_reaches_its_setting() {
     assert_eq!(config.runtime, "crun");
     assert_eq!((config.layout.run, config.layout.data), (PathBuf::from("/run/g"), PathBuf::from("/d")));
     assert_eq!(config.layout.logs, PathBuf::from("/l"));
-    assert_eq!((config.backoff.initial, config.backoff.max), (Duration::from_secs(2), Duration::from_secs(60)));
+    assert_eq!((config.backoff.initial, config.backoff.max), (Duration::from_secs(2), Duration::from_mins(1)));
     assert_eq!((config.logs.max_size, config.logs.max_files, config.logs.total), (1 << 20, 2, 8 << 20));
     assert_eq!(config.writable_layer, WritableLayer::Memory(8 << 20));
     assert_eq!((config.pod_pids_limit, config.pods_memory_limit, config.pods_pids_limit), (0, 100 << 20, 500));
