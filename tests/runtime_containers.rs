@@ -314,7 +314,9 @@ fn crun_runs_the_same_containers() {
 /// A docker-archive with one busybox layer, made by hand.
 fn docker_archive(root: &Path, archive: &Path) {
     use sha2::Digest as _;
-    let hex = |bytes: &[u8]| sha2::Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let hex = |bytes: &[u8]| {
+        sha2::Sha256::digest(bytes).iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+    };
     let mut layer = tar::Builder::new(Vec::new());
     layer.follow_symlinks(false);
     layer.append_dir_all(".", root).unwrap();
