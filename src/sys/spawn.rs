@@ -331,7 +331,7 @@ impl<'a> Prepared<'a> {
                 return Step::Descriptors;
             }
             reset_signals();
-            let envp = self.envp.as_ref().map_or(libc::environ.cast_const().cast(), |envp| envp.as_ptr());
+            let envp = self.envp.as_ref().map_or(libc::environ.cast_const().cast(), Vec::as_ptr);
             match spawn.program {
                 Program::Path(path) => {
                     libc::execve(path.as_ptr(), self.argv.as_ptr(), envp);
