@@ -453,7 +453,7 @@ mod tests {
 
     #[test]
     fn a_child_starts_with_default_signals() {
-        let args = shell("grep -E '^Sig(Blk|Ign)' /proc/$$/status");
+        let args = shell("exec grep -E '^Sig(Blk|Ign)' /proc/self/status");
         let text = output_of(Spawn::new(Program::Path(c"/bin/sh"), &args));
         assert_eq!(text.matches("0000000000000000").count(), 2, "{text}");
     }
