@@ -196,7 +196,7 @@ fn store_layer(
     // What is staged already needs no second copy.
     let mut adopt: Option<String> = None;
     let mut copy = None;
-    if let Blob::Staged(name, ..) = &blob {
+    if let Blob::Staged(name) = &blob {
         adopt = Some((*name).to_owned());
     } else if known.is_none() {
         let (name, file) = change.stage_file()?;
@@ -205,9 +205,9 @@ fn store_layer(
     }
     let already_told = Progress::new(None);
     let (reader, progress): (Box<dyn std::io::Read + Send + '_>, &Progress) = match blob {
-        Blob::File(file, _) => (Box::new(file), progress),
-        Blob::Range(range, _) => (Box::new(range), progress),
-        Blob::Staged(name, ..) => (Box::new(change.open_staged(name)?), &already_told),
+        Blob::File(file) => (Box::new(file), progress),
+        Blob::Range(range) => (Box::new(range), progress),
+        Blob::Staged(name) => (Box::new(change.open_staged(name)?), &already_told),
     };
     let expected = layer.expected.as_ref().map(|(digest, size)| (digest, *size));
     if change.has_layer(job.chain) && layer.expected.is_some() {
