@@ -214,11 +214,13 @@ impl Container {
         }
     }
 
-    /// Asks to remove what ended. While a start is under way it waits: removing is slow, and a restart is not to wait for it.
+    /// On its way to run, with an answer to come soon.
+    pub(crate) fn is_starting(&self) -> bool {
+        matches!(self.state, State::Image { .. } | State::Starting { .. })
+    }
+
+    /// Asks to remove what ended.
     pub(crate) fn sweep(&mut self, turn: &mut Turn<'_>) {
-        if matches!(self.state, State::Image { .. } | State::Starting { .. }) {
-            return;
-        }
         for leftover in &mut self.leftovers {
             if leftover.asked {
                 continue;

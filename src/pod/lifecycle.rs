@@ -432,14 +432,17 @@ impl Pod {
         }
         self.with_containers(turn, |containers, scope, turn| {
             let mut initializing = false;
-            for container in containers {
+            for container in containers.iter_mut() {
                 if container.kind == Kind::Init && container.succeeded() {
                     container.restart = false;
                 } else if !initializing {
                     container.advance(scope, turn);
                     initializing = container.kind == Kind::Init;
                 }
-                container.sweep(turn);
+            }
+            // Removing is slow, and a start is not to wait for it.
+            if !containers.iter().any(Container::is_starting) {
+                containers.iter_mut().for_each(|container| container.sweep(turn));
             }
         });
         Flow::Wait

@@ -312,16 +312,15 @@ impl Node {
             ..Around::default()
         };
         let meta = &pod.manifest.metadata;
-        match pod.stage {
-            Stage::Conditions { .. } => {
-                around.unmet = conditions::unmet(pod, &self.pods, &self.met, &self.settings.node_name);
-            }
-            _ => {
-                around.predecessor = self.pods.values().any(|other| {
-                    let same = &other.manifest.metadata;
-                    other.stage != Stage::Blocked && same.name == meta.name && same.namespace == meta.namespace
-                });
-            }
+        if matches!(pod.stage, Stage::Blocked | Stage::Teardown { .. } | Stage::Halted) {
+            around.predecessor = self.pods.values().any(|other| {
+                let same = &other.manifest.metadata;
+                other.stage != Stage::Blocked && same.name == meta.name && same.namespace == meta.namespace
+            });
+        }
+        // Also for a pod that may come to Conditions in this turn.
+        if !pod.policy.start_after.is_empty() && !pod.sandbox {
+            around.unmet = conditions::unmet(pod, &self.pods, &self.met, &self.settings.node_name);
         }
         around
     }
