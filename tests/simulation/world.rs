@@ -471,7 +471,7 @@ impl World {
             let uid: Uid = Rc::from(pod.metadata.uid.as_str());
             let status = &pod.status;
             let reason = &status.reason;
-            if self.quarantined.contains(&uid) || reason == "Quarantined" || (!all && reason.starts_with("WaitingFor")) {
+            if reason == "Terminated" || reason == "Quarantined" || (!all && reason.starts_with("WaitingFor")) {
                 continue;
             }
             let done = matches!(status.phase.as_str(), "Succeeded" | "Failed");
