@@ -218,8 +218,7 @@ impl Pod {
         turn: &mut Turn<'_>,
         f: impl FnOnce(&mut [Container], Scope<'_>, &mut Turn<'_>) -> R,
     ) -> R {
-        let scope =
-            Scope { uid: &self.uid, pod: &self.manifest, policy: &self.policy, first_seen: self.first_seen };
+        let scope = Scope { uid: &self.uid, pod: &self.manifest, policy: &self.policy, first_seen: self.first_seen };
         f(&mut self.containers, scope, turn)
     }
 
@@ -386,7 +385,8 @@ impl Pod {
             for container in self.containers.iter_mut().filter(|c| marks.contains(&c.name)) {
                 container.interrupted(turn);
             }
-            let message = "The pod was interrupted, and restartPolicy Never allows one run only. Delete the pod to run it again.";
+            let message =
+                "The pod was interrupted, and restartPolicy Never allows one run only. Delete the pod to run it again.";
             self.scope().record(turn, true, "Interrupted", message.to_owned());
             self.finish(Some(Failure { reason: "Interrupted".to_owned(), message: message.to_owned() }), turn);
             self.stage = Stage::Completed;

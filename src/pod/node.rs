@@ -34,7 +34,13 @@ pub struct Node {
 impl Node {
     /// A node without pods and without a past.
     pub fn new(settings: Settings) -> Self {
-        Self::with(settings, BTreeMap::new(), SeqSource::starting_at(1), false, Durable::new(DurableState::default(), false))
+        Self::with(
+            settings,
+            BTreeMap::new(),
+            SeqSource::starting_at(1),
+            false,
+            Durable::new(DurableState::default(), false),
+        )
     }
 
     pub(crate) fn with(
@@ -296,7 +302,8 @@ impl Node {
         pod.was_ready = ready;
         self.changed.insert(Rc::clone(&pod.uid));
         if ready {
-            for other in self.pods.values_mut().filter(|other| conditions::depends_on(other, pod, &self.settings.node_name))
+            for other in
+                self.pods.values_mut().filter(|other| conditions::depends_on(other, pod, &self.settings.node_name))
             {
                 other.containers.iter_mut().for_each(Container::clear_backoff);
                 self.changed.insert(Rc::clone(&other.uid));

@@ -34,9 +34,8 @@ pub(super) fn conditions(pod: &Pod, phase: &str, now: Now) -> Vec<PodCondition> 
         "Failed" => Some("PodFailed"),
         _ => None,
     };
-    let listed = |containers: Vec<&Container>| {
-        containers.iter().map(|c| c.name.to_string()).collect::<Vec<_>>().join(" ")
-    };
+    let listed =
+        |containers: Vec<&Container>| containers.iter().map(|c| c.name.to_string()).collect::<Vec<_>>().join(" ");
     let incomplete = || listed(pod.inits().filter(|c| !c.succeeded()).collect());
     let unready = || listed(pod.apps().filter(|c| !c.is_running()).collect());
     let rows = std::iter::zip(TYPES, pod_holds(pod)).zip(pod.transitions.known);

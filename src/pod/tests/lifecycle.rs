@@ -47,7 +47,8 @@ fn a_container_that_cannot_start_does_not_stop_the_others() {
     let actions = bench.tell(Event::SandboxReady { pod: "web-uid-1".into(), ips: vec![] });
     assert_eq!(words(&actions), ["image a", "image b"]);
     bench.tell(Event::ImageFailed { container: container("web", "a"), failure: failure("ErrImageNeverPull") });
-    let actions = bench.tell(Event::ImageReady { container: container("web", "b"), image_id: "i".into(), stop_signal: None });
+    let actions =
+        bench.tell(Event::ImageReady { container: container("web", "b"), image_id: "i".into(), stop_signal: None });
     assert_eq!(words(&actions), ["start b 0"]);
 }
 
@@ -112,4 +113,33 @@ fn late_and_false_words_change_nothing() {
     assert_eq!(bench.live("web", "app"), seq);
     // A stranger that says it runs is ended: nobody wants it.
     assert_eq!(words(&bench.tell(Event::Started { seq: crate::pod::event::Seq(999), pid: 9 })), ["kill"]);
+}
+
+#[test]
+fn pods_and_events_are_read_by_the_types_of_the_kubernetes_api() {
+    let mut bench = Bench::running(&[pod("web", RestartPolicy::Always, &[], &["a", "b"])]);
+    for _ in 0..2 {
+        let actions = bench.exit(bench.live("web", "a"), 1);
+        bench.run(actions);
+    }
+    let read = serde_json::to_value(bench.object("web")).unwrap();
+    let read: k8s_openapi::api::core::v1::Pod = serde_json::from_value(read).unwrap();
+    let status = read.status.unwrap();
+    assert_eq!(status.pod_ip.as_deref(), Some("10.0.0.1"));
+    assert_eq!(status.host_ip.as_deref(), Some("192.0.2.1"));
+    let containers = status.container_statuses.unwrap();
+    assert_eq!(
+        containers[0].state.as_ref().unwrap().waiting.as_ref().unwrap().reason.as_deref(),
+        Some("CrashLoopBackOff")
+    );
+    assert!(containers[1].state.as_ref().unwrap().running.as_ref().unwrap().started_at.is_some());
+    assert!(containers[1].container_id.as_ref().unwrap().starts_with("runc://b-web-uid-"));
+    let mut log = crate::pod::events::EventLog::new();
+    for recorded in bench.recorded {
+        log.record(recorded, crate::pod::time::Wall(0));
+    }
+    for event in log.objects() {
+        let read = serde_json::to_value(event).unwrap();
+        serde_json::from_value::<k8s_openapi::api::core::v1::Event>(read).unwrap();
+    }
 }

@@ -160,7 +160,8 @@ fn a_missing_image_is_looked_for_after_10_20_40_seconds_and_at_once_when_images_
     }
     // The answer to a question asked before the import is not the last word.
     bench.tell(Event::ImagesChanged);
-    let actions = bench.tell(Event::ImageFailed { container: container("web", "app"), failure: failure("ErrImagePull") });
+    let actions =
+        bench.tell(Event::ImageFailed { container: container("web", "app"), failure: failure("ErrImagePull") });
     assert_eq!(words(&actions), ["image app"]);
     bench.tell(Event::ImageFailed { container: container("web", "app"), failure: failure("ErrImagePull") });
     assert_eq!(words(&bench.tell(Event::ImagesChanged)), ["image app"]);
