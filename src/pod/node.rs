@@ -28,7 +28,7 @@ pub struct Node {
     pub(crate) stopping: bool,
     pub(crate) durable: Durable,
     changed: BTreeSet<Uid>,
-    saved_node: SavedNode,
+    saved: SavedNode,
 }
 
 impl Node {
@@ -56,7 +56,7 @@ impl Node {
             pods,
             order: Vec::new(),
             orphans: Orphans::default(),
-            saved_node: SavedNode::new(seqs.reserved(), stopping),
+            saved: SavedNode::new(seqs.reserved(), stopping),
             seqs,
             met: BTreeMap::new(),
             stopping,
@@ -97,13 +97,13 @@ impl Node {
 
     /// Whether [`Node::node_snapshot`] differs from the one taken last.
     pub fn node_changed(&self) -> bool {
-        self.saved_node != SavedNode::new(self.seqs.reserved(), self.stopping)
+        self.saved != SavedNode::new(self.seqs.reserved(), self.stopping)
     }
 
     /// What to save of the node as a whole.
     pub fn node_snapshot(&mut self) -> SavedNode {
-        self.saved_node = SavedNode::new(self.seqs.reserved(), self.stopping);
-        self.saved_node.clone()
+        self.saved = SavedNode::new(self.seqs.reserved(), self.stopping);
+        self.saved.clone()
     }
 
     /// Whether [`Node::durable_snapshot`] differs from the one taken last.
@@ -234,12 +234,11 @@ impl Node {
             pod.drop_manifest();
         }
         for desired in desired {
-            match self.pods.get_mut(desired.pod.metadata.uid.as_str()) {
-                Some(pod) => pod.keep(desired),
-                None => {
-                    let pod = Pod::new(desired, turn.now.wall);
-                    self.pods.insert(Rc::clone(&pod.uid), pod);
-                }
+            if let Some(pod) = self.pods.get_mut(desired.pod.metadata.uid.as_str()) {
+                pod.keep(desired);
+            } else {
+                let pod = Pod::new(desired, turn.now.wall);
+                self.pods.insert(Rc::clone(&pod.uid), pod);
             }
         }
         turn.durable.retain(|uid| self.pods.contains_key(uid));
