@@ -14,4 +14,3 @@ pub mod shared_memory;
 pub mod signal;
 pub mod socket;
 pub mod spawn;
-pub(crate) mod word_mapping;
