@@ -24,7 +24,7 @@ use gatepost::sys::spawn::{Child, Program, Spawn};
 use gatepost::sys::{pipe, socket};
 use gatepost::wire::{STREAM_TABLE_WORDS, StreamCounter, stream_word};
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{Pid, Signal, pidfd_send_signal};
+use rustix::process::{Signal, pidfd_send_signal};
 
 const FIFO_BYTES: usize = 256 * 1024;
 
@@ -166,7 +166,6 @@ impl Drop for Writer {
         let _ = pidfd_send_signal(&self.child.pidfd, Signal::KILL);
         let _ = poll(&mut [PollFd::new(&self.child.pidfd, PollFlags::IN)], None);
         let _ = reap(Which::Pid(self.child.pid));
-        assert!(Pid::from_raw(self.child.pid as i32).is_some());
     }
 }
 
@@ -226,7 +225,6 @@ fn numbered(stream: u64, number: u64) -> String {
 #[test]
 fn every_line_is_there_once_and_in_order_though_the_writer_is_killed_300_times() {
     let seed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos() as u64;
-    println!("seed {seed}");
     let mut random = Random(seed | 1);
     let node = Node::new();
     let log = node.log("flood", 0);
@@ -281,7 +279,6 @@ fn every_line_is_there_once_and_in_order_though_the_writer_is_killed_300_times()
         assert_eq!(format!("{line}\n"), numbered([5, 6][which], next[which]), "seed {seed}");
         next[which] += 1;
     }
-    println!("{next:?} lines in {} files", files(&log).len());
     assert_eq!(next, produced, "seed {seed}");
     assert!(files(&log).len() > 1, "nothing was rotated");
 }
@@ -465,7 +462,6 @@ fn only_the_current_and_the_previous_instance_keep_their_logs() {
     assert_eq!(text(&ReadOptions { previous: true, ..options(&log) }), "instance 2\n");
     writer.send(Request::Remove { directory: node.logs.join("ns_pod_uid") }, None);
     writer.send(Request::Remove { directory: node.logs.join("../page") }, None);
-    assert!(matches!(writer.answer(), Answer::Ready));
     assert!(matches!(writer.answer(), Answer::Refused { stream_id: 0, .. }));
     assert!(!node.logs.join("ns_pod_uid").exists() && node.directory.path().join("page").exists());
 }

@@ -115,8 +115,7 @@ impl Journal {
         let _ = pipe::set_size(&look_write, BATCH);
         let _ = pipe::set_size(&write, BATCH);
         let null = rustix::fs::open("/dev/null", OFlags::WRONLY | OFlags::CLOEXEC, rustix::fs::Mode::empty())?;
-        let journal =
-            Self { page, slots, read, write, look_read: File::from(look_read), look_write, null, file };
+        let journal = Self { page, slots, read, write, look_read: File::from(look_read), look_write, null, file };
         let fault = journal.check_page();
         if fresh || fault.is_some() {
             // Zeros everywhere, without touching (and so filling) the pages of slots that nobody uses.
@@ -364,7 +363,7 @@ mod tests {
     fn a_foreign_page_is_idle_and_reported() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("page");
-        std::fs::write(&path, [7_u8; 100_000]).unwrap();
+        std::fs::write(&path, vec![7_u8; 100_000]).unwrap();
         let (page, fault) = journal(&path);
         assert!(fault.is_some());
         assert_eq!((page.phase(), page.losses(0)), (Phase::Idle, Losses::default()));

@@ -62,8 +62,8 @@ pub(crate) struct Store {
 
 impl Store {
     /// Takes over from a predecessor: what it had in hand is stored before this returns.
-    pub(crate) fn open(page: &Path, logs: &Path, table: OwnedFd, read: OwnedFd, write: OwnedFd) -> io::Result<Self> {
-        let bytes = usize::try_from(rustix::fs::fstat(&table)?.st_size).unwrap_or(0);
+    pub(crate) fn open(page: &Path, logs: &Path, table: &OwnedFd, read: OwnedFd, write: OwnedFd) -> io::Result<Self> {
+        let bytes = usize::try_from(rustix::fs::fstat(table)?.st_size).unwrap_or(0);
         let words = bytes / 8;
         let (journal, fault) = Journal::open(page, read, write, words / TABLE_WORDS)?;
         if let Some(fault) = fault {
@@ -71,7 +71,7 @@ impl Store {
         }
         let mut store = Self {
             journal,
-            table: SharedWords::map(&table, words)?,
+            table: SharedWords::map(table, words)?,
             inventory: Inventory::default(),
             total: 0,
             stamp: Stamp::new(),
@@ -128,7 +128,10 @@ impl Store {
         self.journal.bind_slot(target.slot, target.stream_id)?;
         let Some((directory, name)) = split(&target.path) else { return Ok(()) };
         if let Err(error) = self.inventory.begin_instance(directory, name.instance) {
-            warn(&format!("log {}: {error}; what the container prints is dropped until it works", target.path.display()));
+            warn(&format!(
+                "log {}: {error}; what the container prints is dropped until it works",
+                target.path.display()
+            ));
         }
         Ok(())
     }
@@ -231,10 +234,16 @@ impl Store {
         let stamp = self.stamp.at(self.journal.wall_ns());
         self.output.clear();
         let before = self.journal.losses(target.slot);
-        let stalled = table_word(&self.table, target.slot, StreamCounter::DroppedBytes).map_or(0, |word| word.load(Ordering::SeqCst));
+        let stalled = table_word(&self.table, target.slot, StreamCounter::DroppedBytes)
+            .map_or(0, |word| word.load(Ordering::SeqCst));
         let mut after = before;
         note(&mut self.output, stamp, stalled.saturating_sub(before.stall_noted), "nobody read the log for over 1 s");
-        note(&mut self.output, stamp, before.disk_dropped.saturating_sub(before.disk_noted), "the log could not be written");
+        note(
+            &mut self.output,
+            stamp,
+            before.disk_dropped.saturating_sub(before.disk_noted),
+            "the log could not be written",
+        );
         after.stall_noted = stalled;
         after.disk_noted = before.disk_dropped;
 

@@ -9,7 +9,7 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -36,7 +36,7 @@ const CONTROL: u64 = u64::MAX;
 ///
 /// Ends with status 0 when the supervisor closes the socket, 1 when it cannot work (said on standard error).
 pub fn main() -> ExitCode {
-    match arguments().and_then(|(page, logs)| run(page, logs)) {
+    match arguments().and_then(|(page, logs)| run(&page, logs)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             warn(&error.to_string());
@@ -71,7 +71,7 @@ fn invalid(text: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, text)
 }
 
-fn run(page: PathBuf, logs: PathBuf) -> io::Result<()> {
+fn run(page: &Path, logs: PathBuf) -> io::Result<()> {
     let inherit = |number, what: &str| {
         inherited::take(number).map_err(|error| invalid(&format!("descriptor {number}, {what}, is not there: {error}")))
     };
@@ -79,7 +79,7 @@ fn run(page: PathBuf, logs: PathBuf) -> io::Result<()> {
     let table = inherit(STREAM_TABLE_FD, "the stream table")?;
     let read = inherit(JOURNAL_READ_FD, "the journal pipe's read end")?;
     let write = inherit(JOURNAL_WRITE_FD, "the journal pipe's write end")?;
-    let store = Store::open(&page, &logs, table, read, write)
+    let store = Store::open(page, &logs, &table, read, write)
         .map_err(|error| io::Error::new(error.kind(), format!("journal page {}: {error}", page.display())))?;
     Writer::new(control, store, logs)?.serve()
 }
@@ -228,7 +228,9 @@ impl Writer {
             };
             // A message cut to the buffer's size is no JSON.
             let request = decode(buffer.get(..length).unwrap_or_default());
-            if let Err(answer) = request.map_err(|reason| refused(0, reason)).and_then(|r| self.carry_out(r, descriptor)) {
+            if let Err(answer) =
+                request.map_err(|reason| refused(0, reason)).and_then(|r| self.carry_out(r, descriptor))
+            {
                 self.answers.push_back(answer);
             }
         }
@@ -293,16 +295,8 @@ impl Writer {
         let target = Target { stream_id: open.stream_id, slot: open.slot, kind: open.stream, path: open.path };
         self.store.begin(&target).map_err(|error| format!("the journal page has no room for the stream: {error}"))?;
         let bounds = Bounds { max_size: open.max_size, max_files: open.max_files };
-        let stream = Stream {
-            source,
-            target,
-            bounds,
-            tty: open.tty,
-            patience,
-            held_since: None,
-            closing: false,
-            ready: false,
-        };
+        let stream =
+            Stream { source, target, bounds, tty: open.tty, patience, held_since: None, closing: false, ready: false };
         self.streams.insert(open.stream_id, stream);
         self.make_ready(open.stream_id);
         Ok(())
@@ -314,7 +308,7 @@ impl Writer {
         while let Some(answer) = self.answers.front() {
             let bytes = serde_json::to_vec(&Message::new(answer))?;
             match socket::send(&self.control, &bytes, None) {
-                Ok(_) => drop(self.answers.pop_front()),
+                Ok(()) => drop(self.answers.pop_front()),
                 Err(Errno::AGAIN | Errno::NOBUFS) => break,
                 Err(Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN) => {
                     self.gone = true;
