@@ -1,17 +1,69 @@
-//! Every command a person types.
-#![allow(dead_code)]
+//! Every command a person types, and the way into the internal roles.
+//!
+//! [`main`] reads the first argument. A role runs at once; a command is parsed by the table in `commands`, from which help, completions and
+//! `docs/cli.md` come too. What is printed about pods is computed here from v1 objects, as kubectl does.
 
 mod age;
 mod columns;
+mod command;
+mod commands;
+mod completion;
+mod describe;
+mod events;
+mod exec;
+mod failure;
+mod get;
+mod help;
+mod image;
+mod invocation;
+mod logs;
+mod order;
+mod output;
+mod roles;
+mod run;
 mod selector;
+mod session;
+mod suggest;
 mod tabs;
+mod target;
+mod validate;
+mod version;
 mod view;
+mod watch;
 mod yaml;
 
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use failure::{Failure, Outcome};
+use invocation::Wanted;
+
+pub use help::reference;
+pub use roles::RunOptions;
+
 /// Entry of the binary.
-pub fn main() -> std::process::ExitCode {
-    match std::env::args_os().nth(1).as_deref().and_then(std::ffi::OsStr::to_str) {
-        Some("log-writer") => crate::log::writer::main(),
-        _ => std::process::ExitCode::FAILURE,
+pub fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    if let Some(role) = arguments.first().and_then(|first| roles::ROLES.iter().find(|(name, _)| first == name)) {
+        return role.1();
+    }
+    match command(&arguments) {
+        Ok(status) => status,
+        Err(failure) => {
+            if !matches!(failure, Failure::BrokenPipe) {
+                output::note(&format!("error: {failure}"));
+            }
+            failure.exit_code()
+        }
+    }
+}
+
+fn command(arguments: &[OsString]) -> Outcome {
+    match invocation::parse(arguments)? {
+        Wanted::Run(invocation) => (invocation.command.action)(&invocation),
+        Wanted::Help(command) => output::print(&help::command(command)).map(|()| ExitCode::SUCCESS),
+        Wanted::Version => output::print(&format!("gatepost {}\n", version::VERSION)).map(|()| ExitCode::SUCCESS),
+        Wanted::Overview if arguments.is_empty() => Err(Failure::usage(format!("no command given\n\n{}", help::overview()))),
+        Wanted::Overview => output::print(&help::overview()).map(|()| ExitCode::SUCCESS),
     }
 }

@@ -34,6 +34,8 @@ pub struct Config {
     pub pods_pids_limit: u64,
     /// The resolver file handed to pods with `dnsPolicy: Default`.
     pub resolv_conf: PathBuf,
+    /// The cgroup that holds all pods.
+    pub cgroup_root: String,
     /// How many runtime calls may run at a time; 0 means one a core.
     pub max_parallel_starts: usize,
 }
@@ -76,13 +78,14 @@ impl Default for Config {
             image_preload_path: Vec::new(),
             runtime: "runc".to_owned(),
             layout: Layout::default(),
-            backoff: Backoff { initial: Duration::from_secs(10), max: Duration::from_secs(300) },
+            backoff: Backoff { initial: Duration::from_secs(10), max: Duration::from_mins(5) },
             logs: LogLimits { max_size: 10 << 20, max_files: 5, total: 256 << 20 },
             writable_layer: WritableLayer::Data,
             pod_pids_limit: 4096,
             pods_memory_limit: 0,
             pods_pids_limit: 0,
             resolv_conf: PathBuf::from("/etc/resolv.conf"),
+            cgroup_root: "kubepods".to_owned(),
             max_parallel_starts: 0,
         }
     }

@@ -94,7 +94,8 @@ pub enum Reply {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Info {
-    /// Version of the running binary.
+    /// Version of the running binary. (In a reply line, `version` is the protocol's.)
+    #[serde(rename = "binaryVersion")]
     pub version: String,
     /// Name of this node.
     pub node: String,

@@ -192,3 +192,20 @@ fn errors_come_back_with_their_remedy() {
     assert_eq!(error.to_string(), "no such pod: see `gatepost get pods -A`");
     assert_eq!(ClientError::Refused { message: "no".into(), remedy: String::new() }.to_string(), "no");
 }
+
+#[test]
+fn every_reply_survives_the_wire() {
+    let mut place = place();
+    let replies = [
+        Reply::Pods { items: vec![serde_json::json!({"kind": "Pod", "version": 3})], warnings: vec!["w".into()] },
+        Reply::Events { items: Vec::new() },
+        Reply::Done { message: "version".into() },
+        Reply::Info(Box::new(Info { version: "0.1.0".into(), pid: 7, ..Info::default() })),
+    ];
+    let mut client = Client::connect(&place.path).unwrap();
+    let mut connection = place.server.accept().unwrap().unwrap();
+    for reply in replies {
+        connection.queue(&reply);
+        assert_eq!(client.next(Duration::from_secs(5)).unwrap(), Some(reply));
+    }
+}

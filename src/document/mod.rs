@@ -1,8 +1,10 @@
-//! Documents as people write them: YAML and JSON as a tree with positions ([`Node`]), and the field table ([`Object`])
-//! that decodes it.
+//! Documents as people write them: YAML and JSON as a tree with positions ([`Node`]), the field table ([`Object`])
+//! that decodes it, and the two forms of text that all tables share: [`Quantity`] and [`duration`].
 
 mod decode;
+mod duration;
 mod json;
+mod quantity;
 mod scalar;
 mod table;
 mod tree;
@@ -12,6 +14,8 @@ mod yaml;
 mod tests;
 
 pub use decode::{Decoded, Finding, FindingKind, decode};
+pub use duration::duration;
+pub use quantity::{Quantity, QuantityError};
 pub use table::{Field, Format, Kind, Object, Treat, carried, later, nearest, quiet, refused, warned};
 pub use tree::{Entry, Node, Value, canonical_json};
 
@@ -77,7 +81,12 @@ pub fn parse(bytes: &[u8]) -> Result<Documents, SyntaxError> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let text = std::str::from_utf8(bytes).map_err(|error| {
         let (line, column) = position(bytes, error.valid_up_to());
-        SyntaxError::new(line, column, "this is not text in UTF-8", "save the file as UTF-8, or take it out of the directory")
+        SyntaxError::new(
+            line,
+            column,
+            "this is not text in UTF-8",
+            "save the file as UTF-8, or take it out of the directory",
+        )
     })?;
     if text.trim_start().starts_with(['{', '[']) { json::parse(text) } else { yaml::parse(text) }
 }
@@ -85,11 +94,24 @@ pub fn parse(bytes: &[u8]) -> Result<Documents, SyntaxError> {
 /// Line and column, from 1, of a byte offset.
 fn position(bytes: &[u8], offset: usize) -> (u32, u32) {
     let before = bytes.get(..offset).unwrap_or(bytes);
-    let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+    let line = before.split(|byte| *byte == b'\n').count();
     let column = before.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
     (saturate(line), saturate(column))
 }
 
 fn saturate(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+/// Keeps a generated file of the repository equal to its generator; `GATEPOST_WRITE_DOCS=1` writes it anew.
+#[cfg(test)]
+#[allow(clippy::expect_used)]
+pub(crate) fn assert_file_equals(path: &str, expected: &str) {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    if std::env::var_os("GATEPOST_WRITE_DOCS").is_some() {
+        std::fs::create_dir_all(path.parent().expect("a directory")).expect("the directory");
+        std::fs::write(&path, expected).expect("written");
+    }
+    let actual = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(actual == expected, "{} is out of date: run the tests with GATEPOST_WRITE_DOCS=1", path.display());
 }

@@ -145,7 +145,7 @@ pub fn nearest<'a>(unknown: &str, known: impl Iterator<Item = &'a str>) -> Optio
     }
     known
         .map(|name| (distance(&wanted, &name.to_lowercase()), name))
-        .filter(|(distance, name)| *distance <= (name.len() / 4).clamp(1, 3))
+        .filter(|(distance, name)| *distance <= name.len().div_ceil(3).clamp(1, 3))
         .min()
         .map(|(_, name)| name)
 }

@@ -1,3 +1,31 @@
 //! The Pod API: objects, their field table, defaults, validation, identity.
 
+#[cfg(test)]
+mod agreement;
+pub mod annotations;
+pub mod base64;
+mod defaults;
+pub mod desired;
+#[cfg(test)]
+mod desired_tests;
+mod error;
+mod expand;
+mod fields;
+pub mod identity;
+mod load;
+mod names;
+mod qos;
+pub mod source;
+#[cfg(test)]
+mod tests;
 pub mod v1;
+mod validate;
+mod verdict;
+
+pub use crate::document::{Quantity, QuantityError};
+pub use error::{ErrorKind, ValidationError};
+pub use expand::expand;
+pub use fields::fields_reference;
+pub use load::{Loaded, Object, Warning, load};
+pub use qos::{QosClass, qos_class};
+pub use verdict::{DocumentVerdict, VerdictError, validate_bytes, validate_files};

@@ -1,1 +1,337 @@
-//! (stub)
+//! The role `supervise`: [`Supervisor`], the event loop between the pure core and the world.
+//!
+//! The loop never waits for a disk: what may wait is done by [`helpers`]. Each turn feeds the core what happened, stores what it
+//! says under `/run`, and then does what it asks for. The rooms beside it hold one thing each:
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `start` | from an empty process to a running loop |
+//! | `adopt` | what a previous supervisor left: records, containers, half-done things |
+//! | `act` | what the core asks for |
+//! | `outcome` | how helpers ended |
+//! | `ending` | how containers end |
+//! | `instance` | one run of one container |
+//! | `manifests`, `watch` | the desired pods |
+//! | `images` | which images are there |
+//! | `conditions` | start conditions |
+//! | `logs` | the log writer |
+//! | `requests`, `clients` | people at the control socket |
+//! | `persist`, `guard` | state under `/run` and on disk; pods the supervisor crashed over |
+
+mod act;
+mod adopt;
+mod clients;
+mod conditions;
+mod ending;
+mod guard;
+mod helpers;
+mod images;
+pub mod init_link;
+mod instance;
+mod manifests;
+mod outcome;
+mod persist;
+mod requests;
+mod start;
+mod token;
+mod watch;
+
+mod logs;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::os::fd::BorrowedFd;
+use std::os::unix::net::UnixListener;
+
+pub use start::{Setup, main};
+
+use crate::config::Config;
+use crate::pod::event::{Event, Seq, Uid};
+use crate::oci::NodeFacts;
+use crate::pod::events::EventLog;
+use crate::pod::time::{Instant, Now, Wall};
+use crate::pod::Node;
+use crate::runtime::Runtime;
+use crate::sys::cgroup::Cgroups;
+use crate::sys::clock::{self, BootTimer};
+use crate::sys::epoll::{Epoll, EventFlags, NO_EVENT};
+use crate::sys::signal::{Signal, SignalFd};
+use act::{Starts, Task};
+use clients::Clients;
+use conditions::Conditions;
+use guard::Guard;
+use helpers::{Descriptor, Helpers, Job};
+use images::Images;
+use init_link::Link;
+use instance::Instance;
+use logs::Logs;
+use manifests::Manifests;
+use persist::Durable;
+use token::Token;
+
+/// Events taken from the kernel in one turn.
+const BATCH: usize = 64;
+
+/// Everything the loop works with.
+struct Supervisor {
+    config: Config,
+    runtime: Runtime,
+    node_facts: NodeFacts,
+    cgroups: Cgroups,
+    epoll: Epoll,
+    timer: BootTimer,
+    signals: SignalFd,
+    link: Link,
+    node: Node,
+    /// Events for the core that have not been handled yet.
+    inbox: VecDeque<Event>,
+    events: EventLog,
+    helpers: Helpers<Task>,
+    starts: Starts,
+    instances: BTreeMap<Seq, Instance>,
+    images: Images,
+    manifests: Manifests,
+    conditions: Conditions,
+    logs: Logs,
+    clients: Clients,
+    durable: Durable,
+    guard: Guard,
+    /// Pods being torn down: whether their volumes go too.
+    discard: BTreeMap<Uid, bool>,
+    /// Where runtimes hand terminals over.
+    terminals: BTreeMap<Seq, UnixListener>,
+    /// `run` calls of the runtime under way.
+    runs_in_flight: u32,
+    /// SIGTERM stops the pods.
+    stop_pods: bool,
+    started_at: Wall,
+    /// The deadline init was last told.
+    announced: Option<Instant>,
+    /// People want to know: something changed in this turn.
+    changed: bool,
+    leaving: bool,
+}
+
+impl Supervisor {
+    /// Runs until a signal asks it to leave.
+    fn run(&mut self) {
+        let mut events = [NO_EVENT; BATCH];
+        loop {
+            self.settle();
+            if self.leaving && self.has_left() {
+                return;
+            }
+            self.announce_deadline();
+            let count = match self.epoll.wait(&mut events) {
+                Ok(count) => count,
+                Err(error) => {
+                    log::error!("cannot wait for events: {error}; the init role starts a new supervisor");
+                    return;
+                }
+            };
+            for event in events.iter().take(count) {
+                if let Some(token) = Token::of(event.data.u64()) {
+                    self.dispatch(token);
+                }
+            }
+        }
+    }
+
+    /// The whole program, source by source.
+    fn dispatch(&mut self, token: Token) {
+        match token {
+            Token::Signals => self.signalled(),
+            Token::Timer => self.timer.acknowledge(),
+            Token::Link => self.answer_init(),
+            Token::ExitRecords => self.take_exit_records(),
+            Token::Manifests | Token::Mounts => self.manifests_changed(),
+            Token::Conditions => self.conditions_changed(),
+            Token::Listener => self.accept_clients(),
+            Token::LogSocket => self.logs_answered(),
+            Token::LogProcess => self.log_writer_ended(),
+            Token::Client(number) => self.serve_client(number),
+            Token::Helper(number, descriptor) => self.helper_ready(number, descriptor),
+            Token::Foreign(seq) => self.foreign_ended(seq),
+            Token::Terminal(seq) => self.terminal_offered(seq),
+        }
+    }
+
+    /// Does everything that is due, until nothing is.
+    fn settle(&mut self) {
+        let now = self.now();
+        self.helpers.kill_overdue(now.boot);
+        if self.logs.tend(now.boot) {
+            self.watch_log_writer();
+        }
+        self.look_at_emptying(now);
+        self.read_manifests_if_due(now.boot);
+        if self.node.deadline().is_some_and(|at| at <= now.boot) {
+            self.inbox.push_back(Event::Tick);
+        }
+        while let Some(event) = self.inbox.pop_front() {
+            self.handle(event);
+        }
+        self.start_waiting();
+        self.save_durable_if_due();
+        if std::mem::take(&mut self.changed) {
+            self.tell_watchers();
+        }
+    }
+
+    /// One event through the core: state is stored before anything is done.
+    fn handle(&mut self, event: Event) {
+        let of_instance = event.seq().and_then(|seq| self.instances.get(&seq)).map(|i| &i.record.container.pod);
+        self.guard.enter(event.pod().or(of_instance));
+        let actions = self.node.handle(self.now(), event);
+        self.store_changed_pods();
+        for action in actions {
+            self.act(action);
+        }
+        self.await_conditions();
+        self.guard.leave();
+        self.changed = true;
+    }
+
+    fn now(&self) -> Now {
+        Now { boot: Instant(clock::boottime_ms()), wall: Wall(clock::wall_ms()) }
+    }
+
+    /// The earliest time at which something is due.
+    fn deadline(&self) -> Option<Instant> {
+        let emptying = self.instances.values().filter_map(|i| i.look_again.map(|(at, _)| at)).min();
+        let rooms = [self.node.deadline(), self.helpers.deadline(), self.logs.deadline(), self.manifests.deadline()];
+        rooms.into_iter().chain([self.durable.deadline(), emptying]).flatten().min()
+    }
+
+    /// Arms the timer and tells init, which kills a supervisor that sleeps through its deadline.
+    fn announce_deadline(&mut self) {
+        let deadline = self.deadline();
+        if deadline == self.announced {
+            return;
+        }
+        if let Err(error) = self.timer.set(deadline.map(|d| d.0)) {
+            log::error!("cannot set the timer: {error}");
+        }
+        if let Err(error) = self.link.deadline(deadline.map(|d| d.0)) {
+            log::error!("{error}");
+        }
+        self.announced = deadline;
+    }
+
+    /// Waits on a descriptor.
+    fn watch(&self, descriptor: BorrowedFd<'_>, token: Token, flags: EventFlags) {
+        if let Err(error) = self.epoll.add(descriptor, token.into(), flags) {
+            log::error!("cannot wait on {token:?}: {error}");
+        }
+    }
+
+    /// Starts a helper and waits on it; a start that fails is an outcome like any other.
+    fn start_helper(&mut self, job: Job<'_, Task>) {
+        match self.helpers.start(job, self.now().boot) {
+            Ok(number) => {
+                if let Some((process, report)) = self.helpers.descriptors(number) {
+                    self.watch(process, Token::Helper(number, Descriptor::Process), EventFlags::IN);
+                    if let Some(report) = report {
+                        self.watch(report, Token::Helper(number, Descriptor::Report), EventFlags::IN);
+                    }
+                }
+            }
+            Err((task, error)) => {
+                self.finished(task, helpers::Outcome::Failed(Vec::new(), format!("cannot start a helper process: {error}")));
+            }
+        }
+    }
+
+    fn helper_ready(&mut self, number: u64, descriptor: Descriptor) {
+        if descriptor == Descriptor::Process
+            && let Some((process, report)) = self.helpers.descriptors(number)
+        {
+            // A pidfd shared by nobody ends its watch when it is closed; the pipe may be shared with what the helper started.
+            let _ = self.epoll.remove(process);
+            if let Some(report) = report {
+                let _ = self.epoll.remove(report);
+            }
+        }
+        if let Some((task, outcome)) = self.helpers.ready(number, descriptor) {
+            self.finished(task, outcome);
+        }
+    }
+
+    fn signalled(&mut self) {
+        while let Some(signal) = self.signals.next() {
+            if signal == Signal::HUP {
+                self.manifests.read_soon(self.now().boot);
+            } else if !self.leaving {
+                log::info!("asked to leave");
+                self.leaving = true;
+                if self.stop_pods {
+                    self.inbox.push_back(Event::StopAll);
+                }
+            }
+        }
+    }
+
+    fn answer_init(&mut self) {
+        if let Err(error) = self.link.answer_pings() {
+            log::error!("{error}");
+        }
+    }
+
+    /// Whether nothing is left to be done before this process may end.
+    fn has_left(&self) -> bool {
+        (!self.stop_pods || self.node.stopped()) && self.durable.is_saved()
+    }
+
+    fn conditions_changed(&mut self) {
+        for (condition, met) in self.conditions.changed() {
+            self.inbox.push_back(Event::Condition { condition, met });
+        }
+    }
+
+    fn await_conditions(&mut self) {
+        let awaited = self.node.awaited_conditions();
+        let before: Vec<_> = self.conditions.descriptors().map(|d| std::os::fd::AsRawFd::as_raw_fd(&d)).collect();
+        for (condition, met) in self.conditions.await_exactly(&awaited) {
+            self.inbox.push_back(Event::Condition { condition, met });
+        }
+        for descriptor in self.conditions.descriptors() {
+            if !before.contains(&std::os::fd::AsRawFd::as_raw_fd(&descriptor)) {
+                self.watch(descriptor, Token::Conditions, EventFlags::IN);
+            }
+        }
+    }
+
+    fn watch_log_writer(&self) {
+        if let Some((socket, process)) = self.logs.descriptors() {
+            let flags = if self.logs.wants_write() { EventFlags::IN | EventFlags::OUT } else { EventFlags::IN };
+            self.watch(socket, Token::LogSocket, flags);
+            self.watch(process, Token::LogProcess, EventFlags::IN);
+        }
+    }
+
+    fn logs_answered(&mut self) {
+        self.logs.flush();
+        for logs::News::Closed { stream_id } in self.logs.read() {
+            self.stream_closed(stream_id);
+        }
+        self.renew_log_watch();
+    }
+
+    /// Writability is waited for only while requests queue.
+    fn renew_log_watch(&self) {
+        if let Some((socket, _)) = self.logs.descriptors() {
+            let flags = if self.logs.wants_write() { EventFlags::IN | EventFlags::OUT } else { EventFlags::IN };
+            if let Err(error) = self.epoll.modify(socket, Token::LogSocket.into(), flags) {
+                log::error!("cannot wait on the log writer: {error}");
+            }
+        }
+    }
+
+    fn log_writer_ended(&mut self) {
+        if let Some((socket, process)) = self.logs.descriptors() {
+            let _ = self.epoll.remove(socket);
+            let _ = self.epoll.remove(process);
+        }
+        self.logs.ended(self.now().boot);
+    }
+}
+

@@ -1,6 +1,7 @@
 //! Mounts: overlay, bind, tmpfs, detach, and the mount table ([`MountEntry`]).
 
 use std::ffi::CString;
+use std::fmt::Write as _;
 use std::io;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Component, Path, PathBuf};
@@ -75,7 +76,9 @@ fn unescape(field: &[u8]) -> PathBuf {
     while let Some((&first, tail)) = rest.split_first() {
         let octal = tail.get(..3).filter(|digits| first == b'\\' && digits.iter().all(|d| (b'0'..=b'7').contains(d)));
         if let Some(digits) = octal {
-            out.push(digits.iter().fold(0_u8, |value, digit| value.wrapping_mul(8).wrapping_add(digit.wrapping_sub(b'0'))));
+            out.push(
+                digits.iter().fold(0_u8, |value, digit| value.wrapping_mul(8).wrapping_add(digit.wrapping_sub(b'0'))),
+            );
             rest = tail.get(3..).unwrap_or_default();
         } else {
             out.push(first);
@@ -118,7 +121,11 @@ fn overlay_options(base: &Path, lower: &[PathBuf], upper: &Path, work: &Path) ->
     if options.len() >= OPTIONS_MAX {
         return Err(io::Error::new(
             io::ErrorKind::ArgumentListTooLong,
-            format!("{} layers make {} bytes of mount options, the kernel takes {OPTIONS_MAX}", lower.len(), options.len()),
+            format!(
+                "{} layers make {} bytes of mount options, the kernel takes {OPTIONS_MAX}",
+                lower.len(),
+                options.len()
+            ),
         ));
     }
     CString::new(options).map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "NUL in a path"))
@@ -137,7 +144,7 @@ fn escape_into(options: &mut Vec<u8>, path: &Path, special: &[u8]) {
 pub fn tmpfs(target: &Path, size: Option<u64>, mode: u32, exec: bool) -> io::Result<()> {
     let mut options = format!("mode={mode:o}");
     if let Some(size) = size {
-        options.push_str(&format!(",size={size}"));
+        let _ = write!(options, ",size={size}");
     }
     let mut flags = MountFlags::NOSUID | MountFlags::NODEV;
     if !exec {
@@ -196,7 +203,8 @@ mod tests {
 
     #[test]
     fn a_mountinfo_line_with_escapes_and_peers_parses() {
-        let text = b"36 35 98:0 /mnt1 /mnt/a\\040b rw,noatime master:1 shared:7 - ext3 /dev/root rw,errors=continue\nbroken\n";
+        let text =
+            b"36 35 98:0 /mnt1 /mnt/a\\040b rw,noatime master:1 shared:7 - ext3 /dev/root rw,errors=continue\nbroken\n";
         let entries = parse_mountinfo(text);
         assert_eq!(entries.len(), 1);
         assert_eq!(entries[0].target, Path::new("/mnt/a b"));

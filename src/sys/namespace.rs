@@ -41,6 +41,8 @@ impl Kind {
     }
 }
 
+/// netdevice(7); libc has it as an `int`, the structure holds a `short`.
+const IFF_UP: libc::c_short = 1;
 /// Magic number of the file system that namespace files live on (`NSFS_MAGIC`).
 const NSFS_MAGIC: u64 = 0x6e73_6673;
 
@@ -61,8 +63,12 @@ fn unshare_flags(flags: UnshareFlags) -> io::Result<()> {
 
 /// Enters the namespace pinned at (or linked from) `path`, for example a pod's `ns/net` or `/proc/1/ns/net`.
 pub fn enter(path: &Path) -> io::Result<()> {
-    let file = File::open(path)?;
-    Ok(rustix::thread::move_into_link_name_space(file.as_fd(), None)?)
+    enter_file(&File::open(path)?)
+}
+
+/// As [`enter`], by a file opened before.
+pub fn enter_file(namespace: &File) -> io::Result<()> {
+    Ok(rustix::thread::move_into_link_name_space(namespace.as_fd(), None)?)
 }
 
 /// Whether a namespace is pinned at `path`.
@@ -94,7 +100,7 @@ pub fn loopback_up() -> io::Result<()> {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: after SIOCGIFFLAGS the union holds the flags.
-    unsafe { request.ifr_ifru.ifru_flags |= libc::IFF_UP as libc::c_short };
+    unsafe { request.ifr_ifru.ifru_flags |= IFF_UP };
     // SAFETY: SIOCSIFFLAGS reads name and flags of the ifreq, which outlives the call.
     if unsafe { libc::ioctl(fd, libc::SIOCSIFFLAGS as _, &raw mut request) } < 0 {
         return Err(io::Error::last_os_error());

@@ -5,7 +5,8 @@
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString, c_char, c_int};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{MemfdFlags, SealFlags, SeekFrom, fcntl_add_seals, memfd_create, seek};
 use rustix::io::{Errno, Result};
@@ -202,6 +203,23 @@ pub fn memfd_with(name: &str, content: &[u8]) -> Result<OwnedFd> {
     Ok(memory)
 }
 
+/// The descriptor a spawned process was given as `number` (3 to 63), from now on close-on-exec. To be called while the process
+/// starts, before it opens anything. `EBADF` when it was not given one, or it was taken already.
+pub fn take_inherited(number: RawFd) -> Result<OwnedFd> {
+    static TAKEN: AtomicU64 = AtomicU64::new(0);
+    let bit = u32::try_from(number).ok().filter(|_| number >= 3).and_then(|shift| 1u64.checked_shl(shift));
+    let bit = bit.ok_or(Errno::BADF)?;
+    // SAFETY: plain system call on a number.
+    if unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) } != 0 {
+        return Err(last_error());
+    }
+    if TAKEN.fetch_or(bit, Ordering::Relaxed) & bit != 0 {
+        return Err(Errno::BADF);
+    }
+    // SAFETY: it is open, nothing was opened by this process yet, and it is handed out only once.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
 /// All the child needs, made before the fork, since it must not allocate afterwards.
 struct Prepared<'a> {
     spawn: &'a Spawn<'a>,
@@ -348,12 +366,20 @@ impl<'a> Prepared<'a> {
 
 /// linux/close_range.h
 const CLOSE_RANGE_CLOEXEC: c_int = 4;
+/// 64 signals, on every architecture but MIPS.
+const KERNEL_SIGNAL_SET_BYTES: usize = 8;
 
 /// Default dispositions (Rust ignores SIGPIPE, and an ignored signal stays ignored over execve) and nothing blocked.
 fn reset_signals() {
+    // The kernel's struct sigaction, all zero, is SIG_DFL without flags. Past libc, since libc refuses its own signals 32 and
+    // 33, which somebody above us may have ignored.
+    let default_action = [0u64; 8];
     for number in 1..=64 {
-        // SAFETY: plain system call; numbers that cannot be set answer with an error.
-        unsafe { libc::signal(number, libc::SIG_DFL) };
+        // SAFETY: the kernel reads at most the 64 bytes given; signals that cannot be set answer with an error.
+        unsafe {
+            let none = std::ptr::null_mut::<u64>();
+            libc::syscall(libc::SYS_rt_sigaction, number, default_action.as_ptr(), none, KERNEL_SIGNAL_SET_BYTES);
+        }
     }
     let mut none = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: sigemptyset initialises the set before it is used.

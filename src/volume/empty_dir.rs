@@ -28,6 +28,7 @@ pub(super) fn prepare(dir: &Path, in_memory: bool, bytes: Option<u64>) -> Result
     fresh.push(dir.file_name().unwrap_or_default());
     let fresh = parent.join(fresh);
     std::fs::create_dir_all(&fresh).map_err(at("creating", &fresh))?;
-    std::fs::set_permissions(&fresh, std::fs::Permissions::from_mode(MODE)).map_err(at("setting the mode of", &fresh))?;
+    std::fs::set_permissions(&fresh, std::fs::Permissions::from_mode(MODE))
+        .map_err(at("setting the mode of", &fresh))?;
     std::fs::rename(&fresh, dir).map_err(at("naming", dir))
 }

@@ -102,13 +102,16 @@ fn prepare_one(
         return host_path::prepare(source);
     }
     if let Some(source) = &volume.config_map {
-        let object = objects.config_maps.iter().find(|o| o.metadata.namespace == *namespace && o.metadata.name == source.name);
+        let object =
+            objects.config_maps.iter().find(|o| o.metadata.namespace == *namespace && o.metadata.name == source.name);
         let files = projected::config_map_files(source, object)?;
         return projected::write(&dir, &files, group, warnings);
     }
     if let Some(source) = &volume.secret {
-        let object =
-            objects.secrets.iter().find(|o| o.metadata.namespace == *namespace && o.metadata.name == source.secret_name);
+        let object = objects
+            .secrets
+            .iter()
+            .find(|o| o.metadata.namespace == *namespace && o.metadata.name == source.secret_name);
         let files = projected::secret_files(source, object)?;
         return projected::write(&dir, &files, group, warnings);
     }

@@ -29,7 +29,10 @@ pub(super) struct ProjectedFile {
 pub(super) type Files = BTreeMap<PathBuf, ProjectedFile>;
 
 /// The files that a configMap volume shows.
-pub(super) fn config_map_files(source: &ConfigMapVolumeSource, object: Option<&ConfigMap>) -> Result<Files, VolumeError> {
+pub(super) fn config_map_files(
+    source: &ConfigMapVolumeSource,
+    object: Option<&ConfigMap>,
+) -> Result<Files, VolumeError> {
     let Some(object) = object else {
         return absent(source.optional, || format!("configmap \"{}\" not found", source.name));
     };
@@ -93,10 +96,19 @@ fn select(
         }
         match content.get_mut(item.key.as_str()) {
             Some(content) => {
-                files.insert(path.components().collect(), ProjectedFile { mode: mode(item.mode)?, content: content.clone() });
+                files.insert(
+                    path.components().collect(),
+                    ProjectedFile { mode: mode(item.mode)?, content: content.clone() },
+                );
             }
             None if optional => {}
-            None => return Err(VolumeError::Refused(format!("{object} references non-existent {} key: {}", noun(object), item.key))),
+            None => {
+                return Err(VolumeError::Refused(format!(
+                    "{object} references non-existent {} key: {}",
+                    noun(object),
+                    item.key
+                )));
+            }
         }
     }
     // One path cannot be both a file and the directory of another.
@@ -112,7 +124,12 @@ fn noun(object: &str) -> &str {
 }
 
 /// Writes the files; nothing is touched when all of it is there already.
-pub(super) fn write(dir: &Path, files: &Files, group: Option<u32>, warnings: &mut Vec<String>) -> Result<(), VolumeError> {
+pub(super) fn write(
+    dir: &Path,
+    files: &Files,
+    group: Option<u32>,
+    warnings: &mut Vec<String>,
+) -> Result<(), VolumeError> {
     std::fs::create_dir_all(dir).map_err(at("creating", dir))?;
     std::fs::set_permissions(dir, Permissions::from_mode(0o755)).map_err(at("setting the mode of", dir))?;
     let data = dir.join("..data");
@@ -243,7 +260,7 @@ fn decode(key: &str, text: &str) -> Result<Vec<u8>, VolumeError> {
 fn decode_base64(text: &str) -> Option<Vec<u8>> {
     let symbols: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
     let padding = symbols.iter().rev().take_while(|byte| **byte == b'=').count();
-    if padding > 2 || symbols.len() % 4 != 0 {
+    if padding > 2 || !symbols.len().is_multiple_of(4) {
         return None;
     }
     let mut out = Vec::with_capacity(symbols.len() / 4 * 3);

@@ -2,7 +2,9 @@
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
 use super::*;
-use crate::manifest::v1::{ConfigMapVolumeSource, EmptyDirVolumeSource, HostPathVolumeSource, KeyToPath, SecretVolumeSource};
+use crate::manifest::v1::{
+    ConfigMapVolumeSource, EmptyDirVolumeSource, HostPathVolumeSource, KeyToPath, SecretVolumeSource,
+};
 
 struct Room {
     dir: tempfile::TempDir,
@@ -15,7 +17,8 @@ struct Room {
 impl Room {
     fn new(volume: Volume) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let layout = Layout { run: dir.path().join("run"), data: dir.path().join("data"), logs: dir.path().join("logs") };
+        let layout =
+            Layout { run: dir.path().join("run"), data: dir.path().join("data"), logs: dir.path().join("logs") };
         let mut pod = Pod::default();
         pod.metadata.uid = "u1".into();
         pod.metadata.namespace = "default".into();
@@ -33,7 +36,10 @@ impl Room {
     }
 
     fn config_map(source: ConfigMapVolumeSource) -> Self {
-        Self::new(Volume { config_map: Some(ConfigMapVolumeSource { name: "cm".into(), ..source }), ..Volume::default() })
+        Self::new(Volume {
+            config_map: Some(ConfigMapVolumeSource { name: "cm".into(), ..source }),
+            ..Volume::default()
+        })
     }
 
     fn host_path(kind: &str, path: &Path) -> Self {
@@ -103,7 +109,8 @@ fn what_a_killed_writer_left_is_cleared_away() {
     std::fs::remove_file(dir.join("a.conf")).unwrap();
     room.prepare().unwrap();
     assert_eq!(std::fs::read(dir.join("a.conf")).unwrap(), b"one");
-    let mut names: Vec<_> = std::fs::read_dir(&dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<_> =
+        std::fs::read_dir(&dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     assert_eq!(names.len(), 4, "{names:?}");
 }
@@ -132,7 +139,13 @@ fn a_missing_key_or_object_is_told_in_kubernetes_words() {
     room.config_maps.clear();
     assert!(room.prepare().unwrap_err().message.ends_with("configmap \"cm\" not found"));
     room.pod.spec.volumes[0].config_map.as_mut().unwrap().optional = true;
-    assert_eq!(std::fs::read_dir(room.prepare().unwrap()).unwrap().filter(|e| !e.as_ref().unwrap().file_name().to_str().unwrap().starts_with("..")).count(), 0);
+    assert_eq!(
+        std::fs::read_dir(room.prepare().unwrap())
+            .unwrap()
+            .filter(|e| !e.as_ref().unwrap().file_name().to_str().unwrap().starts_with(".."))
+            .count(),
+        0
+    );
     let source = SecretVolumeSource { secret_name: "s".into(), items: vec![item], ..Default::default() };
     let room = Room::new(Volume { secret: Some(source), ..Volume::default() });
     assert!(room.prepare().unwrap_err().message.ends_with("secret references non-existent secret key: k"));
@@ -213,7 +226,9 @@ fn host_paths_are_checked_or_made_as_their_type_says() {
     fails("Socket", &file, "a socket file");
     fails("CharDevice", &missing, "a character device");
     fails("BlockDevice", Path::new("/dev/null"), "a block device");
-    for (kind, path) in [("Socket", socket.as_path()), ("CharDevice", Path::new("/dev/null")), ("File", &file), ("", &file)] {
+    for (kind, path) in
+        [("Socket", socket.as_path()), ("CharDevice", Path::new("/dev/null")), ("File", &file), ("", &file)]
+    {
         Room::host_path(kind, path).prepare().unwrap();
     }
     // Parents are not created for a file.

@@ -14,7 +14,8 @@ const HYBRID: &[u8] = b"31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755
 fn fake_v2() -> (tempfile::TempDir, Cgroups) {
     let dir = tempfile::tempdir().unwrap();
     for file in ["cgroup.controllers", "cgroup.subtree_control"] {
-        std::fs::write(dir.path().join(file), if file == "cgroup.controllers" { "cpu memory pids rdma\n" } else { "" }).unwrap();
+        std::fs::write(dir.path().join(file), if file == "cgroup.controllers" { "cpu memory pids rdma\n" } else { "" })
+            .unwrap();
     }
     let cgroups = Cgroups { v1: Vec::new(), unified: Some(dir.path().to_owned()) };
     (dir, cgroups)
@@ -28,7 +29,8 @@ fn hybrid_v1_and_v2_are_told_apart() {
     assert_eq!(hybrid.main_hierarchy().unwrap(), Path::new("/sys/fs/cgroup/pids"));
     let v1 = Cgroups::from_mounts(&parse_mountinfo(HYBRID)[..5]).unwrap();
     assert_eq!(v1.mode(), Mode::V1);
-    let v2 = Cgroups::from_mounts(&parse_mountinfo(b"31 23 0:28 / /sys/fs/cgroup rw - cgroup2 none rw,nsdelegate\n")).unwrap();
+    let v2 = Cgroups::from_mounts(&parse_mountinfo(b"31 23 0:28 / /sys/fs/cgroup rw - cgroup2 none rw,nsdelegate\n"))
+        .unwrap();
     assert_eq!(v2.mode(), Mode::V2);
     assert_eq!(Cgroups::from_mounts(&[]), None);
 }
@@ -41,14 +43,25 @@ fn shares_become_weights_as_kubelet_writes_them() {
 
 #[test]
 fn limits_are_written_in_the_words_of_each_version() {
-    let limits =
-        Limits { cpu_shares: Some(1024), cpu_quota: Some(50_000), memory_max: Some(1 << 20), pids_max: Some(9), ..Limits::none() };
+    let limits = Limits {
+        cpu_shares: Some(1024),
+        cpu_quota: Some(50_000),
+        memory_max: Some(1 << 20),
+        pids_max: Some(9),
+        ..Limits::none()
+    };
     let v2: Vec<_> = limits.v2().into_iter().map(|(_, file, value)| format!("{file}={value}")).collect();
     assert_eq!(v2, ["cpu.weight=39", "cpu.max=50000 100000", "memory.max=1048576", "pids.max=9"]);
     let v1: Vec<_> = limits.v1().into_iter().map(|(_, file, value)| format!("{file}={value}")).collect();
     assert_eq!(
         v1,
-        ["cpu.shares=1024", "cpu.cfs_period_us=100000", "cpu.cfs_quota_us=50000", "memory.limit_in_bytes=1048576", "pids.max=9"]
+        [
+            "cpu.shares=1024",
+            "cpu.cfs_period_us=100000",
+            "cpu.cfs_quota_us=50000",
+            "memory.limit_in_bytes=1048576",
+            "pids.max=9"
+        ]
     );
 }
 

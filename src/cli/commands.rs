@@ -1,0 +1,239 @@
+//! [`COMMANDS`]: every command a person types.
+
+use super::command::{Command, Flag, Words};
+use super::{completion, describe, exec, get, image, logs, order, output, run, validate, version};
+
+const NAMESPACE: Flag = Flag {
+    long: "namespace",
+    short: Some('n'),
+    value: Some("NS"),
+    help: "Namespace of the pods (default: default)",
+    values: &[],
+};
+const CONTAINER: Flag =
+    Flag { long: "container", short: Some('c'), value: Some("NAME"), help: "Only this container of the pod", values: &[] };
+
+/// A flag without a value.
+const fn switch(long: &'static str, short: Option<char>, help: &'static str) -> Flag {
+    Flag { long, short, value: None, help, values: &[] }
+}
+
+/// A flag with a free value.
+const fn value(long: &'static str, short: Option<char>, name: &'static str, help: &'static str) -> Flag {
+    Flag { long, short, value: Some(name), help, values: &[] }
+}
+
+/// All commands, in the order of the help. Those of one group stand together.
+pub(super) const COMMANDS: &[Command] = &[
+    Command {
+        name: "run",
+        args: "",
+        summary: "Run the pods of this node, next to the host's own init",
+        about: "Stays in the foreground. A TERM signal ends it and leaves the containers running, unless --stop-pods is given;\n\
+                started again, it takes them over.",
+        flags: &[
+            value("config", Some('f'), "FILE", "Configuration file (default /etc/gatepost/config.yaml)"),
+            value("set", None, "KEY=VALUE", "Override a setting of the file; may be repeated"),
+            switch("stop-pods", None, "Stop all pods when told to end"),
+        ],
+        examples: &[
+            ("gatepost run --config gatepost.yaml", "run with these settings"),
+            ("gatepost run --set runtime=crun", "use another OCI runtime"),
+        ],
+        words: Words::None,
+        online: false,
+        action: run::run,
+    },
+    Command {
+        name: "get",
+        args: "pods|events [NAME]...",
+        summary: "List pods or events",
+        about: "Pods are named in full or without the node's name at the end. Manifests that are refused are told as warnings.\n\
+                With -w on a terminal the table redraws itself in place; elsewhere each change is a line.",
+        flags: &[
+            Flag {
+                long: "output",
+                short: Some('o'),
+                value: Some("FORMAT"),
+                help: "wide: more columns; json, yaml: v1 objects; name: names only",
+                values: output::FORMATS,
+            },
+            NAMESPACE,
+            switch("all-namespaces", Some('A'), "All namespaces"),
+            value("selector", Some('l'), "SELECTOR", "Only pods with these labels: a=b,c!=d,e in (x,y),f notin (z),g,!h"),
+            switch("watch", Some('w'), "Show changes as they happen, until interrupted"),
+            switch("show-labels", None, "Labels as the last column"),
+            switch("no-headers", None, "No header line"),
+        ],
+        examples: &[
+            ("gatepost get pods", "the pods of namespace default"),
+            ("gatepost get pods -A -o wide", "all pods with addresses"),
+            ("gatepost get pod web -o yaml", "one pod as a v1 object"),
+            ("gatepost get pods -l 'app in (web,db)' -w", "watch some"),
+            ("gatepost get events -A", "what happened, oldest first"),
+        ],
+        words: Words::OneOf(&["pods", "pod", "events"]),
+        online: true,
+        action: get::run,
+    },
+    Command {
+        name: "describe",
+        args: "pod NAME...",
+        summary: "Show everything about a pod, with its events",
+        about: "",
+        flags: &[NAMESPACE],
+        examples: &[("gatepost describe pod web", "why does it not run?")],
+        words: Words::OneOf(&["pod"]),
+        online: true,
+        action: describe::run,
+    },
+    Command {
+        name: "logs",
+        args: "POD",
+        summary: "Print the log of a container",
+        about: "Without -c the pod's first container is meant.",
+        flags: &[
+            NAMESPACE,
+            CONTAINER,
+            switch("follow", Some('f'), "Go on until the container ends"),
+            switch("previous", Some('p'), "The instance before the current one"),
+            value("tail", None, "LINES", "Only the last lines"),
+            value("since", None, "DURATION", "Only what is newer than this: 10s, 5m, 1h30m"),
+            switch("timestamps", None, "Begin each line with its time"),
+        ],
+        examples: &[
+            ("gatepost logs web --tail 20 -f", "the last lines, then new ones"),
+            ("gatepost logs web -c app --previous", "what it said before it crashed"),
+        ],
+        words: Words::Pods,
+        online: true,
+        action: logs::run,
+    },
+    Command {
+        name: "exec",
+        args: "POD -- COMMAND [ARGUMENT]...",
+        summary: "Run a command in a running container",
+        about: "The exit status is the command's. Without -i its standard input is empty. Without -c the pod's first container is meant.",
+        flags: &[
+            NAMESPACE,
+            CONTAINER,
+            switch("stdin", Some('i'), "Pass standard input on"),
+            switch("tty", Some('t'), "Give it a terminal; standard input must be one"),
+        ],
+        examples: &[
+            ("gatepost exec -it web -- sh", "a shell"),
+            ("gatepost exec web -c app -- cat /etc/hosts", "one command"),
+        ],
+        words: Words::Pods,
+        online: true,
+        action: exec::run,
+    },
+    Command {
+        name: "delete",
+        args: "pod NAME...",
+        summary: "Stop a pod, discard what it holds, and make it anew from its manifest",
+        about: "To get rid of a pod, remove its manifest. A pod whose manifest stays comes back with empty volumes and no backoff.",
+        flags: &[NAMESPACE, value("grace-period", None, "SECONDS", "Seconds from the stop signal to the kill (default: the pod's own)")],
+        examples: &[("gatepost delete pod web --grace-period 0", "at once")],
+        words: Words::OneOf(&["pod"]),
+        online: true,
+        action: order::delete,
+    },
+    Command {
+        name: "restart",
+        args: "pod NAME...",
+        summary: "Restart the containers of a pod and forget their backoff",
+        about: "",
+        flags: &[NAMESPACE, CONTAINER],
+        examples: &[("gatepost restart pod web -c app", "one container")],
+        words: Words::OneOf(&["pod"]),
+        online: true,
+        action: order::restart,
+    },
+    Command {
+        name: "reload",
+        args: "",
+        summary: "Read the manifests again now",
+        about: "Changes are noticed without it; this is for file systems that do not tell.",
+        flags: &[],
+        examples: &[],
+        words: Words::None,
+        online: true,
+        action: order::reload,
+    },
+    Command {
+        name: "validate",
+        args: "FILE...|-",
+        summary: "Check manifests without running them",
+        about: "Needs neither root nor a running gatepost. `-` is standard input. Exit status 1 when something would be refused.",
+        flags: &[
+            switch("strict", None, "Warnings, such as unknown fields, are errors"),
+            Flag {
+                long: "output",
+                short: Some('o'),
+                value: Some("FORMAT"),
+                help: "json: findings for programs",
+                values: &["json"],
+            },
+        ],
+        examples: &[("gatepost validate --strict *.yaml", "before they go onto a gateway")],
+        words: Words::Files,
+        online: false,
+        action: validate::run,
+    },
+    Command {
+        name: "image ls",
+        args: "",
+        summary: "List the images in the store",
+        about: "",
+        flags: &[switch("no-headers", None, "No header line")],
+        examples: &[],
+        words: Words::None,
+        online: true,
+        action: image::ls,
+    },
+    Command {
+        name: "image import",
+        args: "FILE...",
+        summary: "Import images from docker-archives and OCI archives or layouts",
+        about: "Plain, gzip or zstd. Every digest is checked. Pods that wait for an image start at once.",
+        flags: &[],
+        examples: &[("gatepost image import web.tar.zst", "from a file")],
+        words: Words::Files,
+        online: true,
+        action: image::import,
+    },
+    Command {
+        name: "image rm",
+        args: "IMAGE...",
+        summary: "Remove images from the store",
+        about: "",
+        flags: &[],
+        examples: &[("gatepost image rm docker.io/library/web:1", "by name")],
+        words: Words::None,
+        online: true,
+        action: image::rm,
+    },
+    Command {
+        name: "version",
+        args: "",
+        summary: "Show the version of this binary and of the running gatepost",
+        about: "",
+        flags: &[],
+        examples: &[],
+        words: Words::None,
+        online: true,
+        action: version::run,
+    },
+    Command {
+        name: "completion",
+        args: "bash|zsh|fish",
+        summary: "Print the completion script for a shell",
+        about: "",
+        flags: &[],
+        examples: &[("source <(gatepost completion bash)", "in the running shell")],
+        words: Words::OneOf(completion::SHELLS),
+        online: false,
+        action: completion::run,
+    },
+];

@@ -1,0 +1,326 @@
+//! [`load`] and [`parse`]: the configuration file and the settings from outside become a [`Config`]. All that is wrong is
+//! found in one pass.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::{Map, Value as Json};
+
+use super::table::CONFIG;
+use super::{Config, WritableLayer};
+use crate::document::{self, Entry, FindingKind, Kind, Node, Object, Quantity, Value, duration, nearest};
+
+/// Largest configuration file in bytes.
+const MAX_BYTES: u64 = 1 << 20;
+/// Smallest log file that makes sense to rotate.
+const MIN_LOG_SIZE: u64 = 4096;
+/// Longest crash-loop backoff. kubelet: 300 s; a node without anybody near it may want more.
+const MAX_BACKOFF: Duration = Duration::from_hours(1);
+
+/// What is wrong with the configuration: each line names the place, the key, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError {
+    /// The problems, in order of the file.
+    pub problems: Vec<String>,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.problems.join("\n"))
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// Reads a configuration file; `overrides` as in [`parse`].
+pub fn load(path: &Path, overrides: &[String]) -> Result<Config, ConfigError> {
+    let fail = |message: String| ConfigError { problems: vec![format!("{}: {message}", path.display())] };
+    let length = std::fs::metadata(path).map_err(|error| fail(error.to_string()))?.len();
+    if length > MAX_BYTES {
+        return Err(fail(format!("larger than {MAX_BYTES} bytes; this is no configuration file")));
+    }
+    let bytes = std::fs::read(path).map_err(|error| fail(error.to_string()))?;
+    parse(&path.display().to_string(), &bytes, overrides)
+}
+
+/// Reads a configuration. `overrides`: `key=value` or `gatepost.key=value`, later ones count more. Empty bytes give the
+/// defaults.
+pub fn parse(file: &str, bytes: &[u8], overrides: &[String]) -> Result<Config, ConfigError> {
+    let mut reading = Reading { settings: Map::new(), places: BTreeMap::new(), problems: Vec::new() };
+    match document::parse(bytes) {
+        Ok(parsed) => {
+            for oddity in &parsed.warnings {
+                reading.problems.push(format!("{file}:{}: {}", oddity.line, oddity.message));
+            }
+            if let Some(second) = parsed.documents.get(1) {
+                reading
+                    .problems
+                    .push(format!("{file}:{}: a second document; a configuration is one document", second.line));
+            }
+            if let Some(node) = parsed.documents.first() {
+                reading.take(node, |line| format!("{file}:{line}"));
+            }
+        }
+        Err(error) => reading.problems.push(format!("{file}: {error}")),
+    }
+    for text in overrides {
+        reading.take_override(text);
+    }
+    let mut config = Config::default();
+    reading.fill(&mut config);
+    if reading.problems.is_empty() { Ok(config) } else { Err(ConfigError { problems: reading.problems }) }
+}
+
+struct Reading {
+    settings: Map<String, Json>,
+    /// Where each key was set last.
+    places: BTreeMap<String, String>,
+    problems: Vec<String>,
+}
+
+impl Reading {
+    fn take(&mut self, node: &Node, place: impl Fn(u32) -> String) {
+        let decoded = document::decode(node, &CONFIG);
+        for finding in decoded.findings {
+            let what = match finding.kind {
+                FindingKind::Unknown => {
+                    finding.message.replace("field of Config", "key").replace("field of ", "key of ")
+                }
+                _ => finding.message,
+            };
+            self.problems.push(format!("{}: {}: {what}", place(finding.line), finding.field));
+        }
+        self.note_places(node, "", &place);
+        if let Json::Object(settings) = decoded.value {
+            merge(&mut self.settings, settings);
+        }
+    }
+
+    fn note_places(&mut self, node: &Node, prefix: &str, place: &impl Fn(u32) -> String) {
+        let Value::Map(entries) = &node.value else { return };
+        for entry in entries {
+            let key = format!("{prefix}{}", entry.key);
+            self.note_places(&entry.node, &format!("{key}."), place);
+            self.places.insert(key, place(entry.line));
+        }
+    }
+
+    fn take_override(&mut self, text: &str) {
+        let Some((key, value)) = text.split_once('=') else {
+            self.problems.push(format!("{text:?}: no setting; write KEY=VALUE"));
+            return;
+        };
+        let key = key.strip_prefix("gatepost.").unwrap_or(key);
+        let Some(kind) = kind_of(key) else {
+            let hint = nearest(key, CONFIG.fields.iter().map(|field| field.name));
+            let hint = hint.map(|name| format!("; did you mean {name:?}?")).unwrap_or_default();
+            self.problems.push(format!("{text:?}: unknown key{hint}"));
+            return;
+        };
+        let node = |value| Node { value, line: 1, column: 1 };
+        let string = |text: &str| node(Value::String(text.trim().to_owned()));
+        let value = match kind {
+            Kind::OneOrList(_) => {
+                node(Value::List(value.split(',').filter(|item| !item.trim().is_empty()).map(string).collect()))
+            }
+            Kind::Int32 | Kind::Int64 => {
+                value.trim().parse::<i64>().map_or_else(|_| string(value), |n| node(Value::Number(n.into())))
+            }
+            _ => string(value),
+        };
+        let tree = key.rsplit('.').fold(value, |inner, name| {
+            node(Value::Map(vec![Entry { key: name.to_owned(), line: 1, column: 1, node: inner }]))
+        });
+        self.take(&tree, |_| format!("{text:?}"));
+    }
+
+    fn wrong(&mut self, key: &str, message: &str) {
+        let place = self.places.get(key).map(|place| format!("{place}: ")).unwrap_or_default();
+        self.problems.push(format!("{place}{key}: {message}"));
+    }
+
+    fn get(&self, key: &str) -> Option<&Json> {
+        let mut parts = key.split('.');
+        let first = self.settings.get(parts.next()?)?;
+        parts.try_fold(first, |value, part| value.get(part))
+    }
+
+    fn text(&self, key: &str) -> Option<String> {
+        self.get(key).and_then(Json::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
+    }
+
+    fn path(&mut self, key: &str, target: &mut PathBuf) {
+        if let Some(text) = self.text(key) {
+            self.check_absolute(key, &text);
+            *target = text.into();
+        }
+    }
+
+    fn paths(&mut self, key: &str, target: &mut Vec<PathBuf>) {
+        let Some(items) = self.get(key).and_then(Json::as_array) else { return };
+        let texts: Vec<String> = items.iter().filter_map(Json::as_str).map(str::to_owned).collect();
+        for text in &texts {
+            self.check_absolute(key, text);
+        }
+        *target = texts.into_iter().map(PathBuf::from).collect();
+    }
+
+    fn check_absolute(&mut self, key: &str, text: &str) {
+        if !text.starts_with('/') {
+            self.wrong(key, &format!("{text:?} is not an absolute path; begin it with /"));
+        }
+    }
+
+    fn size(&self, key: &str) -> Option<u64> {
+        self.text(key).and_then(|text| Quantity::parse(&text).ok()).and_then(|size| u64::try_from(size.whole()).ok())
+    }
+
+    fn duration(&self, key: &str) -> Option<Duration> {
+        self.text(key).and_then(|text| duration(&text).ok())
+    }
+
+    fn count(&mut self, key: &str, target: &mut u64) {
+        match self.get(key).and_then(Json::as_i64) {
+            Some(-1) => *target = 0,
+            Some(count) => match u64::try_from(count) {
+                Ok(count) => *target = count,
+                Err(_) => self.wrong(key, "must be -1 or more"),
+            },
+            None => {}
+        }
+    }
+
+    fn fill(&mut self, config: &mut Config) {
+        if let Some(name) = self.text("nodeName") {
+            if name.len() > 253 || name.split('.').any(|part| !is_label(part)) {
+                self.wrong("nodeName", "must consist of letters, digits, '-' and '.', each part beginning and ending with a letter or digit");
+            }
+            config.node_name = name;
+        }
+        self.paths("staticPodPath", &mut config.static_pod_path);
+        if config.static_pod_path.is_empty() {
+            self.wrong("staticPodPath", "names no directory; leave the key out for the default");
+        }
+        self.paths("imagePreloadPath", &mut config.image_preload_path);
+        if let Some(runtime) = self.text("runtime") {
+            if runtime.contains('/') {
+                self.check_absolute("runtime", &runtime);
+            }
+            config.runtime = runtime;
+        }
+        self.path("runDir", &mut config.layout.run);
+        self.path("dataDir", &mut config.layout.data);
+        self.path("logDir", &mut config.layout.logs);
+        self.path("resolvConf", &mut config.resolv_conf);
+        self.fill_backoff(config);
+        self.fill_logs(config);
+        self.fill_writable_layer(config);
+        self.count("podPidsLimit", &mut config.pod_pids_limit);
+        self.count("podsPidsLimit", &mut config.pods_pids_limit);
+        if let Some(limit) = self.size("podsMemoryLimit") {
+            config.pods_memory_limit = limit;
+        }
+        if let Some(starts) = self.get("maxParallelStarts").and_then(Json::as_i64) {
+            match usize::try_from(starts) {
+                Ok(starts) => config.max_parallel_starts = starts,
+                Err(_) => self.wrong("maxParallelStarts", "must be 0 or more"),
+            }
+        }
+    }
+
+    fn fill_backoff(&mut self, config: &mut Config) {
+        const MAX: &str = "crashLoopBackOff.maxContainerRestartPeriod";
+        const INITIAL: &str = "crashLoopBackOff.initialRestartPeriod";
+        if let Some(max) = self.duration(MAX) {
+            if max < Duration::from_secs(1) || max > MAX_BACKOFF {
+                self.wrong(MAX, "must be between 1s and 1h");
+            }
+            config.backoff.max = max;
+        }
+        match self.duration(INITIAL) {
+            Some(initial) => {
+                if initial.is_zero() || initial > config.backoff.max {
+                    self.wrong(INITIAL, "must be longer than 0 and not longer than maxContainerRestartPeriod");
+                }
+                config.backoff.initial = initial;
+            }
+            None => config.backoff.initial = config.backoff.initial.min(config.backoff.max),
+        }
+    }
+
+    fn fill_logs(&mut self, config: &mut Config) {
+        if let Some(size) = self.size("containerLogMaxSize") {
+            if size < MIN_LOG_SIZE {
+                self.wrong("containerLogMaxSize", "must be at least 4Ki");
+            }
+            config.logs.max_size = size;
+        }
+        if let Some(files) = self.get("containerLogMaxFiles").and_then(Json::as_i64) {
+            match u32::try_from(files) {
+                Ok(files) if files >= 2 => config.logs.max_files = files,
+                _ => self.wrong("containerLogMaxFiles", "must be at least 2"),
+            }
+        }
+        if let Some(total) = self.size("logsMaxTotal") {
+            config.logs.total = total;
+        }
+        if config.logs.total < config.logs.max_size {
+            self.wrong("logsMaxTotal", "must be at least containerLogMaxSize");
+        }
+    }
+
+    fn fill_writable_layer(&mut self, config: &mut Config) {
+        let size = self.size("writableLayer.size");
+        match self.text("writableLayer.medium").as_deref() {
+            None | Some("data") => {
+                if size.is_some() {
+                    self.wrong("writableLayer.size", "counts only with medium: memory; remove it or set that");
+                }
+            }
+            Some("memory") => {
+                let size = size.unwrap_or(16 << 20);
+                if size == 0 {
+                    self.wrong("writableLayer.size", "must be more than 0");
+                }
+                config.writable_layer = WritableLayer::Memory(size);
+            }
+            Some(other) => self.wrong("writableLayer.medium", &format!("{other:?} is neither data nor memory")),
+        }
+    }
+}
+
+fn is_label(text: &str) -> bool {
+    let edge = |b: Option<u8>| b.is_some_and(|b| b.is_ascii_alphanumeric());
+    edge(text.bytes().next())
+        && edge(text.bytes().last())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+}
+
+/// The kind of a dotted key.
+fn kind_of(key: &str) -> Option<Kind> {
+    let mut object: &Object = &CONFIG;
+    let mut parts = key.split('.').peekable();
+    while let Some(part) = parts.next() {
+        let field = object.fields.iter().find(|field| field.name == part)?;
+        match (&field.kind, parts.peek()) {
+            (Kind::Object(inner), Some(_)) => object = inner,
+            (Kind::Object(_), None) | (_, Some(_)) => return None,
+            (kind, None) => return Some(*kind),
+        }
+    }
+    None
+}
+
+/// Objects key by key, everything else as a whole.
+fn merge(into: &mut Map<String, Json>, from: Map<String, Json>) {
+    for (key, value) in from {
+        match (into.get_mut(&key), value) {
+            (Some(Json::Object(old)), Json::Object(new)) => merge(old, new),
+            (_, value) => {
+                into.insert(key, value);
+            }
+        }
+    }
+}

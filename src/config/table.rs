@@ -1,0 +1,152 @@
+//! [`CONFIG`]: the field table of the configuration file, and [`reference`], its description for people.
+
+use std::fmt::Write as _;
+
+use crate::document::{Field, Format, Kind, Object, Quantity, carried, duration, quiet};
+
+static DURATION: Format =
+    Format { name: "a duration such as 10s or 5m", numbers: true, check: |text| duration(text).map(drop) };
+
+static SIZE: Format = Format {
+    name: "a size such as 64Mi",
+    numbers: true,
+    check: |text| match Quantity::parse(text) {
+        Ok(size) if size.nanos() >= 0 => Ok(()),
+        Ok(_) => Err("a size is not negative".to_owned()),
+        Err(error) => Err(error.to_string()),
+    },
+};
+
+const fn setting(name: &'static str, kind: Kind, doc: &'static str) -> Field {
+    carried(name, kind).doc(doc)
+}
+
+const NOT_NEEDED: &str = "not needed; found in kubelet's files";
+
+/// The configuration file. Names are kubelet's where kubelet has the key.
+pub(super) static CONFIG: Object = Object {
+    name: "Config",
+    fields: &[
+        quiet("apiVersion", Kind::String, NOT_NEEDED),
+        quiet("kind", Kind::String, NOT_NEEDED),
+        setting(
+            "nodeName",
+            Kind::String,
+            "Name of this node, the suffix of every pod's name. Default: the host name at the first start, kept from then on.",
+        ),
+        setting(
+            "staticPodPath",
+            Kind::OneOrList(&Kind::String),
+            "Manifest directories in order; a later one replaces an object of the same kind, namespace and name. Default: `/etc/kubernetes/manifests`.",
+        ),
+        setting(
+            "imagePreloadPath",
+            Kind::OneOrList(&Kind::String),
+            "Directories whose image archives are imported at start. Default: none.",
+        ),
+        setting(
+            "runtime",
+            Kind::String,
+            "The OCI runtime: a name looked up in `PATH`, or an absolute path. Default: `runc`.",
+        ),
+        setting("runDir", Kind::String, "Volatile state, on tmpfs. Default: `/run/gatepost`."),
+        setting("dataDir", Kind::String, "Durable state, images, layers and volumes. Default: `/var/lib/gatepost`."),
+        setting("logDir", Kind::String, "Container logs. Default: `/var/log/pods`."),
+        setting(
+            "crashLoopBackOff",
+            Kind::Object(&CRASH_LOOP_BACK_OFF),
+            "Waits between restarts of a container that ends.",
+        ),
+        setting(
+            "containerLogMaxSize",
+            Kind::Text(&SIZE),
+            "A log file is rotated at this size, at least `4Ki`. Default: `10Mi`.",
+        ),
+        setting(
+            "containerLogMaxFiles",
+            Kind::Int32,
+            "Log files kept of a container, the live one included, at least 2. Default: 5.",
+        ),
+        setting(
+            "logsMaxTotal",
+            Kind::Text(&SIZE),
+            "Bound for all container logs together; the largest logger loses its oldest file first. Default: `256Mi`.",
+        ),
+        setting("writableLayer", Kind::Object(&WRITABLE_LAYER), "Where the writable layer of a container lives."),
+        setting("podPidsLimit", Kind::Int64, "Processes that one pod may have; 0 or -1 for no limit. Default: 4096."),
+        setting(
+            "podsMemoryLimit",
+            Kind::Text(&SIZE),
+            "Memory that all pods together may use; 0 for no limit. Default: 0.",
+        ),
+        setting(
+            "podsPidsLimit",
+            Kind::Int64,
+            "Processes that all pods together may have; 0 or -1 for no limit. Default: 0.",
+        ),
+        setting(
+            "resolvConf",
+            Kind::String,
+            "The resolver file that pods get with `dnsPolicy: Default`. Default: `/etc/resolv.conf`.",
+        ),
+        setting("maxParallelStarts", Kind::Int32, "Runtime calls at a time; 0 for one a core. Default: 0."),
+    ],
+};
+
+static CRASH_LOOP_BACK_OFF: Object = Object {
+    name: "CrashLoopBackOff",
+    fields: &[
+        setting(
+            "initialRestartPeriod",
+            Kind::Text(&DURATION),
+            "The first wait, then doubled; the first restart is always at once. Default: `10s`, or the longest wait if that is shorter.",
+        ),
+        setting("maxContainerRestartPeriod", Kind::Text(&DURATION), "The longest wait, `1s` to `1h`. Default: `300s`."),
+    ],
+};
+
+static WRITABLE_LAYER: Object = Object {
+    name: "WritableLayer",
+    fields: &[
+        setting(
+            "medium",
+            Kind::String,
+            "`data` (below `dataDir`) or `memory` (a tmpfs for each container). Default: `data`.",
+        ),
+        setting("size", Kind::Text(&SIZE), "Bound of each tmpfs with `medium: memory`. Default: `16Mi`."),
+    ],
+};
+
+const HEAD: &str = "\
+# Configuration
+
+One YAML or JSON file, named with `--config`; every key may be left out. An unknown key is an error. Names are those of the
+kubelet's configuration where the kubelet has the key. This file is generated from the table that decodes the
+configuration, and a test keeps it equal to it.
+
+Any key can be set from outside, which counts more than the file: `gatepost.KEY=VALUE` on the kernel command line, or
+`--set KEY=VALUE`. Inner keys are joined with a dot (`writableLayer.medium=memory`), items of lists with commas.
+
+| key | holds | meaning |
+| --- | --- | --- |
+";
+
+/// The configuration reference as markdown: `docs/configuration.md`.
+pub fn reference() -> String {
+    let mut text = HEAD.to_owned();
+    collect(&CONFIG, "", &mut text);
+    text
+}
+
+fn collect(object: &Object, prefix: &str, text: &mut String) {
+    for field in object.fields.iter().filter(|field| !field.doc.is_empty()) {
+        let key = format!("{prefix}{}", field.name);
+        match field.kind {
+            Kind::Object(inner) => collect(inner, &format!("{key}."), text),
+            // Writing to a String cannot fail.
+            kind => {
+                let _ = writeln!(text, "| `{key}` | {} | {} |", kind.described(), field.doc);
+            }
+        }
+    }
+}

@@ -1,0 +1,338 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::time::Duration;
+
+use super::annotations::{Annotations, StartCondition};
+use super::v1::Pod;
+use super::{ErrorKind, Loaded, Object, base64, expand, identity, load, qos_class, validate_bytes};
+
+const NODEJS: &str = "\
+apiVersion: v1
+kind: Pod
+metadata:
+  name: nodejs
+  namespace: default
+spec:
+  containers:
+  - name: nodejs
+    image: example.com/nodejs:1
+    ports:
+    - containerPort: 8080
+";
+
+const REGISTRY: &str = r#"{
+  "apiVersion": "v1", "kind": "Pod",
+  "metadata": {"generateName": "docker-registry-1-", "labels": {"deployment": "docker-registry-1"}, "creationTimestamp": null},
+  "spec": {
+    "containers": [{
+      "name": "registry", "image": "docker.io/library/registry:2",
+      "env": [{"name": "A", "value": "1"}, {"name": "B"}, {"name": "C", "value": "$(A)"}],
+      "imagePullPolicy": "IfNotPresent",
+      "ports": [{"containerPort": 5000, "protocol": "TCP"}],
+      "resources": {},
+      "securityContext": {"capabilities": {"drop": ["KILL"]}, "privileged": false, "runAsUser": 1000, "seLinuxOptions": {}},
+      "terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File",
+      "volumeMounts": [
+        {"mountPath": "/registry", "name": "registry-storage"},
+        {"mountPath": "/var/run/secrets/kubernetes.io/serviceaccount", "name": "token", "readOnly": true}]
+    }],
+    "dnsPolicy": "ClusterFirst", "imagePullSecrets": [{"name": "pull"}], "restartPolicy": "Always",
+    "schedulerName": "default-scheduler", "securityContext": {}, "serviceAccount": "registry",
+    "serviceAccountName": "registry", "terminationGracePeriodSeconds": 30,
+    "volumes": [{"emptyDir": {}, "name": "registry-storage"},
+                {"name": "token", "secret": {"defaultMode": 420, "secretName": "registry-token"}}]
+  },
+  "status": {"phase": "Pending"}
+}"#;
+
+fn one(text: &str) -> Loaded {
+    let mut loaded = load(text.as_bytes(), "Gate-1", false).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(loaded.len(), 1);
+    loaded.remove(0)
+}
+
+fn pod(text: &str) -> Pod {
+    match one(text) {
+        Loaded { object: Some(Object::Pod { pod, .. }), errors, .. } if errors.is_empty() => *pod,
+        other => panic!("{:#?}", other.errors),
+    }
+}
+
+fn errors(text: &str) -> Vec<String> {
+    one(text).errors.iter().map(|error| format!("{}: {error}", error.line)).collect()
+}
+
+fn with_spec(spec: &str) -> String {
+    format!("apiVersion: v1\nkind: Pod\nmetadata: {{name: p}}\nspec:\n  containers: [{{name: c, image: i:1}}]\n{spec}")
+}
+
+fn with_annotation(annotation: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: Pod\nmetadata:\n  name: p\n  annotations:\n    {annotation}\nspec:\n  containers: [{{name: c, image: i:1}}]\n"
+    )
+}
+
+#[test]
+fn the_nodejs_pod_loads_without_a_word() {
+    let loaded = one(NODEJS);
+    assert!(loaded.errors.is_empty() && loaded.warnings.is_empty(), "{:?} {:?}", loaded.errors, loaded.warnings);
+    let pod = pod(NODEJS);
+    assert_eq!((pod.metadata.namespace.as_str(), pod.metadata.name.as_str()), ("default", "nodejs-gate-1"));
+    assert_eq!(pod.metadata.annotations["kubernetes.io/config.hash"], pod.metadata.uid);
+    assert_eq!(pod.metadata.annotations["kubernetes.io/config.source"], "file");
+    assert_eq!(pod.spec.node_name, "Gate-1");
+    assert_eq!(pod.spec.termination_grace_period_seconds, 30);
+    assert_eq!(pod.spec.containers[0].image_pull_policy, "IfNotPresent");
+    assert_eq!(pod.spec.containers[0].ports[0].protocol, "TCP");
+    assert_eq!(pod.spec.dns_policy, "ClusterFirst");
+}
+
+#[test]
+fn its_twin_with_host_network_gets_host_ports() {
+    let pod = pod(&NODEJS.replace("spec:\n", "spec:\n  hostNetwork: true\n"));
+    assert!(pod.spec.host_network);
+    assert_eq!(pod.spec.containers[0].ports[0].host_port, 8080);
+}
+
+#[test]
+fn the_offline_pod_with_tolerations_loads_without_a_word() {
+    let text = with_spec(
+        "  tolerations:\n  - {effect: NoExecute, key: node.kubernetes.io/not-ready, operator: Exists, tolerationSeconds: 300}\n  - {effect: NoExecute, key: node.kubernetes.io/unreachable, operator: Exists, tolerationSeconds: 300}\n",
+    )
+    .replace("image: i:1", "image: i:1, imagePullPolicy: IfNotPresent");
+    let loaded = one(&text);
+    assert!(loaded.errors.is_empty() && loaded.warnings.is_empty(), "{:?} {:?}", loaded.errors, loaded.warnings);
+}
+
+#[test]
+fn the_registry_pod_loads_with_a_stable_generated_name() {
+    let loaded = one(REGISTRY);
+    assert!(loaded.errors.is_empty(), "{:#?}", loaded.errors);
+    let warned: Vec<_> = loaded.warnings.iter().map(|warning| warning.field.as_str()).collect();
+    assert_eq!(warned, ["spec.imagePullSecrets", "spec.serviceAccount", "spec.serviceAccountName"]);
+    let Some(Object::Pod { written_name, pod }) = loaded.object else { panic!("no pod") };
+    assert!(written_name.starts_with("docker-registry-1-") && written_name.len() == 23, "{written_name}");
+    assert_eq!(pod.metadata.name, format!("{written_name}-gate-1"));
+    assert_eq!(pod.spec.volumes[1].secret.as_ref().expect("secret").default_mode, Some(0o644));
+}
+
+#[test]
+fn golden_identities_never_change() {
+    // These values are in use on gateways: a change here restarts every pod at an upgrade.
+    assert_eq!(pod(NODEJS).metadata.uid, "0837409200950d2bd2419f4cfe2ef3d5");
+    assert_eq!(pod(REGISTRY).metadata.uid, "GOLDEN2");
+    assert_eq!(pod(REGISTRY).metadata.name, "GOLDEN3");
+    assert_eq!(identity::uid("", &serde_json::json!({})), "GOLDEN4");
+}
+
+#[test]
+fn comments_and_order_do_not_change_the_identity_but_the_node_does() {
+    let reordered = "# a comment\nkind: Pod\napiVersion: v1\nspec: {containers: [{image: 'example.com/nodejs:1', name: nodejs, ports: [{containerPort: 8080}]}]}\nmetadata: {namespace: default, name: nodejs}\n";
+    assert_eq!(pod(reordered).metadata.uid, pod(NODEJS).metadata.uid);
+    let elsewhere = load(NODEJS.as_bytes(), "other", false).expect("loads").remove(0);
+    assert_ne!(elsewhere.object.expect("a pod").metadata().uid, pod(NODEJS).metadata.uid);
+}
+
+#[test]
+fn unquoted_yes_is_no_string() {
+    let text = with_spec("").replace("image: i:1", "image: i:1, env: [{name: A, value: yes}]");
+    let errors = errors(&text);
+    assert_eq!(errors.len(), 1);
+    assert!(
+        errors[0]
+            .starts_with("5: spec.containers[0].env[0].value: Invalid type: true: expected a string, found a boolean"),
+        "{errors:?}"
+    );
+}
+
+#[test]
+fn what_comes_later_is_refused_by_name_and_line() {
+    let text = with_spec("  activeDeadlineSeconds: 5\n  hostUsers: false\n  shareProcessNamespace: true\n").replace(
+        "image: i:1",
+        "image: i:1, livenessProbe: {exec: {command: [x]}}, volumeMounts: [{name: v, mountPath: /v, subPath: s}]",
+    ) + "  volumes:\n  - name: v\n    persistentVolumeClaim: {claimName: x}\n";
+    let loaded = one(&text);
+    let found: Vec<_> = loaded.errors.iter().map(|error| (error.field.as_str(), error.line, error.kind)).collect();
+    assert_eq!(
+        found,
+        [
+            ("spec.containers[0].livenessProbe", 5, ErrorKind::Unimplemented),
+            ("spec.containers[0].volumeMounts[0].subPath", 5, ErrorKind::Unimplemented),
+            ("spec.activeDeadlineSeconds", 6, ErrorKind::Unimplemented),
+            ("spec.hostUsers", 7, ErrorKind::Unimplemented),
+            ("spec.shareProcessNamespace", 8, ErrorKind::Unimplemented),
+            ("spec.volumes[0].persistentVolumeClaim", 11, ErrorKind::Unimplemented),
+        ]
+    );
+}
+
+#[test]
+fn values_that_mean_nothing_are_accepted() {
+    let text = with_spec("  hostUsers: true\n  shareProcessNamespace: false\n  activeDeadlineSeconds: ~\n  affinity: {}\n  os: {name: linux}\n")
+        .replace("image: i:1", "image: i:1, volumeMounts: [{name: v, mountPath: /v, subPath: '', mountPropagation: None}]")
+        + "  volumes: [{name: v}]\n";
+    let loaded = one(&text);
+    assert!(loaded.errors.is_empty() && loaded.warnings.is_empty(), "{:?} {:?}", loaded.errors, loaded.warnings);
+    assert!(pod(&text).spec.volumes[0].empty_dir.is_some());
+}
+
+#[test]
+fn an_unknown_field_is_a_warning_and_an_error_to_a_strict_reader() {
+    let text = with_spec("  restartpolicy: Never\n");
+    let loaded = one(&text);
+    assert!(loaded.object.is_some());
+    assert_eq!((loaded.warnings[0].field.as_str(), loaded.warnings[0].line), ("spec.restartpolicy", 6));
+    assert!(loaded.warnings[0].message.contains("restartPolicy"));
+    assert!(load(text.as_bytes(), "n", true).expect("loads")[0].object.is_none());
+}
+
+#[test]
+fn enumerations_are_checked_in_kubernetes_words() {
+    assert_eq!(
+        errors(&with_spec("  restartPolicy: always\n")),
+        [
+            "6: spec.restartPolicy: Unsupported value: \"always\": supported values: \"Always\", \"Never\", \"OnFailure\""
+        ]
+    );
+}
+
+#[test]
+fn lists_are_opened_and_other_kinds_are_never_silent() {
+    let text = "kind: List\napiVersion: v1\nitems:\n- {apiVersion: v1, kind: ConfigMap, metadata: {name: a}, data: {k: v}}\n- {apiVersion: apps/v1, kind: Deployment, metadata: {name: d}}\n---\nkind: PodList\napiVersion: v1\nitems: [{metadata: {name: p}, spec: {containers: [{name: c, image: i}]}}]\n---\napiVersion: v1\nkind: pod\n";
+    let loaded = load(text.as_bytes(), "n", false).expect("loads");
+    let kinds: Vec<_> = loaded
+        .iter()
+        .map(|one| (one.kind.as_str(), one.object.is_some(), one.errors.len(), one.warnings.len()))
+        .collect();
+    assert_eq!(
+        kinds,
+        [("ConfigMap", true, 0, 0), ("Deployment", false, 0, 1), ("Pod", true, 0, 0), ("pod", false, 1, 0)]
+    );
+    assert!(loaded[1].warnings[0].message.contains("not carried out"));
+    assert_eq!(loaded[1].warnings[0].line, 5);
+}
+
+#[test]
+fn a_secret_merges_string_data_and_checks_base64() {
+    let loaded =
+        one("apiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {a: héllo}\ndata: {a: eA==, b: aGk=}\n");
+    let Some(Object::Secret(secret)) = loaded.object else { panic!("{:?}", loaded.errors) };
+    assert_eq!(base64::decode(&secret.data["a"]).expect("base64"), "héllo".as_bytes());
+    assert_eq!(base64::decode(&secret.data["b"]).expect("base64"), b"hi");
+    assert_eq!(secret.kind, "Opaque");
+    let wrong = errors("apiVersion: v1\nkind: Secret\nmetadata: {name: s}\ndata:\n  a: not base64!\n");
+    assert!(wrong[0].starts_with("5: data[a]: Invalid type"), "{wrong:?}");
+}
+
+#[test]
+fn base64_is_its_own_inverse() {
+    for length in 0..70_u8 {
+        let bytes: Vec<u8> = (0..length).map(|n| n.wrapping_mul(37)).collect();
+        assert_eq!(base64::decode(&base64::encode(&bytes)).expect("base64"), bytes);
+    }
+    for text in ["a", "ab", "abc", "a===", "=", "ab=c", "ab==c", "a b="] {
+        assert!(base64::decode(text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn variables_are_expanded_as_kubernetes_does() {
+    let lookup = |name: &str| (name == "A").then(|| "1$(A)".to_owned());
+    for (text, expected) in [
+        ("x$(A)y", "x1$(A)y"),
+        ("$(B)", "$(B)"),
+        ("$$(A)", "$(A)"),
+        ("$$$(A)", "$1$(A)"),
+        ("$A $ $", "$A $ $"),
+        ("$(A", "$(A"),
+        ("$()", "$()"),
+    ] {
+        assert_eq!(expand(text, lookup), expected, "{text}");
+    }
+}
+
+#[test]
+fn qos_follows_cpu_and_memory_of_all_containers() {
+    let class = |resources: &str| {
+        let text = with_spec("").replace("image: i:1", &format!("image: i:1, resources: {resources}"));
+        qos_class(&pod(&text)).to_string()
+    };
+    assert_eq!(class("{}"), "BestEffort");
+    assert_eq!(class("{limits: {cpu: 1, memory: 1Mi}}"), "Guaranteed");
+    assert_eq!(class("{limits: {cpu: 1, memory: 1Mi}, requests: {cpu: 500m}}"), "Burstable");
+    assert_eq!(class("{requests: {memory: 1Mi}}"), "Burstable");
+}
+
+#[test]
+fn annotations_are_typed() {
+    let text = with_annotation("gatepost.io/start-after: 'clock, path:/dev/ttyUSB0, pod/mosquitto, route'")
+        .replace("  annotations:\n", "  annotations:\n    gatepost.io/backoff-max: 2m\n    gatepost.io/backoff-max.c: '30'\n    gatepost.io/start-after-timeout: '0'\n");
+    let annotations = Annotations::of(&pod(&text));
+    assert_eq!(
+        annotations.start_after,
+        [
+            StartCondition::Clock,
+            StartCondition::Route,
+            StartCondition::Path("/dev/ttyUSB0".into()),
+            StartCondition::Pod("mosquitto".into())
+        ]
+    );
+    assert_eq!(annotations.backoff_of("c").max, Some(Duration::from_secs(30)));
+    assert_eq!(annotations.backoff_of("x").max, Some(Duration::from_secs(120)));
+    assert_eq!(annotations.start_after_timeout, Some(Duration::ZERO));
+}
+
+#[test]
+fn a_wrong_annotation_is_an_error_at_its_line() {
+    for (annotation, part) in [
+        ("gatepost.io/backoff-initial: soon", "is no duration"),
+        ("gatepost.io/backoff-initial: '0'", "longer than zero"),
+        ("gatepost.io/backoff-max.nobody: 5s", "no container"),
+        ("gatepost.io/start-after: moon", "is no condition"),
+        ("gatepost.io/start-after: path:relative", "is no condition"),
+    ] {
+        let errors = errors(&with_annotation(annotation));
+        assert!(
+            errors.len() == 1
+                && errors[0].starts_with("6: metadata.annotations[gatepost.io/")
+                && errors[0].contains(part),
+            "{errors:?}"
+        );
+    }
+    let loaded = one(&with_annotation("gatepost.io/backoff-maximum: 5s"));
+    assert!(loaded.errors.is_empty());
+    assert_eq!(loaded.warnings[0].line, 6);
+}
+
+#[test]
+fn pods_that_wait_for_each_other_are_refused_by_name() {
+    let waiting = |name: &str, after: &str| {
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, annotations: {{gatepost.io/start-after: '{after}'}}}}\nspec: {{containers: [{{name: c, image: i}}]}}\n---\n"
+        )
+    };
+    let text = waiting("a", "pod/b") + &waiting("b", "pod/c, clock") + &waiting("c", "pod/a") + &waiting("d", "pod/a");
+    let verdicts = validate_bytes("f", text.as_bytes(), false);
+    let ok: Vec<_> = verdicts.iter().map(|verdict| verdict.ok).collect();
+    assert_eq!(ok, [false, false, false, true]);
+    assert!(verdicts[0].errors[0].message.contains("a -> b -> c -> a"), "{:?}", verdicts[0].errors);
+    assert!(!validate_bytes("f", waiting("self", "pod/self").as_bytes(), false)[0].ok);
+}
+
+#[test]
+fn ten_thousand_containers_give_one_clear_error() {
+    let text = format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: p}}\nspec:\n  containers:\n{}",
+        (0..10_000).map(|n| format!("  - {{name: c{n}, image: i}}\n")).collect::<String>()
+    );
+    assert_eq!(
+        errors(&text),
+        ["5: spec.containers: Too many: 10000: must have at most 256 items, init containers included"]
+    );
+}
+
+#[test]
+fn a_manifest_for_another_node_is_refused() {
+    assert!(errors(&with_spec("  nodeName: elsewhere\n"))[0].contains("this node is"));
+    assert!(errors(&with_spec("  nodeName: Gate-1\n")).is_empty());
+}

@@ -1,0 +1,62 @@
+//! Looking pods up: what the shell needs to carry actions out.
+
+use std::rc::Rc;
+
+use super::event::{Event, Uid};
+use super::node::Node;
+use crate::manifest::v1;
+
+impl Node {
+    /// The manifest of a pod that is known: wanted, or still going.
+    pub fn pod(&self, uid: &Uid) -> Option<Rc<v1::Pod>> {
+        self.pods.get(uid).map(|pod| Rc::clone(&pod.manifest))
+    }
+
+    /// The addresses of a pod, the first is the primary one.
+    pub fn pod_ips(&self, uid: &Uid) -> Vec<String> {
+        self.pods.get(uid).map(|pod| pod.ips.clone()).unwrap_or_default()
+    }
+
+    /// The pod of that namespace and full name; the wanted one if an old one is still going.
+    pub fn uid_of(&self, namespace: &str, name: &str) -> Option<Uid> {
+        let named = |uid: &&Uid| {
+            self.pods.get(*uid).is_some_and(|pod| {
+                pod.manifest.metadata.namespace == namespace && pod.manifest.metadata.name == name
+            })
+        };
+        let mut candidates: Vec<&Uid> = self.pods.keys().filter(named).collect();
+        candidates.sort_by_key(|uid| self.pods.get(*uid).is_none_or(|pod| !pod.desired));
+        candidates.first().map(|uid| Rc::clone(uid))
+    }
+}
+
+impl Event {
+    /// The one pod the event is about, where it is about one and names it.
+    pub fn pod(&self) -> Option<&Uid> {
+        match self {
+            Self::SandboxReady { pod, .. }
+            | Self::SandboxFailed { pod, .. }
+            | Self::SandboxGone { pod }
+            | Self::TeardownFailed { pod, .. }
+            | Self::Restart { pod, .. }
+            | Self::Delete { pod, .. } => Some(pod),
+            Self::ImageReady { container, .. } | Self::ImageFailed { container, .. } => Some(&container.pod),
+            _ => None,
+        }
+    }
+
+    /// The container instance the event is about, where it is about one.
+    pub fn seq(&self) -> Option<super::event::Seq> {
+        match self {
+            Self::Created { seq, .. }
+            | Self::Marked { seq }
+            | Self::MarkFailed { seq, .. }
+            | Self::Started { seq, .. }
+            | Self::StartFailed { seq, .. }
+            | Self::Exited { seq, .. }
+            | Self::Removed { seq }
+            | Self::RemoveFailed { seq, .. } => Some(*seq),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! The core's rules, one by one, with a clock moved by hand.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects
+)]
+
+mod bench;
+mod lifecycle;
+mod restarting;
+mod restoring;
+mod stopping;
+mod waiting;

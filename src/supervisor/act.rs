@@ -1,0 +1,459 @@
+//! What the core asks for, done or begun here; and [`Starts`], the line at the runtime's door.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+
+use super::Supervisor;
+use super::helpers::{Command, Job};
+use super::images::ImageTask;
+use super::instance::{self, End, Instance, Phase, Record};
+use super::logs::Source;
+use super::token::Token;
+use crate::log::protocol::{Open, StreamKind};
+use crate::manifest::v1;
+use crate::oci;
+use crate::pod::event::{Action, ContainerRef, Event, Failure, Seq, StartMode, Uid};
+use crate::runtime::cleanup::CleanupRequest;
+use crate::runtime::launch::{LaunchRequest, Mode, RootSource};
+use crate::runtime::protocol::VERSION;
+use crate::runtime::sandbox::{self, Caps, PrepareRequest, SandboxRequest, TeardownRequest, Verb};
+use crate::sys::epoll::EventFlags;
+use crate::sys::socket;
+use crate::wire;
+
+/// What a helper of the supervisor is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Task {
+    /// Reading the manifest directories.
+    ReadManifests,
+    /// Making a pod's sandbox.
+    Prepare(Uid),
+    /// Removing it.
+    Teardown(Uid),
+    /// Creating a container, or running it.
+    Launch(Seq),
+    /// Starting a created container.
+    StartCreated(Seq),
+    /// Removing what is left of a container.
+    CleanUp(Seq),
+    /// Something at the image store.
+    Images(ImageTask),
+    /// Writing durable state.
+    Save,
+}
+
+impl Task {
+    /// Whether it runs the runtime, whose number is bounded.
+    fn is_runtime_call(&self) -> bool {
+        matches!(self, Self::Prepare(_) | Self::Teardown(_) | Self::Launch(_) | Self::StartCreated(_) | Self::CleanUp(_))
+    }
+}
+
+/// Milliseconds a runtime call may take: a disk that hangs for half a minute is no reason to give one up.
+const RUNTIME_BOUND_MS: u64 = 120_000;
+
+/// Memory in bytes that must be free for each further runtime call; `runc create` peaks at 14 MB.
+const MEMORY_A_CALL: u64 = 24 << 20;
+
+/// What waits for a free place at the runtime: starts before removals, both in the core's order.
+#[derive(Debug, Default)]
+pub(crate) struct Starts {
+    first: VecDeque<Task>,
+    last: VecDeque<Task>,
+    /// Runtime calls at a time.
+    most: usize,
+}
+
+impl Starts {
+    /// At most `most` runtime calls at a time.
+    pub(super) fn new(most: usize) -> Self {
+        Self { most: most.max(1), ..Self::default() }
+    }
+
+    /// Queues the removal of an ended instance, once.
+    pub(super) fn queue_clean_up(&mut self, seq: Seq) {
+        let task = Task::CleanUp(seq);
+        if !self.last.contains(&task) {
+            self.last.push_back(task);
+        }
+    }
+
+    fn next(&mut self) -> Option<Task> {
+        self.first.pop_front().or_else(|| self.last.pop_front())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.first.is_empty() && self.last.is_empty()
+    }
+}
+
+impl Supervisor {
+    /// Does, or begins to do, one thing the core asks for.
+    pub(super) fn act(&mut self, action: Action) {
+        match action {
+            Action::PrepareSandbox { pod } => self.starts.first.push_back(Task::Prepare(pod)),
+            Action::TeardownSandbox { pod, discard_volumes } => {
+                self.discard.insert(pod.clone(), discard_volumes);
+                self.starts.first.push_back(Task::Teardown(pod));
+            }
+            Action::EnsureImage { container } => self.ensure_image(container),
+            Action::Start { seq, container, attempt, mode } => self.queue_start(seq, container, attempt, mode),
+            Action::Mark { seq, .. } => self.durable.mark(seq),
+            Action::StartCreated { seq } => self.starts.first.push_back(Task::StartCreated(seq)),
+            Action::Signal { seq, signal } => self.signal(seq, signal),
+            Action::Kill { seq } => self.kill(seq),
+            Action::Remove { seq } => self.remove(seq),
+            Action::Record(event) => {
+                log::info!(
+                    "{}/{} {} {}{}",
+                    event.namespace,
+                    event.name,
+                    event.reason,
+                    if event.field_path.is_empty() { String::new() } else { format!("{}: ", event.field_path) },
+                    event.message
+                );
+                self.events.record(event, self.now().wall);
+                self.store_events();
+            }
+        }
+    }
+
+    fn remove(&mut self, seq: Seq) {
+        match self.instances.get_mut(&seq) {
+            None => self.inbox.push_back(Event::Removed { seq }),
+            Some(instance) => {
+                instance.remove = true;
+                self.clean_up_if_ready(seq);
+            }
+        }
+    }
+
+    /// Notes the instance at once, so that a kill from now on finds it; the runtime is called when there is a place.
+    fn queue_start(&mut self, seq: Seq, container: ContainerRef, attempt: u32, mode: StartMode) {
+        let Some(pod) = self.node.pod(&container.pod) else {
+            return self.start_failed(seq, "CreateContainerError", "its pod is not known".to_owned());
+        };
+        let Some(spec) = container_of(&pod, &container.name) else {
+            return self.start_failed(seq, "CreateContainerError", "its pod has no such container".to_owned());
+        };
+        let uid8 = container.pod.get(..8).unwrap_or(&container.pod);
+        let id = format!("{}-{uid8}-{}", container.name, seq.0);
+        let record = Record {
+            seq,
+            namespace: pod.metadata.namespace.clone(),
+            pod_name: pod.metadata.name.clone(),
+            attempt,
+            mode,
+            tty: spec.tty,
+            cgroup: format!("{}/{id}", sandbox::pod_cgroup(&self.config.cgroup_root, &pod)),
+            termination_message: sandbox::termination_log(&self.config.layout, &container.pod, &id),
+            pid: None,
+            start_time: None,
+            slots: [None, None],
+            id,
+            container,
+        };
+        self.instances.insert(seq, Instance::new(record, Phase::Launching));
+        self.starts.first.push_back(Task::Launch(seq));
+    }
+
+    /// Fills the free places at the runtime.
+    pub(super) fn start_waiting(&mut self) {
+        while !self.starts.is_empty() {
+            let running = self.helpers.tasks().filter(|t| t.is_runtime_call()).count();
+            if running >= self.starts.most || (running > 0 && !memory_allows()) {
+                return;
+            }
+            match self.starts.next() {
+                Some(Task::Prepare(pod)) => self.prepare(pod),
+                Some(Task::Teardown(pod)) => self.teardown(pod),
+                Some(Task::Launch(seq)) => self.launch(seq),
+                Some(Task::StartCreated(seq)) => self.start_created(seq),
+                Some(Task::CleanUp(seq)) => self.clean_up(seq),
+                Some(_) | None => {}
+            }
+            // A task that could not be begun has an outcome already.
+            while let Some(event) = self.inbox.pop_front() {
+                self.handle(event);
+            }
+        }
+    }
+
+    fn prepare(&mut self, uid: Uid) {
+        let Some(pod) = self.node.pod(&uid) else { return };
+        let (config_maps, secrets) = self.manifests.objects_for(&pod.metadata.namespace);
+        let pod_ips = self.addresses(&pod);
+        let verb = Verb::Prepare(Box::new(PrepareRequest {
+            layout: self.config.layout.clone(),
+            pod: (*pod).clone(),
+            config_maps: config_maps.into_values().collect(),
+            secrets: secrets.into_values().collect(),
+            cgroup_root: self.config.cgroup_root.clone(),
+            caps: Caps {
+                memory_bytes: self.config.pods_memory_limit,
+                pids: self.config.pods_pids_limit,
+                burstable_shares: self.burstable_shares(),
+            },
+            pod_pids_limit: self.config.pod_pids_limit,
+            host_name: self.node_facts.host_name.clone(),
+            resolv_conf: self.config.resolv_conf.clone(),
+            pod_ips,
+            allowed_sysctls: Vec::new(),
+        }));
+        let request = SandboxRequest { version: VERSION, verb };
+        self.call_role("sandbox", Task::Prepare(uid), &request);
+    }
+
+    fn teardown(&mut self, uid: Uid) {
+        let discard_volumes = self.discard.get(&uid).copied().unwrap_or(false);
+        let verb = Verb::Teardown(TeardownRequest {
+            layout: self.config.layout.clone(),
+            uid: uid.to_string(),
+            cgroup_root: self.config.cgroup_root.clone(),
+            discard_volumes,
+        });
+        let request = SandboxRequest { version: VERSION, verb };
+        self.call_role("sandbox", Task::Teardown(uid), &request);
+    }
+
+    /// A pod has the node's addresses, or none: only loopback is in its own network.
+    pub(super) fn addresses(&self, pod: &v1::Pod) -> Vec<String> {
+        if pod.spec.host_network { self.node_facts.host_ips.clone() } else { Vec::new() }
+    }
+
+    /// CPU shares of all Burstable pods together (kubelet: the sum of their requests).
+    fn burstable_shares(&self) -> u64 {
+        let pods = self.node.uids().filter_map(|uid| self.node.pod(uid));
+        pods.filter(|pod| oci::qos_class(pod) == oci::QosClass::Burstable)
+            .map(|pod| oci::pod_resources(&pod, 0).cpu_shares)
+            .fold(0, u64::saturating_add)
+            .max(2)
+    }
+
+    fn call_role<T: serde::Serialize>(&mut self, role: &str, task: Task, body: &T) {
+        let request = encode(body);
+        self.start_helper(Job { task, command: Command::Role(role), request, output: None, bound_ms: RUNTIME_BOUND_MS });
+    }
+
+    fn launch(&mut self, seq: Seq) {
+        if let Err(failure) = self.try_launch(seq) {
+            self.start_failed(seq, "CreateContainerError", failure);
+        }
+    }
+
+    fn try_launch(&mut self, seq: Seq) -> Result<(), String> {
+        let Some(record) = self.instances.get(&seq).map(|i| i.record.clone()) else { return Ok(()) };
+        let directory = self.config.layout.container(&record.id);
+        let pod = self.node.pod(&record.container.pod).ok_or("its pod is not known")?;
+        let image = container_of(&pod, &record.container.name).map(|c| c.image.clone()).unwrap_or_default();
+        instance::lay_out(&directory, &record).map_err(|e| e.to_string())?;
+        let outputs = self.open_streams(seq).map_err(|e| format!("its output cannot be taken: {e}"))?;
+        if let Some(record) = self.instances.get(&seq).map(|i| &i.record) {
+            instance::save(&directory, record).map_err(|e| e.to_string())?;
+        }
+        let (config_maps, secrets) = self.manifests.objects_for(&record.namespace);
+        let request = LaunchRequest {
+            version: VERSION,
+            layout: self.config.layout.clone(),
+            id: record.id.clone(),
+            container: record.container.name.to_string(),
+            mode: if record.mode == StartMode::Run { Mode::Run } else { Mode::Create },
+            root: RootSource::Stored(image),
+            console_socket: record.tty.then(|| directory.join("console.sock")),
+            pod: (*pod).clone(),
+            config_maps,
+            secrets,
+            pod_ips: self.node.pod_ips(&record.container.pod),
+            cgroup_root: self.config.cgroup_root.clone(),
+            runtime: self.runtime.clone(),
+            writable_layer: self.config.writable_layer,
+            node: self.node_facts.clone(),
+        };
+        if record.mode == StartMode::Run {
+            // It may end before it can be registered: then init keeps the zombie until it is.
+            self.runs_in_flight = self.runs_in_flight.saturating_add(1);
+            self.link.keep_unknown(true).map_err(|e| format!("init does not answer: {e}"))?;
+        }
+        let output = outputs.as_ref().map(|(stdout, stderr)| (stdout.as_fd(), stderr.as_fd()));
+        let command = Command::Role("launch");
+        let job = Job { task: Task::Launch(seq), command, request: encode(&request), output, bound_ms: RUNTIME_BOUND_MS };
+        self.start_helper(job);
+        Ok(())
+    }
+
+    /// Makes the log streams of an instance: init keeps them, the log writer reads them, the container gets its own ends.
+    fn open_streams(&mut self, seq: Seq) -> io::Result<Option<(OwnedFd, OwnedFd)>> {
+        let Some(record) = self.instances.get(&seq).map(|i| i.record.clone()) else { return Ok(None) };
+        let directory = self.config.layout.container(&record.id);
+        if record.tty {
+            self.await_terminal(seq, &directory)?;
+            return Ok(None);
+        }
+        let mut ends = Vec::new();
+        for (stream, name) in [(1, "stdout"), (2, "stderr")] {
+            let path = directory.join(name);
+            let keeper = instance::open_fifo(&path, End::Keeper)?;
+            let slot = self.link.hold(wire::hold_key(seq.0, stream), keeper.as_fd()).map_err(io::Error::other)?;
+            self.set_slot(seq, stream, slot);
+            ends.push(instance::open_fifo(&path, End::Container)?);
+        }
+        self.copy_streams(seq);
+        let stderr = ends.pop();
+        Ok(ends.pop().zip(stderr))
+    }
+
+    pub(super) fn set_slot(&mut self, seq: Seq, stream: u8, slot: usize) {
+        if let Some(instance) = self.instances.get_mut(&seq)
+            && let Some(place) = instance.record.slots.get_mut(usize::from(stream.max(1)).saturating_sub(1))
+        {
+            *place = u32::try_from(slot).ok();
+        }
+    }
+
+    /// Tells the log writer of an instance's FIFOs.
+    pub(super) fn copy_streams(&mut self, seq: Seq) {
+        let Some(record) = self.instances.get(&seq).map(|i| i.record.clone()) else { return };
+        let directory = self.config.layout.container(&record.id);
+        let kinds = [(1, "stdout", StreamKind::Stdout), (2, "stderr", StreamKind::Stderr)];
+        for ((stream, name, kind), slot) in kinds.into_iter().zip(record.slots) {
+            if let Some(slot) = slot {
+                let open = self.log_stream(&record, stream, kind, slot);
+                self.logs.open(open, Source::Fifo(directory.join(name)));
+            }
+        }
+        self.renew_log_watch();
+    }
+
+    fn log_stream(&self, record: &Record, stream: u8, kind: StreamKind, slot: u32) -> Open {
+        let layout = &self.config.layout;
+        let (ns, pod, uid) = (&record.namespace, &record.pod_name, &record.container.pod);
+        Open {
+            stream_id: wire::hold_key(record.seq.0, stream),
+            slot,
+            path: layout.container_log(ns, pod, uid, &record.container.name, record.attempt),
+            stream: kind,
+            tty: record.tty,
+            max_size: self.config.logs.max_size,
+            max_files: self.config.logs.max_files,
+        }
+    }
+
+    /// The runtime hands a terminal's master over at a socket in the bundle.
+    fn await_terminal(&mut self, seq: Seq, directory: &std::path::Path) -> io::Result<()> {
+        let path = directory.join("console.sock");
+        let _ = fs::remove_file(&path);
+        let listener = UnixListener::bind(&path)?;
+        listener.set_nonblocking(true)?;
+        self.watch(listener.as_fd(), Token::Terminal(seq), EventFlags::IN);
+        self.terminals.insert(seq, listener);
+        Ok(())
+    }
+
+    /// Takes a terminal's master: init keeps it, the log writer reads it.
+    pub(super) fn terminal_offered(&mut self, seq: Seq) {
+        let Some(listener) = self.terminals.get(&seq) else { return };
+        let Ok((stream, _)) = listener.accept() else { return };
+        // The runtime sends at once after it has connected (runc: docs/terminals.md); wait for that, but not for ever.
+        let _ = stream.set_read_timeout(Some(std::time::Duration::from_millis(1000)));
+        let ready = rustix::event::poll(
+            &mut [rustix::event::PollFd::new(&stream, rustix::event::PollFlags::IN)],
+            Some(&rustix::time::Timespec { tv_sec: 1, tv_nsec: 0 }),
+        );
+        let mut name = [0; 4096];
+        let master = match ready.and_then(|_| socket::receive(&stream, &mut name)) {
+            Ok(received) => received.descriptor,
+            Err(error) => {
+                log::error!("container instance {}: the runtime's terminal does not come: {error}", seq.0);
+                None
+            }
+        };
+        if let Some(listener) = self.terminals.remove(&seq) {
+            let _ = self.epoll.remove(&listener);
+        }
+        if let Some(master) = master {
+            self.copy_terminal(seq, master);
+        }
+    }
+
+    fn copy_terminal(&mut self, seq: Seq, master: OwnedFd) {
+        match self.link.hold(wire::hold_key(seq.0, 0), master.as_fd()) {
+            Ok(slot) => {
+                self.set_slot(seq, 0, slot);
+                self.read_terminal(seq, master);
+                if let Some(record) = self.instances.get(&seq).map(|i| &i.record)
+                    && let Err(error) = instance::save(&self.config.layout.container(&record.id), record)
+                {
+                    log::error!("{error}");
+                }
+            }
+            Err(error) => log::error!("container instance {}: init does not keep its terminal: {error}", seq.0),
+        }
+    }
+
+    /// Tells the log writer of an instance's terminal.
+    pub(super) fn read_terminal(&mut self, seq: Seq, master: OwnedFd) {
+        let Some(record) = self.instances.get(&seq).map(|i| i.record.clone()) else { return };
+        if let [Some(slot), _] = record.slots {
+            let open = self.log_stream(&record, 0, StreamKind::Stdout, slot);
+            self.logs.open(open, Source::Terminal(master));
+            self.renew_log_watch();
+        }
+    }
+
+    fn start_created(&mut self, seq: Seq) {
+        let Some(record) = self.instances.get(&seq).map(|i| i.record.clone()) else { return };
+        let log = self.config.layout.container(&record.id).join("runtime.log");
+        let command = self.runtime.start(&self.config.layout.runtime_root(), &log, &record.id);
+        let path = self.runtime.path.display().to_string();
+        let args = std::iter::once(path.clone())
+            .chain(command.get_args().map(|a| a.to_string_lossy().into_owned()))
+            .collect();
+        let command = Command::Program(&path, args);
+        let job = Job { task: Task::StartCreated(seq), command, request: Vec::new(), output: None, bound_ms: RUNTIME_BOUND_MS };
+        self.start_helper(job);
+    }
+
+    fn clean_up(&mut self, seq: Seq) {
+        let Some(record) = self.instances.get(&seq).map(|i| i.record.clone()) else { return };
+        let request = CleanupRequest {
+            version: VERSION,
+            id: record.id,
+            uid: record.container.pod.to_string(),
+            layout: self.config.layout.clone(),
+            runtime: self.runtime.clone(),
+            cgroup: record.cgroup,
+        };
+        self.call_role("cleanup", Task::CleanUp(seq), &request);
+    }
+
+    /// Nothing of it runs.
+    pub(super) fn start_failed(&mut self, seq: Seq, reason: &str, message: String) {
+        let failure = Failure { reason: reason.to_owned(), message };
+        if let Some(instance) = self.instances.get_mut(&seq) {
+            instance.phase = Phase::Ended;
+            self.close_streams(seq);
+        }
+        self.inbox.push_back(Event::StartFailed { seq, failure });
+    }
+}
+
+/// A container of a pod by its name; init and app containers share one name space.
+pub(super) fn container_of<'a>(pod: &'a v1::Pod, name: &str) -> Option<&'a v1::Container> {
+    pod.spec.init_containers.iter().chain(&pod.spec.containers).find(|c| c.name == name)
+}
+
+/// A request as the helper reads it. It cannot fail for our types; an empty request is refused by the helper.
+fn encode<T: serde::Serialize>(body: &T) -> Vec<u8> {
+    serde_json::to_vec(body).inspect_err(|error| log::error!("cannot encode a request: {error}")).unwrap_or_default()
+}
+
+fn memory_allows() -> bool {
+    let available = fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
+        let line = text.lines().find_map(|l| l.strip_prefix("MemAvailable:"))?;
+        line.split_ascii_whitespace().next()?.parse::<u64>().ok()
+    });
+    available.is_none_or(|kib| kib.saturating_mul(1024) > MEMORY_A_CALL)
+}

@@ -1,0 +1,192 @@
+//! What a previous supervisor left: containers that live, ends that nobody has seen, and half-done things.
+//!
+//! Order matters. Init keeps every zombie until we say otherwise, so: store the waiting exit records, end the old helpers (done
+//! by [`super::helpers::Helpers::take_over`]), look at each instance's directory and at the runtime, register what lives, and
+//! only then let init reap again.
+
+use std::collections::BTreeMap;
+
+use super::Supervisor;
+use super::instance::{self, Instance, Phase, Record};
+use super::persist::directories;
+use crate::config::Layout;
+use crate::pod::event::{Found, Seq};
+use crate::pod::time::Now;
+use crate::runtime::{self, Status};
+use crate::supervisor::init_link::Link;
+use crate::sys::process;
+
+/// What was found: for the core, and for the loop.
+#[derive(Debug, Default)]
+pub(super) struct Adopted {
+    /// For the core.
+    pub(super) found: BTreeMap<Seq, Found>,
+    /// For the loop.
+    pub(super) instances: BTreeMap<Seq, Instance>,
+}
+
+/// Looks at everything below `/run`.
+pub(super) fn adopt(layout: &Layout, link: &mut Link, now: Now) -> Adopted {
+    let mut adopted = Adopted::default();
+    let mut records = Vec::new();
+    for id in directories(&layout.containers()) {
+        match instance::load(&layout.container(&id)) {
+            Ok(Some(record)) => records.push(record),
+            // Killed before the record was written: nothing was started.
+            Ok(None) => remove_traces(layout, &id),
+            Err(error) => log::error!("{error}"),
+        }
+    }
+    store_exit_records(layout, link, &records);
+    for record in records {
+        let seq = record.seq;
+        let (found, instance) = look_at(layout, link, record, now);
+        adopted.found.insert(seq, found);
+        adopted.instances.insert(seq, instance);
+    }
+    // Registering a zombie makes init write its record at once.
+    let records: Vec<Record> = adopted.instances.values().map(|i| i.record.clone()).collect();
+    store_exit_records(layout, link, &records);
+    for (seq, instance) in &mut adopted.instances {
+        if let Ok(Some(exit)) = instance::load_exit(&layout.container(&instance.record.id)) {
+            instance.exit = Some(exit.clone());
+            if instance.phase != Phase::Ended {
+                // What it left in its cgroup is killed before the core is told.
+                instance.phase = Phase::Emptying;
+                instance.pidfd = None;
+                instance.look_again = Some((now.boot, 2));
+                continue;
+            }
+            adopted.found.insert(*seq, Found::Exited(exit));
+        }
+    }
+    adopted
+}
+
+/// Stores what init's waiting records say, then consumes them.
+fn store_exit_records(layout: &Layout, link: &mut Link, known: &[Record]) {
+    loop {
+        let waiting = match link.peek_exit_records() {
+            Ok(waiting) if waiting.is_empty() => return,
+            Ok(waiting) => waiting,
+            Err(error) => {
+                log::error!("cannot read init's exit records: {error}");
+                return;
+            }
+        };
+        for told in &waiting {
+            let Some(record) = known.iter().find(|r| r.seq.0 == told.token) else { continue };
+            let directory = layout.container(&record.id);
+            if matches!(instance::load_exit(&directory), Ok(Some(_))) {
+                continue;
+            }
+            let message = instance::termination_message(&record.termination_message);
+            if let Err(error) = instance::save_exit(&directory, &instance::exit_of(told, message)) {
+                log::error!("{error}");
+            }
+        }
+        if let Err(error) = link.consume_exit_records(waiting.len()) {
+            log::error!("cannot consume init's exit records: {error}");
+            return;
+        }
+    }
+}
+
+/// What became of one instance.
+fn look_at(layout: &Layout, link: &mut Link, mut record: Record, now: Now) -> (Found, Instance) {
+    let directory = layout.container(&record.id);
+    let observed = runtime::observed(&layout.runtime_root(), &record.id);
+    let ended = |record: Record, found: Found| (found, Instance::new(record, Phase::Ended));
+    if let Ok(Some(exit)) = instance::load_exit(&directory) {
+        let mut instance = Instance::new(record, Phase::Emptying);
+        instance.exit = Some(exit.clone());
+        instance.look_again = Some((now.boot, 2));
+        return (Found::Running { pid: instance.record.pid.unwrap_or(0) }, instance);
+    }
+    let Some(observed) = observed else {
+        // The runtime knows nothing of it. With a pid it did run once.
+        return match record.pid {
+            Some(_) => ended(record, Found::Exited(instance::unseen_exit(now.boot, now.wall))),
+            None => ended(record, Found::Gone),
+        };
+    };
+    let pid = observed.pid;
+    let alive = process::open(pid).ok().filter(|_| process::stat(pid).is_ok_and(|s| s.start_time == observed.start_time));
+    record.pid = Some(pid);
+    record.start_time = Some(observed.start_time);
+    if let Err(error) = instance::save(&directory, &record) {
+        log::error!("{error}");
+    }
+    // A zombie of init's counts as alive here: registering it yields its record.
+    let registered = link.register(pid, record.seq.0);
+    let created = observed.status == Status::Created;
+    match (alive, registered) {
+        (Some(pidfd), registered) => {
+            let mut instance = Instance::new(record, if created { Phase::Created } else { Phase::Running });
+            instance.pidfd = Some(pidfd);
+            instance.foreign = registered.is_err();
+            let found = if created { Found::Created { pid } } else { Found::Running { pid } };
+            (found, instance)
+        }
+        (None, Ok(_)) => (Found::Running { pid }, Instance::new(record, Phase::Running)),
+        (None, Err(_)) if created => ended(record, Found::Gone),
+        (None, Err(_)) => ended(record, Found::Exited(instance::unseen_exit(now.boot, now.wall))),
+    }
+}
+
+fn remove_traces(layout: &Layout, id: &str) {
+    let directory = layout.container(id);
+    if let Err(error) = std::fs::remove_dir_all(&directory) {
+        log::warn!("cannot remove {}: {error}", directory.display());
+    }
+}
+
+impl Supervisor {
+    /// Goes on copying the output of every instance whose log is not finished, and watches what init cannot tell of.
+    pub(super) fn resume(&mut self) {
+        let all: Vec<Seq> = self.instances.keys().copied().collect();
+        for seq in all {
+            let Some(instance) = self.instances.get(&seq) else { continue };
+            let (tty, ended, foreign) = (instance.record.tty, instance.phase == Phase::Ended, instance.foreign);
+            if tty {
+                match self.link.fetch(crate::wire::hold_key(seq.0, 0)) {
+                    Ok((master, _)) => self.read_terminal(seq, master),
+                    Err(error) => log::debug!("instance {}: no terminal at init: {error}", seq.0),
+                }
+            } else {
+                self.hold_again(seq);
+                self.copy_streams(seq);
+            }
+            if foreign {
+                self.watch_foreign(seq);
+            }
+            if ended {
+                self.close_streams(seq);
+            }
+        }
+    }
+
+    /// A new init (next to a host init) holds nothing yet; one that already does says the same slots again.
+    fn hold_again(&mut self, seq: Seq) {
+        use std::os::fd::AsFd;
+        let Some(record) = self.instances.get(&seq).map(|i| i.record.clone()) else { return };
+        let directory = self.config.layout.container(&record.id);
+        for (stream, name, known) in [(1, "stdout", record.slots[0]), (2, "stderr", record.slots[1])] {
+            if known.is_some() && self.link.fetch(crate::wire::hold_key(seq.0, stream)).is_ok() {
+                continue;
+            }
+            let held = instance::open_fifo(&directory.join(name), instance::End::Keeper).map_err(|e| e.to_string()).and_then(
+                |keeper| self.link.hold(crate::wire::hold_key(seq.0, stream), keeper.as_fd()).map_err(|e| e.to_string()),
+            );
+            match held {
+                Ok(slot) => self.set_slot(seq, stream, slot),
+                Err(error) => log::debug!("instance {}: its {name} is not held: {error}", seq.0),
+            }
+        }
+        if let Some(record) = self.instances.get(&seq).map(|i| &i.record)
+            && let Err(error) = instance::save(&directory, record)
+        {
+            log::error!("{error}");
+        }
+    }
+}

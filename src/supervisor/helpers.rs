@@ -1,0 +1,273 @@
+//! [`Helpers`]: the short-lived processes that do what may wait: each in a cgroup of its own, with a deadline.
+//!
+//! The request goes in as a sealed memfd on descriptor 0, the report comes out of a pipe on descriptor 3. A helper that
+//! overruns its deadline is killed with all it started. A new supervisor ends what an old one left running, whose cgroups say
+//! what that is.
+
+use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::pipe::{PipeFlags, pipe_with};
+
+use crate::pod::time::Instant;
+use crate::sys::cgroup::Cgroups;
+use crate::sys::process::{self, Ended, Which};
+use crate::sys::spawn::{Child, Program, Spawn, memfd_with};
+
+/// Largest report; a helper that says more is broken.
+const MAX_REPORT: usize = 64 << 20;
+
+/// How long a new supervisor waits for the helpers of the previous one to be gone after their SIGKILL.
+const END_BOUND: Duration = Duration::from_secs(5);
+
+/// The running helpers, each with the task it does.
+#[derive(Debug)]
+pub(crate) struct Helpers<T> {
+    cgroups: Cgroups,
+    /// The cgroup they live below, outside the pods' ones.
+    parent: String,
+    running: BTreeMap<u64, Running<T>>,
+    next: u64,
+    /// Cgroups that are made and empty.
+    free: Vec<Slot>,
+    slots: u32,
+}
+
+/// What a helper is to do.
+pub(crate) struct Job<'a, T> {
+    /// Comes back with the outcome.
+    pub(crate) task: T,
+    /// The role of this binary, or the program with its arguments.
+    pub(crate) command: Command<'a>,
+    /// Its request; empty for none.
+    pub(crate) request: Vec<u8>,
+    /// Its standard output and error; `None`: the supervisor's own error output.
+    pub(crate) output: Option<(BorrowedFd<'a>, BorrowedFd<'a>)>,
+    /// Milliseconds until it is killed.
+    pub(crate) bound_ms: u64,
+}
+
+/// What a helper runs.
+pub(crate) enum Command<'a> {
+    /// A role of this binary.
+    Role(&'a str),
+    /// Another program: absolute path and arguments, its name first.
+    Program(&'a str, Vec<String>),
+}
+
+#[derive(Debug)]
+struct Running<T> {
+    task: T,
+    child: Child,
+    report: Option<OwnedFd>,
+    received: Vec<u8>,
+    deadline: Instant,
+    bound_ms: u64,
+    overdue: bool,
+    slot: Slot,
+}
+
+#[derive(Debug)]
+struct Slot {
+    path: String,
+    procs: File,
+}
+
+/// How a helper ended.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// With exit status 0 and this report (empty when it gave none).
+    Done(Vec<u8>),
+    /// Otherwise: the report if there is one, and what happened in words.
+    Failed(Vec<u8>, String),
+}
+
+/// A descriptor of a helper, as an epoll token half.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Descriptor {
+    /// Its pidfd: it has ended.
+    Process,
+    /// Its report pipe: it says something.
+    Report,
+}
+
+impl<T> Helpers<T> {
+    /// Ends and removes whatever an earlier supervisor left running, and is ready to start new ones.
+    pub(crate) fn take_over(cgroups: Cgroups, parent: String) -> Self {
+        for child in cgroups.children(&parent).unwrap_or_default() {
+            let path = format!("{parent}/{child}");
+            match cgroups.kill(&path, END_BOUND) {
+                Ok(true) => {}
+                Ok(false) => log::warn!("a helper of the previous supervisor in cgroup {path} does not end"),
+                Err(error) => log::warn!("cannot end the previous supervisor's helper in cgroup {path}: {error}"),
+            }
+            if let Err(error) = cgroups.remove(&path) {
+                log::warn!("cannot remove the helper cgroup {path}: {error}");
+            }
+        }
+        Self { cgroups, parent, running: BTreeMap::new(), next: 1, free: Vec::new(), slots: 0 }
+    }
+
+    /// Starts a helper and gives its number and the descriptors to wait on.
+    pub(crate) fn start(&mut self, job: Job<'_, T>, now: Instant) -> Result<u64, (T, io::Error)> {
+        match self.spawn(&job) {
+            Ok((child, report, slot)) => {
+                let number = self.next;
+                self.next = self.next.saturating_add(1);
+                let running = Running {
+                    task: job.task,
+                    child,
+                    report: Some(report),
+                    received: Vec::new(),
+                    deadline: now.after(job.bound_ms),
+                    bound_ms: job.bound_ms,
+                    overdue: false,
+                    slot,
+                };
+                self.running.insert(number, running);
+                Ok(number)
+            }
+            Err(error) => Err((job.task, error)),
+        }
+    }
+
+    fn spawn(&mut self, job: &Job<'_, T>) -> io::Result<(Child, OwnedFd, Slot)> {
+        let slot = self.slot()?;
+        let (program, args) = match &job.command {
+            Command::Role(role) => (c"/proc/self/exe".to_owned(), vec!["gatepost".to_owned(), (*role).to_owned()]),
+            Command::Program(path, args) => (CString::new(*path)?, args.clone()),
+        };
+        let args = args.into_iter().map(CString::new).collect::<Result<Vec<_>, _>>()?;
+        let request = memfd_with("request", &job.request)?;
+        let (report, answer) = pipe_with(PipeFlags::CLOEXEC)?;
+        rustix::io::ioctl_fionbio(&report, true)?;
+        let null = File::open("/dev/null")?;
+        let stderr = io::stderr();
+        let mut spawn = Spawn::new(Program::Path(&program), &args);
+        spawn.stdin = Some(if job.request.is_empty() { null.as_fd() } else { request.as_fd() });
+        let (stdout, stderr) = job.output.unwrap_or((stderr.as_fd(), stderr.as_fd()));
+        spawn.stdout = Some(stdout);
+        spawn.stderr = Some(stderr);
+        spawn.extra_fds = vec![(answer.as_fd(), 3)];
+        spawn.cgroup_procs = vec![slot.procs.as_fd()];
+        spawn.new_session = true;
+        let child = spawn.start()?;
+        Ok((child, report, slot))
+    }
+
+    fn slot(&mut self) -> io::Result<Slot> {
+        if let Some(slot) = self.free.pop() {
+            return Ok(slot);
+        }
+        let path = format!("{}/{}", self.parent, self.slots);
+        self.cgroups.create_bare(&path)?;
+        let procs = self.cgroups.open_procs(&path)?;
+        self.slots = self.slots.saturating_add(1);
+        Ok(Slot { path, procs })
+    }
+
+    /// The descriptors of helper `number`.
+    pub(crate) fn descriptors(&self, number: u64) -> Option<(BorrowedFd<'_>, Option<BorrowedFd<'_>>)> {
+        let running = self.running.get(&number)?;
+        Some((running.child.pidfd.as_fd(), running.report.as_ref().map(AsFd::as_fd)))
+    }
+
+    /// Takes what a descriptor has to say; gives task and outcome once the helper has ended.
+    pub(crate) fn ready(&mut self, number: u64, descriptor: Descriptor) -> Option<(T, Outcome)> {
+        let running = self.running.get_mut(&number)?;
+        running.read_report();
+        if descriptor == Descriptor::Report {
+            return None;
+        }
+        let pid = running.child.pid;
+        let ended = match process::reap(Which::Pid(pid)) {
+            Ok(Some(ended)) => ended,
+            Ok(None) => return None,
+            Err(error) => {
+                log::warn!("helper process {pid} was reaped by somebody else: {error}");
+                return self.finish(number, Some("it vanished".to_owned()));
+            }
+        };
+        let failure = if running.overdue {
+            Some(format!("it did not finish within {} s and was killed", running.bound_ms / 1000))
+        } else if let Some(failure) = running.child.failure() {
+            Some(failure.to_string())
+        } else {
+            failure_of(ended)
+        };
+        self.finish(number, failure)
+    }
+
+    fn finish(&mut self, number: u64, failure: Option<String>) -> Option<(T, Outcome)> {
+        let running = self.running.remove(&number)?;
+        // What it left running, it should not have.
+        match self.cgroups.is_empty(&running.slot.path) {
+            Ok(true) => self.free.push(running.slot),
+            _ => match self.cgroups.kill(&running.slot.path, Duration::from_millis(100)) {
+                Ok(true) => self.free.push(running.slot),
+                // The slot is given up; the next supervisor tries again.
+                Ok(false) => log::warn!("a helper left processes in cgroup {} that do not end", running.slot.path),
+                Err(error) => log::warn!("cannot empty the helper cgroup {}: {error}", running.slot.path),
+            },
+        }
+        let outcome = match failure {
+            None => Outcome::Done(running.received),
+            Some(why) => Outcome::Failed(running.received, why),
+        };
+        Some((running.task, outcome))
+    }
+
+    /// The earliest deadline of a running helper.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.running.values().filter(|r| !r.overdue).map(|r| r.deadline).min()
+    }
+
+    /// Kills every helper that has overrun its deadline; its end is then told as any other.
+    pub(crate) fn kill_overdue(&mut self, now: Instant) {
+        for running in self.running.values_mut().filter(|r| !r.overdue && r.deadline <= now) {
+            running.overdue = true;
+            if let Err(error) = self.cgroups.kill_once(&running.slot.path) {
+                log::warn!("cannot kill the helper in cgroup {}: {error}", running.slot.path);
+            }
+            let _ = process::signal(&running.child.pidfd, rustix::process::Signal::KILL);
+        }
+    }
+
+    /// Tasks of the running helpers.
+    pub(crate) fn tasks(&self) -> impl Iterator<Item = &T> {
+        self.running.values().map(|r| &r.task)
+    }
+}
+
+/// What an end means, in words; `None` for exit status 0.
+fn failure_of(ended: Ended) -> Option<String> {
+    match (ended.code, ended.status) {
+        (libc::CLD_EXITED, 0) => None,
+        (libc::CLD_EXITED, status) => Some(format!("it ended with status {status}")),
+        (_, signal) => Some(format!("it was killed by signal {signal}")),
+    }
+}
+
+impl<T> Running<T> {
+    fn read_report(&mut self) {
+        let Some(report) = &self.report else { return };
+        let mut buffer = [0; 16384];
+        loop {
+            match rustix::io::read(report, &mut buffer) {
+                Ok(0) => break,
+                Ok(n) if self.received.len() < MAX_REPORT => {
+                    self.received.extend_from_slice(buffer.get(..n).unwrap_or_default());
+                }
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(rustix::io::Errno::AGAIN) => return,
+                Err(_) => break,
+            }
+        }
+        // At its end the pipe would be ready for ever.
+        self.report = None;
+    }
+}

@@ -1,0 +1,278 @@
+//! [`Manifests`]: the desired pods: when the directories are read, what came of it, and what people should know about it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use serde_json::{Value, json};
+
+use super::Supervisor;
+use super::act::Task;
+use super::helpers::{Command, Job, Outcome};
+use super::persist::MANIFESTS_FILE;
+use super::watch::{ManifestWatch, QUIET_MS};
+use crate::manifest::annotations::{Annotations, BackoffOverride as WrittenBackoff, StartCondition};
+use crate::manifest::desired::{Desired, DesiredSet, Problem};
+use crate::manifest::{Object, qos_class, source, v1};
+use crate::pod::event::{BackoffOverride, Condition, DesiredPod, Event, PodPolicy, Recorded, Uid};
+use crate::pod::time::Instant;
+use crate::state::volatile;
+
+/// Milliseconds the reader of the manifests may take.
+const BOUND_MS: u64 = 60_000;
+
+/// Changes without a quiet moment are read after this long all the same, in milliseconds.
+const LATEST_MS: u64 = 5_000;
+
+/// How long a pod waits for its start conditions when its annotation does not say: 5 minutes.
+const START_AFTER_TIMEOUT_MS: u64 = 300_000;
+
+/// What should run, and how that is known.
+#[derive(Debug)]
+pub(crate) struct Manifests {
+    watch: Option<ManifestWatch>,
+    set: DesiredSet,
+    desired: Vec<Desired>,
+    problems: Vec<Problem>,
+    /// When the directories are read, and when the first change since the last reading came.
+    due: Option<Instant>,
+    changed_at: Option<Instant>,
+    reading: bool,
+}
+
+impl Manifests {
+    /// Starts from the last good set; the directories are read at once.
+    pub(super) fn new(directories: &[PathBuf], set: DesiredSet) -> Self {
+        let watch = ManifestWatch::new(directories)
+            .inspect_err(|error| log::error!("cannot watch the manifest directories: {error}; send SIGHUP after a change"))
+            .ok();
+        let desired = set.objects();
+        Self { watch, set, desired, problems: Vec::new(), due: Some(Instant(0)), changed_at: None, reading: false }
+    }
+
+    /// The descriptors to wait on: changes in directories, changes of mounts.
+    pub(super) fn watch(&self) -> Option<&ManifestWatch> {
+        self.watch.as_ref()
+    }
+
+    /// When the directories are due to be read.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        if self.reading { None } else { self.due }
+    }
+
+    /// Reads after a quiet moment from now on.
+    fn changed(&mut self, now: Instant) {
+        if let Some(watch) = &self.watch {
+            watch.acknowledge();
+        }
+        let first = *self.changed_at.get_or_insert(now);
+        self.due = Some(now.after(QUIET_MS).min(first.after(LATEST_MS)));
+    }
+
+    /// Reads at once.
+    pub(super) fn read_soon(&mut self, now: Instant) {
+        self.due = Some(now);
+    }
+
+    /// ConfigMaps and Secrets of a namespace, by name.
+    pub(super) fn objects_for(
+        &self,
+        namespace: &str,
+    ) -> (BTreeMap<String, v1::ConfigMap>, BTreeMap<String, v1::Secret>) {
+        let (mut config_maps, mut secrets) = (BTreeMap::new(), BTreeMap::new());
+        for desired in &self.desired {
+            match &desired.object {
+                Object::ConfigMap(object) if object.metadata.namespace == namespace => {
+                    config_maps.insert(object.metadata.name.clone(), object.clone());
+                }
+                Object::Secret(object) if object.metadata.namespace == namespace => {
+                    secrets.insert(object.metadata.name.clone(), object.clone());
+                }
+                _ => {}
+            }
+        }
+        (config_maps, secrets)
+    }
+
+    /// One line for each thing a person should know.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        self.problems.iter().map(line_of).collect()
+    }
+
+    /// Pods of which no version was ever good, as v1 objects that say why.
+    pub(super) fn refused_pods(&self) -> Vec<Value> {
+        let mut refused: BTreeMap<(String, String), Vec<&Problem>> = BTreeMap::new();
+        for problem in self.problems.iter().filter(|p| p.error) {
+            let Some(key) = problem.object.as_ref().filter(|k| k.kind == "Pod" && !k.name.is_empty()) else { continue };
+            let runs = self.desired.iter().any(|d| {
+                let meta = d.object.metadata();
+                d.object.kind() == "Pod" && meta.namespace == key.namespace && meta.name == key.name
+            });
+            if !runs {
+                refused.entry((key.namespace.clone(), key.name.clone())).or_default().push(problem);
+            }
+        }
+        refused
+            .into_iter()
+            .map(|((namespace, name), problems)| {
+                let message = problems.iter().map(|p| line_of(p)).collect::<Vec<_>>().join("; ");
+                json!({
+                    "apiVersion": "v1",
+                    "kind": "Pod",
+                    "metadata": {
+                        "name": name,
+                        "namespace": namespace,
+                        "annotations": {"gatepost.io/manifest-error": message},
+                    },
+                    "spec": {"containers": []},
+                    "status": {"phase": "Pending", "reason": "InvalidManifest", "message": message},
+                })
+            })
+            .collect()
+    }
+
+    /// The pods as the core wants them.
+    pub(super) fn desired_pods(&self) -> Vec<DesiredPod> {
+        self.desired
+            .iter()
+            .filter_map(|desired| match &desired.object {
+                Object::Pod { pod, .. } => Some(DesiredPod {
+                    policy: policy(&Annotations::of(pod)),
+                    qos_class: qos_class(pod).to_string(),
+                    manifest_error: desired.manifest_error.clone(),
+                    pod: Rc::new((**pod).clone()),
+                }),
+                Object::ConfigMap(_) | Object::Secret(_) => None,
+            })
+            .collect()
+    }
+}
+
+fn line_of(problem: &Problem) -> String {
+    match problem.line {
+        0 => format!("{}: {}", problem.file.display(), problem.message),
+        line => format!("{}:{line}: {}", problem.file.display(), problem.message),
+    }
+}
+
+fn policy(annotations: &Annotations) -> PodPolicy {
+    let timeout = annotations.start_after_timeout.map_or(START_AFTER_TIMEOUT_MS, milliseconds);
+    PodPolicy {
+        backoff: backoff(annotations.backoff),
+        container_backoff: annotations.container_backoff.iter().map(|(name, b)| (name.clone(), backoff(*b))).collect(),
+        start_after: annotations.start_after.iter().map(condition).collect(),
+        start_after_timeout_ms: timeout,
+    }
+}
+
+fn backoff(written: WrittenBackoff) -> BackoffOverride {
+    BackoffOverride { initial_ms: written.initial.map(milliseconds), max_ms: written.max.map(milliseconds) }
+}
+
+fn condition(written: &StartCondition) -> Condition {
+    match written {
+        StartCondition::Clock => Condition::Clock,
+        StartCondition::Route => Condition::Route,
+        StartCondition::Path(path) => Condition::Path(path.clone()),
+        StartCondition::Pod(name) => Condition::Pod(name.clone()),
+    }
+}
+
+fn milliseconds(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Supervisor {
+    pub(super) fn manifests_changed(&mut self) {
+        let now = self.now().boot;
+        self.manifests.changed(now);
+    }
+
+    /// Starts a reader if one is due; one at a time.
+    pub(super) fn read_manifests_if_due(&mut self, now: Instant) {
+        if self.manifests.deadline().is_none_or(|at| at > now) {
+            return;
+        }
+        self.manifests.due = None;
+        self.manifests.changed_at = None;
+        self.manifests.reading = true;
+        let request = source::Request {
+            version: source::VERSION,
+            directories: self.config.static_pod_path.clone(),
+            node_name: self.config.node_name.clone(),
+            limits: source::Limits::default(),
+        };
+        let request = serde_json::to_vec(&request).unwrap_or_default();
+        let command = Command::Role("read-manifests");
+        self.start_helper(Job { task: Task::ReadManifests, command, request, output: None, bound_ms: BOUND_MS });
+    }
+
+    /// The reader has ended.
+    pub(super) fn manifests_read(&mut self, outcome: Outcome) {
+        self.manifests.reading = false;
+        let report = match outcome {
+            Outcome::Done(report) => serde_json::from_slice::<source::Report>(&report).map_err(|e| e.to_string()),
+            Outcome::Failed(report, why) => {
+                Err(serde_json::from_slice::<source::Report>(&report).ok().and_then(|r| r.error).unwrap_or(why))
+            }
+        };
+        match report {
+            Ok(report) => self.take_report(&report),
+            Err(why) => {
+                let message = format!("the manifests cannot be read: {why}; what ran keeps running");
+                log::error!("{message}");
+                let file = self.config.static_pod_path.first().cloned().unwrap_or_default();
+                self.manifests.problems = vec![Problem { file, line: 0, object: None, error: true, message }];
+            }
+        }
+        self.changed = true;
+    }
+
+    fn take_report(&mut self, report: &source::Report) {
+        let outcome = self.manifests.set.update(report);
+        let news: Vec<&Problem> = outcome.problems.iter().filter(|p| !self.manifests.problems.contains(p)).collect();
+        for problem in news {
+            log::warn!("{}", line_of(problem));
+            self.record_problem(problem);
+        }
+        let set_changed = outcome.set != self.manifests.set;
+        self.manifests.set = outcome.set;
+        self.manifests.desired = outcome.desired;
+        self.manifests.problems = outcome.problems;
+        if set_changed {
+            if let Err(error) = volatile::write(&self.config.layout.run.join("manifests.json"), &self.manifests.set) {
+                log::error!("{error}");
+            }
+            self.manifests_to_disk();
+        }
+        let pods = self.manifests.desired_pods();
+        self.guard.keep_only(|uid| pods.iter().any(|p| p.pod.metadata.uid == uid));
+        self.inbox.push_back(Event::Desired(pods));
+    }
+
+    /// A refused document is an event of the pod it is about.
+    fn record_problem(&mut self, problem: &Problem) {
+        let key = problem.object.clone();
+        let (namespace, name) = key.map(|k| (k.namespace, k.name)).unwrap_or_default();
+        let uid = self.node.uid_of(&namespace, &name).unwrap_or_else(|| Uid::from(""));
+        let recorded = Recorded {
+            pod: uid,
+            namespace: if namespace.is_empty() { "default".to_owned() } else { namespace },
+            name: if name.is_empty() { problem.file.display().to_string() } else { name },
+            field_path: String::new(),
+            warning: true,
+            reason: if problem.error { "FailedValidation" } else { "ManifestWarning" }.to_owned(),
+            message: line_of(problem),
+        };
+        self.events.record(recorded, self.now().wall);
+        self.store_events();
+    }
+
+    /// The last good set is to be on disk.
+    pub(super) fn manifests_to_disk(&mut self) {
+        match serde_json::to_string(&self.manifests.set) {
+            Ok(content) => self.durable.put(MANIFESTS_FILE, content),
+            Err(error) => log::error!("cannot encode the manifests: {error}"),
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! State under `/run`, written before anything is done, and [`Durable`]: what goes to disk, by a helper, never waited for.
+
+use std::collections::BTreeMap;
+
+use super::Supervisor;
+use super::act::Task;
+use super::helpers::{Command, Job, Outcome};
+use crate::pod::event::{Event, Failure, Seq};
+use crate::pod::events::EventLog;
+use crate::pod::time::Instant;
+use crate::pod::{DurableState, SavedPod};
+use crate::state::{durable, volatile};
+
+/// File of the core's durable state.
+pub(super) const CORE_FILE: &str = "pods.json";
+/// File of the last good manifests.
+pub(super) const MANIFESTS_FILE: &str = "manifests.json";
+
+/// Milliseconds a state writer may take: longer than a disk's hiccup, since another try would only queue behind it.
+const BOUND_MS: u64 = 120_000;
+
+/// Milliseconds until a write that failed is tried again.
+const RETRY_MS: u64 = 10_000;
+
+/// What is to be on disk.
+#[derive(Debug, Default)]
+pub(crate) struct Durable {
+    /// Contents not yet handed to a writer, by file.
+    pending: BTreeMap<&'static str, String>,
+    /// Marks that wait for the next write to be on disk.
+    marks: Vec<Seq>,
+    /// A writer is at work, with these marks.
+    writing: Option<Vec<Seq>>,
+    /// After a failure: no further try before this.
+    retry_at: Option<Instant>,
+}
+
+impl Durable {
+    /// `content` is to be in `file`.
+    pub(super) fn put(&mut self, file: &'static str, content: String) {
+        self.pending.insert(file, content);
+    }
+
+    /// When a failed write is due again.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.retry_at
+    }
+
+    /// Whether nothing waits to be written.
+    pub(super) fn is_saved(&self) -> bool {
+        self.writing.is_none() && self.pending.is_empty() && self.marks.is_empty()
+    }
+
+    /// Tell when all that is pending now is on disk.
+    pub(super) fn mark(&mut self, seq: Seq) {
+        self.marks.push(seq);
+    }
+}
+
+impl Supervisor {
+    /// Writes the state of every pod the core has changed.
+    pub(super) fn store_changed_pods(&mut self) {
+        for uid in self.node.changed_pods() {
+            let directory = self.config.layout.pod(&uid);
+            let path = directory.join("state.json");
+            let result = match self.node.snapshot(&uid) {
+                Some(saved) => std::fs::create_dir_all(&directory)
+                    .map_err(|source| crate::state::StateError::Io { action: "create", path: directory, source })
+                    .and_then(|()| volatile::write(&path, &saved)),
+                None => {
+                    // The pod is gone; so may be its directory.
+                    let _ = std::fs::remove_file(&path);
+                    Ok(())
+                }
+            };
+            if let Err(error) = result {
+                log::error!("{error}; a restart of gatepost would not know this pod's latest state");
+            }
+        }
+        if self.node.node_changed() {
+            let node = self.node.node_snapshot();
+            if let Err(error) = volatile::write(&self.config.layout.run.join("node.json"), &node) {
+                log::error!("{error}");
+            }
+        }
+        if self.node.durable_changed() {
+            self.put_durable_state();
+        }
+    }
+
+    fn put_durable_state(&mut self) {
+        let state = self.node.durable_snapshot();
+        let path = self.config.layout.run.join("durable.json");
+        if let Err(error) = volatile::write(&path, &state) {
+            log::error!("{error}");
+        }
+        match serde_json::to_string(&state) {
+            Ok(content) => self.durable.put(CORE_FILE, content),
+            Err(error) => log::error!("cannot encode the durable state: {error}"),
+        }
+    }
+
+    /// Hands what is pending to a state writer, one at a time: writes coalesce while one is at work.
+    pub(super) fn save_durable_if_due(&mut self) {
+        let nothing = self.durable.pending.is_empty() && self.durable.marks.is_empty();
+        let too_early = self.durable.retry_at.is_some_and(|at| at > self.now().boot);
+        if self.durable.writing.is_some() || nothing || too_early {
+            return;
+        }
+        self.durable.retry_at = None;
+        let write = std::mem::take(&mut self.durable.pending).into_iter().map(|(f, c)| (f.to_owned(), c)).collect();
+        self.durable.writing = Some(std::mem::take(&mut self.durable.marks));
+        let request = durable::Request {
+            version: durable::VERSION,
+            directory: self.config.layout.state(),
+            write,
+            read: Vec::new(),
+        };
+        let request = serde_json::to_vec(&request).unwrap_or_default();
+        let command = Command::Role("state-writer");
+        self.start_helper(Job { task: Task::Save, command, request, output: None, bound_ms: BOUND_MS });
+    }
+
+    /// A state writer has ended.
+    pub(super) fn saved(&mut self, outcome: Outcome) {
+        let marks = self.durable.writing.take().unwrap_or_default();
+        let failure = match outcome {
+            Outcome::Done(_) => None,
+            Outcome::Failed(report, why) => {
+                let said: Option<durable::Report> = serde_json::from_slice(&report).ok();
+                Some(said.and_then(|r| r.error).unwrap_or(why))
+            }
+        };
+        if let Some(why) = &failure {
+            log::error!("durable state is not saved: {why}");
+        }
+        for seq in marks {
+            self.inbox.push_back(match &failure {
+                None => Event::Marked { seq },
+                Some(why) => {
+                    let message = format!("the durable mark that this container has had its run is not written: {why}");
+                    Event::MarkFailed { seq, failure: Failure { reason: "CreateContainerError".to_owned(), message } }
+                }
+            });
+        }
+        if failure.is_some() {
+            self.durable.retry_at = Some(self.now().boot.after(RETRY_MS));
+            // What is in the core is newer than what was lost with the writer.
+            self.put_durable_state();
+            self.manifests_to_disk();
+        }
+    }
+
+    /// The event log as an earlier supervisor left it.
+    pub(super) fn load_events(run: &std::path::Path) -> EventLog {
+        volatile::read(&run.join("events.json")).unwrap_or_else(|error| {
+            log::warn!("{error}");
+            None
+        }).unwrap_or_default()
+    }
+
+    /// Stores the event log; it costs no disk.
+    pub(super) fn store_events(&self) {
+        if let Err(error) = volatile::write(&self.config.layout.run.join("events.json"), &self.events) {
+            log::warn!("{error}");
+        }
+    }
+}
+
+/// The pods' states as an earlier supervisor left them.
+pub(super) fn load_pods(layout: &crate::config::Layout) -> Vec<SavedPod> {
+    let mut saved = Vec::new();
+    for uid in directories(&layout.pods()) {
+        match volatile::read::<SavedPod>(&layout.pod(&uid).join("state.json")) {
+            Ok(Some(pod)) => saved.push(pod),
+            Ok(None) => {}
+            Err(error) => log::error!("{error}"),
+        }
+    }
+    saved
+}
+
+/// The durable state as an earlier supervisor of this boot left it.
+pub(super) fn load_durable(layout: &crate::config::Layout) -> Option<DurableState> {
+    volatile::read(&layout.run.join("durable.json")).unwrap_or_else(|error| {
+        log::error!("{error}");
+        None
+    })
+}
+
+/// Names of the directories in `path`.
+pub(super) fn directories(path: &std::path::Path) -> Vec<String> {
+    let entries = match std::fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error) => {
+            if error.kind() != std::io::ErrorKind::NotFound {
+                log::error!("cannot list {}: {error}", path.display());
+            }
+            return Vec::new();
+        }
+    };
+    let mut names: Vec<String> = entries
+        .filter_map(Result::ok)
+        .filter(|e| e.file_type().is_ok_and(|t| t.is_dir()))
+        .filter_map(|e| e.file_name().into_string().ok())
+        .collect();
+    names.sort();
+    names
+}
+

@@ -1,0 +1,247 @@
+//! From an empty process to a running loop: [`main`].
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use super::Supervisor;
+use super::act::Starts;
+use super::adopt::{Adopted, adopt};
+use super::clients::Clients;
+use super::conditions::Conditions;
+use super::guard::Guard;
+use super::helpers::Helpers;
+use super::images::Images;
+use super::init_link::Link;
+use super::logs::Logs;
+use super::manifests::Manifests;
+use super::persist::{self, Durable};
+use super::token::Token;
+use crate::config::Config;
+use crate::control::Server;
+use crate::manifest::desired::DesiredSet;
+use crate::pod::event::Event;
+use crate::pod::time::{Instant, Now, Wall};
+use crate::pod::{BackoffRule, DurableState, Node, Past, Settings};
+use crate::runtime::Runtime;
+use crate::state::{durable, volatile};
+use crate::sys::cgroup::Cgroups;
+use crate::sys::clock::{self, BootTimer};
+use crate::sys::epoll::{Epoll, EventFlags};
+use crate::sys::signal::{Signal, SignalFd};
+
+/// What `gatepost run` leaves for every supervisor it will have.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+pub struct Setup {
+    /// The node's settings, complete.
+    pub config: Config,
+    /// The OCI runtime.
+    pub runtime: Runtime,
+    /// Whether SIGTERM stops the pods, or leaves them running.
+    pub stop_pods: bool,
+}
+
+impl Setup {
+    /// Where it lies.
+    pub fn path(run: &Path) -> PathBuf {
+        run.join("setup.json")
+    }
+}
+
+/// The role `supervise RUN-DIR`, started by init.
+pub fn main(run: &Path, crashed: bool) -> ExitCode {
+    let result = volatile::read::<Setup>(&Setup::path(run))
+        .map_err(|e| e.to_string())
+        .and_then(|setup| setup.ok_or_else(|| format!("there is no {}", Setup::path(run).display())))
+        .and_then(|setup| Supervisor::start(setup, crashed));
+    match result {
+        Ok(mut supervisor) => {
+            supervisor.run();
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            log::error!("the supervisor cannot start: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl Supervisor {
+    fn start(setup: Setup, crashed: bool) -> Result<Self, String> {
+        let Setup { config, runtime, stop_pods } = setup;
+        let layout = config.layout.clone();
+        let (mut link, log_descriptors) = Link::from_fixed_fds().map_err(|e| e.to_string())?;
+        let signals = SignalFd::new(&[Signal::TERM, Signal::INT, Signal::HUP]).map_err(|e| format!("signals: {e}"))?;
+        link.hello().map_err(|e| e.to_string())?;
+        let cgroups = Cgroups::detect().map_err(|e| format!("no usable cgroups: {e}"))?;
+        let helpers = Helpers::take_over(cgroups.clone(), format!("gatepost/{}", config.cgroup_root));
+        for directory in [layout.containers(), layout.pods(), layout.runtime_root()] {
+            std::fs::create_dir_all(&directory).map_err(|e| format!("cannot create {}: {e}", directory.display()))?;
+        }
+
+        let now = Now { boot: Instant(clock::boottime_ms()), wall: Wall(clock::wall_ms()) };
+        let memory = Memory::load(&config);
+        let Adopted { found, instances } = adopt(&layout, &mut link, now);
+        let node_facts = crate::runtime::node::facts(&config.node_name, host_ips(), &layout.data, &cgroups);
+        let settings = Settings {
+            node_name: config.node_name.clone(),
+            host_ips: node_facts.host_ips.clone(),
+            runtime: runtime_name(&runtime),
+            backoff: BackoffRule {
+                initial_ms: milliseconds(config.backoff.initial),
+                max_ms: milliseconds(config.backoff.max),
+            },
+        };
+        let past = Past {
+            node: memory.node,
+            pods: persist::load_pods(&layout),
+            durable: memory.durable,
+            found,
+            rebooted: memory.rebooted,
+        };
+        let guard = Guard::open(&layout.run, crashed);
+        let (node, actions) = Node::restore(settings, past, now);
+        let server = Server::bind(&layout.control_socket()).map_err(|e| e.to_string())?;
+        let stream_table = log_descriptors.stream_table;
+        let journal = (log_descriptors.journal_read, log_descriptors.journal_write);
+        let most = match config.max_parallel_starts {
+            0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            most => most,
+        };
+        let cgroup = format!("gatepost/{}/log-writer", config.cgroup_root);
+        let mut supervisor = Self {
+            logs: Logs::new(cgroups.clone(), cgroup, &layout, config.logs.total, stream_table, journal),
+            epoll: Epoll::new().map_err(|e| format!("epoll: {e}"))?,
+            timer: BootTimer::new().map_err(|e| format!("timerfd: {e}"))?,
+            manifests: Manifests::new(&config.static_pod_path, memory.manifests),
+            images: Images::new(!config.image_preload_path.is_empty()),
+            starts: Starts::new(most),
+            events: Self::load_events(&layout.run),
+            clients: Clients::new(server),
+            conditions: Conditions::default(),
+            durable: Durable::default(),
+            inbox: VecDeque::new(),
+            discard: BTreeMap::new(),
+            terminals: BTreeMap::new(),
+            runs_in_flight: 0,
+            announced: None,
+            changed: true,
+            leaving: false,
+            started_at: now.wall,
+            stop_pods,
+            runtime,
+            node_facts,
+            cgroups,
+            signals,
+            link,
+            node,
+            helpers,
+            instances,
+            guard,
+            config,
+        };
+        supervisor.watch_everything();
+        supervisor.resume();
+        supervisor.store_changed_pods();
+        let quarantined: Vec<_> = supervisor.guard.quarantined().collect();
+        for (pod, reason) in quarantined {
+            log::error!("pod {pod}: {reason}");
+            supervisor.inbox.push_back(Event::Quarantine { pod, reason });
+        }
+        // Until the directories are read, what was last good is what is wanted.
+        let last_good = supervisor.manifests.desired_pods();
+        if !last_good.is_empty() {
+            supervisor.inbox.push_back(Event::Desired(last_good));
+        }
+        for action in actions {
+            supervisor.act(action);
+        }
+        // Everything that lives is registered: init may reap the rest.
+        supervisor.link.keep_unknown(false).map_err(|e| e.to_string())?;
+        supervisor.work_at_store();
+        log::info!("supervising {} with {}", supervisor.config.node_name, supervisor.runtime.path.display());
+        Ok(supervisor)
+    }
+
+    fn watch_everything(&self) {
+        self.watch(std::os::fd::AsFd::as_fd(&self.signals), Token::Signals, EventFlags::IN);
+        self.watch(std::os::fd::AsFd::as_fd(&self.timer), Token::Timer, EventFlags::IN);
+        self.watch(self.link.socket(), Token::Link, EventFlags::IN);
+        self.watch(self.link.records(), Token::ExitRecords, EventFlags::IN);
+        self.watch(self.clients.listener(), Token::Listener, EventFlags::IN);
+        if let Some(watch) = self.manifests.watch() {
+            self.watch(watch.changes(), Token::Manifests, EventFlags::IN);
+            self.watch(watch.mounts(), Token::Mounts, EventFlags::PRI);
+        }
+    }
+}
+
+/// What an earlier supervisor knew, of this boot or of the one before.
+struct Memory {
+    node: Option<crate::pod::SavedNode>,
+    durable: DurableState,
+    manifests: DesiredSet,
+    rebooted: bool,
+}
+
+impl Memory {
+    /// `/run` is empty after a boot: then what is on disk is read, before there is anything to supervise.
+    fn load(config: &Config) -> Self {
+        let run = &config.layout.run;
+        let same_boot = persist::load_durable(&config.layout);
+        let manifests = volatile::read::<DesiredSet>(&run.join("manifests.json")).unwrap_or_else(|error| {
+            log::error!("{error}");
+            None
+        });
+        if same_boot.is_some() || manifests.is_some() {
+            let node = volatile::read(&run.join("node.json")).unwrap_or_else(|error| {
+                log::error!("{error}");
+                None
+            });
+            let (durable, manifests) = (same_boot.unwrap_or_default(), manifests.unwrap_or_default());
+            return Self { node, durable, manifests, rebooted: false };
+        }
+        let report = durable::carry_out(&durable::Request {
+            version: durable::VERSION,
+            directory: config.layout.state(),
+            write: Vec::new(),
+            read: vec![persist::CORE_FILE.to_owned(), persist::MANIFESTS_FILE.to_owned()],
+        });
+        if let Some(error) = &report.error {
+            log::error!("the state of the boot before is not known: {error}");
+        }
+        Self {
+            node: None,
+            durable: parse(&report, persist::CORE_FILE).unwrap_or_default(),
+            manifests: parse(&report, persist::MANIFESTS_FILE).unwrap_or_default(),
+            rebooted: true,
+        }
+    }
+}
+
+fn parse<T: serde::de::DeserializeOwned>(report: &durable::Report, name: &str) -> Option<T> {
+    let (_, content) = report.files.iter().find(|(n, _)| n == name)?;
+    serde_json::from_str(content)
+        .inspect_err(|error| log::error!("{name} in the state directory: {error}; it is not used"))
+        .ok()
+}
+
+/// The scheme of container ids: `runc`, `crun`, or what else the binary is called.
+fn runtime_name(runtime: &Runtime) -> String {
+    runtime.path.file_name().map_or_else(|| "runc".to_owned(), |name| name.to_string_lossy().into_owned())
+}
+
+/// The address by which this node would reach others. No packet is sent: connect(2) on UDP only picks a route.
+fn host_ips() -> Vec<String> {
+    let address = std::net::UdpSocket::bind("0.0.0.0:0")
+        .and_then(|socket| socket.connect("192.0.2.1:9").and_then(|()| socket.local_addr()));
+    match address {
+        Ok(address) => vec![address.ip().to_string()],
+        // No route: the node is alone, and itself.
+        Err(_) => vec!["127.0.0.1".to_owned()],
+    }
+}
+
+fn milliseconds(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,358 @@
+//! The built binary as people use it: help, exit statuses, output formats, against a control socket served by the library's own half.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
+use std::io::Read as _;
+use std::os::fd::AsFd as _;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+use gatepost::control::{Call, Connection, Info, Reply, Server};
+use k8s_openapi::api::core::v1::{Event, Pod};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use serde_json::{Value, json};
+
+fn gatepost() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gatepost"));
+    command.env_remove("GATEPOST_RUN_DIR").stdin(Stdio::null());
+    command
+}
+
+fn run(args: &[&str]) -> Output {
+    gatepost().args(args).output().unwrap()
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+const COMMANDS: &[&str] = &[
+    "run", "get", "describe", "logs", "exec", "delete", "restart", "reload", "validate", "image ls", "image import", "image rm", "version",
+    "completion",
+];
+
+#[test]
+fn every_command_has_help() {
+    for command in COMMANDS {
+        let mut words: Vec<&str> = command.split(' ').collect();
+        words.push("--help");
+        let output = run(&words);
+        assert_eq!(output.status.code(), Some(0), "{command}");
+        assert!(out(&output).contains(&format!("Usage: gatepost {command}")), "{}", out(&output));
+        assert!(out(&output).contains("--help"), "{command}");
+        words.pop();
+        words.insert(0, "help");
+        assert_eq!(out(&run(&words)), out(&output), "gatepost help {command}");
+    }
+    let overview = out(&run(&["--help"]));
+    assert!(COMMANDS.iter().all(|command| overview.contains(&format!("\n  {command} "))), "{overview}");
+    assert!(!overview.contains("supervise"), "internal roles are no commands");
+    assert_eq!(out(&run(&["help"])), overview);
+    assert!(out(&run(&["--version"])).starts_with("gatepost "));
+}
+
+#[test]
+fn a_wrong_command_line_exits_with_2_and_says_what_was_meant() {
+    let table: &[(&[&str], &str)] = &[
+        (&[], "no command given"),
+        (&["gte"], "did you mean \"get\"?"),
+        (&["image", "lss"], "did you mean \"image ls\"?"),
+        (&["get", "pods", "--selectr", "x"], "did you mean \"--selector\"?"),
+        (&["get", "pods", "-Q"], "unknown flag \"-Q\""),
+        (&["get"], "say what to get"),
+        (&["get", "nodes"], "unknown resource \"nodes\""),
+        (&["get", "pods", "-o", "jsn"], "did you mean \"json\"?"),
+        (&["get", "pods", "-o"], "needs a value"),
+        (&["get", "pods", "-l", "a in"], "label selector"),
+        (&["get", "pods", "web", "-A"], "cannot be named together with -A"),
+        (&["get", "events", "-w"], "--watch is for pods only"),
+        (&["describe"], "name a pod"),
+        (&["logs"], "name a pod"),
+        (&["logs", "web", "--tail", "many"], "expected a number of lines"),
+        (&["logs", "web", "--since", "yesterday"], "expected a duration"),
+        (&["exec", "web"], "after `--`"),
+        (&["exec", "web", "ls"], "after `--`"),
+        (&["exec", "--", "ls"], "name a pod"),
+        (&["delete", "pod", "web", "--grace-period", "-1"], "0 or more"),
+        (&["run", "--set", "novalue"], "expected key=value"),
+        (&["completion", "tcsh"], "unknown shell"),
+        (&["--frobnicate"], "unknown flag"),
+    ];
+    for (args, expected) in table {
+        let output = run(args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {}", err(&output));
+        assert!(err(&output).starts_with("error: ") && err(&output).contains(expected), "{args:?}: {}", err(&output));
+        assert!(out(&output).is_empty());
+    }
+}
+
+#[test]
+fn without_a_supervisor_the_error_says_what_to_do() {
+    let directory = tempfile::tempdir().unwrap();
+    let output = run(&["get", "pods", "--run-dir", directory.path().to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(err(&output).contains("gatepost is not running here") && err(&output).contains("gatepost run"), "{}", err(&output));
+}
+
+#[test]
+fn completions_are_scripts_their_shell_accepts() {
+    let script = out(&run(&["completion", "bash"]));
+    let check = Command::new("bash").args(["-n", "-c", &script]).output().unwrap();
+    assert!(check.status.success(), "{}", err(&check));
+    let ask = format!("{script}\nCOMP_WORDS=(gatepost get pods --se); COMP_CWORD=3; _gatepost; echo ${{COMPREPLY[@]}}");
+    let reply = Command::new("bash").args(["-c", &ask]).output().unwrap();
+    assert_eq!(out(&reply).trim(), "--selector", "{}", err(&reply));
+    let ask = format!("{script}\nCOMP_WORDS=(gatepost image i); COMP_CWORD=2; _gatepost; echo ${{COMPREPLY[@]}}");
+    assert_eq!(out(&Command::new("bash").args(["-c", &ask]).output().unwrap()).trim(), "import");
+    assert!(out(&run(&["completion", "zsh"])).starts_with("#compdef gatepost"));
+    assert!(out(&run(&["completion", "fish"])).contains("complete -c gatepost"));
+}
+
+#[test]
+fn the_reference_is_what_the_command_table_says() {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/cli.md");
+    let wanted = gatepost::cli::reference();
+    if std::env::var_os("GATEPOST_WRITE_DOCS").is_some() {
+        std::fs::write(&path, &wanted).unwrap();
+    }
+    let is = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(is == wanted, "docs/cli.md is out of date: run GATEPOST_WRITE_DOCS=1 cargo test --test cli the_reference");
+}
+
+/// A control socket with fixed answers, served by this thread until the command has ended.
+struct Node {
+    directory: tempfile::TempDir,
+    server: Server,
+    pods: Vec<Value>,
+    warnings: Vec<String>,
+    /// What was asked.
+    calls: Vec<Call>,
+}
+
+impl Node {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let server = Server::bind(&directory.path().join("control.sock")).unwrap();
+        Self { directory, server, pods: vec![pod("default", "web"), pod("iot", "broker")], warnings: Vec::new(), calls: Vec::new() }
+    }
+
+    fn reply(&mut self, call: &Call) -> Reply {
+        match call {
+            Call::Pods | Call::Watch => Reply::Pods { items: self.pods.clone(), warnings: self.warnings.clone() },
+            Call::Events => Reply::Events { items: vec![event()] },
+            Call::Info => {
+                let root = self.directory.path();
+                Reply::Info(Box::new(Info {
+                    version: "9.9.9".into(),
+                    node: "gw".into(),
+                    runtime: root.join("runtime.sh").to_str().unwrap().into(),
+                    runtime_root: root.join("state"),
+                    logs: root.join("logs"),
+                    ..Info::default()
+                }))
+            }
+            Call::Delete { name, .. } if name.starts_with("broker") => {
+                Reply::Error { message: "it is quarantined".into(), remedy: "restart gatepost".into() }
+            }
+            _ => Reply::Done { message: String::new() },
+        }
+    }
+
+    /// Runs the command and serves it.
+    fn run(&mut self, args: &[&str]) -> Output {
+        let mut command = gatepost();
+        command.env("GATEPOST_RUN_DIR", self.directory.path()).args(args);
+        self.serve(command)
+    }
+
+    fn serve(&mut self, mut command: Command) -> Output {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut stdout = child.stdout.take().unwrap();
+        let mut stderr = child.stderr.take().unwrap();
+        let reading = std::thread::spawn(move || {
+            let (mut out, mut err) = (Vec::new(), Vec::new());
+            stdout.read_to_end(&mut out).unwrap();
+            stderr.read_to_end(&mut err).unwrap();
+            (out, err)
+        });
+        let mut connections: Vec<Connection> = Vec::new();
+        while !reading.is_finished() {
+            {
+                let mut ready = vec![PollFd::new(&self.server, PollFlags::IN)];
+                for connection in &connections {
+                    let write = if connection.wants_write() { PollFlags::OUT } else { PollFlags::empty() };
+                    ready.push(PollFd::from_borrowed_fd(connection.as_fd(), PollFlags::IN | write));
+                }
+                poll(&mut ready, Some(&Timespec { tv_sec: 0, tv_nsec: 20_000_000 })).unwrap();
+            }
+            connections.extend(self.server.accept().unwrap());
+            for connection in &mut connections {
+                while let Some(request) = connection.read_request() {
+                    let reply = self.reply(&request.call);
+                    self.calls.push(request.call);
+                    connection.queue(&reply);
+                }
+                connection.flush();
+            }
+            connections.retain(|connection| !connection.is_finished());
+        }
+        let (stdout, stderr) = reading.join().unwrap();
+        Output { status: child.wait().unwrap(), stdout, stderr }
+    }
+}
+
+fn pod(namespace: &str, name: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": format!("{name}-gw"), "namespace": namespace, "uid": "0123456789abcdef0123456789abcdef",
+                     "labels": {"app": name}, "annotations": {"on": "yes", "n": "0644"}, "creationTimestamp": "2020-01-01T00:00:00Z"},
+        "spec": {"nodeName": "gw", "containers": [{"name": "app", "image": "x:1", "args": ["a\nb\n"]}]},
+        "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}], "podIP": "10.1.2.3",
+                   "containerStatuses": [{"name": "app", "image": "x:1", "imageID": "sha256:0", "containerID": "runc://app-1", "ready": true,
+                                          "started": true, "restartCount": 0, "state": {"running": {"startedAt": "2020-01-01T00:00:00Z"}}}]},
+    })
+}
+
+fn event() -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Event", "metadata": {"name": "web-gw.1", "namespace": "default"},
+        "involvedObject": {"kind": "Pod", "namespace": "default", "name": "web-gw", "fieldPath": "spec.containers{app}"},
+        "type": "Normal", "reason": "Started", "message": "Container started", "count": 1,
+        "firstTimestamp": "2020-01-01T00:00:00Z", "lastTimestamp": "2020-01-01T00:00:00Z", "source": {"component": "gatepost"},
+    })
+}
+
+#[test]
+fn get_pods_prints_kubectls_table() {
+    let mut node = Node::new();
+    let output = node.run(&["get", "pods"]);
+    let text = out(&output);
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines[0], "NAME     READY   STATUS    RESTARTS   AGE");
+    assert!(lines[1].starts_with("web-gw   1/1     Running   0          "), "{text}");
+    assert_eq!(lines.len(), 2);
+    let all = out(&node.run(&["get", "po", "-A", "--no-headers", "-o", "wide", "--show-labels"]));
+    assert!(all.lines().nth(1).unwrap().starts_with("iot       broker-gw   1/1   Running   0     "), "{all}");
+    assert!(all.contains("10.1.2.3   gw    <none>   <none>   app=broker"), "{all}");
+    let selected = out(&node.run(&["get", "pods", "-A", "-l", "app in (broker)", "-o", "name"]));
+    assert_eq!(selected, "pod/broker-gw\n");
+}
+
+#[test]
+fn an_empty_list_and_warnings_go_to_standard_error() {
+    let mut node = Node::new();
+    node.warnings = vec!["/etc/kubernetes/manifests/x.yaml:3: spec.containers: Required value".into()];
+    let output = node.run(&["get", "pods", "-n", "empty"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(out(&output), "");
+    assert_eq!(
+        err(&output),
+        "No resources found in empty namespace.\nwarning: /etc/kubernetes/manifests/x.yaml:3: spec.containers: Required value\n"
+    );
+}
+
+#[test]
+fn a_pod_that_is_not_there_is_a_failure_with_a_hint() {
+    let mut node = Node::new();
+    let output = node.run(&["get", "pods", "wbe", "web"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(err(&output).contains("pods \"wbe\" not found; did you mean \"web\"?"), "{}", err(&output));
+    assert!(out(&output).contains("web-gw"));
+    let output = node.run(&["describe", "pod", "broker"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(err(&output).contains("add -n iot"));
+}
+
+#[test]
+fn json_and_yaml_are_v1_objects() {
+    let mut node = Node::new();
+    let list: Value = serde_json::from_str(&out(&node.run(&["get", "pods", "-A", "-o", "json"]))).unwrap();
+    assert_eq!((&list["apiVersion"], &list["kind"]), (&json!("v1"), &json!("List")));
+    let pods: Vec<Pod> = serde_json::from_value(list["items"].clone()).unwrap();
+    assert_eq!(pods.len(), 2);
+    assert_eq!(pods[1].metadata.name.as_deref(), Some("broker-gw"));
+    let one: Pod = serde_json::from_str(&out(&node.run(&["get", "pod/web", "-o", "json"]))).unwrap();
+    assert_eq!(one.metadata.annotations.unwrap()["on"], "yes");
+    let events: Value = serde_json::from_str(&out(&node.run(&["get", "events", "-o", "json"]))).unwrap();
+    let events: Vec<Event> = serde_json::from_value(events["items"].clone()).unwrap();
+    assert_eq!(events[0].reason.as_deref(), Some("Started"));
+    let yaml = out(&node.run(&["get", "pod", "web", "-o", "yaml"]));
+    assert!(yaml.starts_with("apiVersion: v1\nkind: Pod\nmetadata:\n") && yaml.contains("    'on': 'yes'\n"), "{yaml}");
+}
+
+#[test]
+fn describe_and_events_read_as_kubectls() {
+    let mut node = Node::new();
+    let text = out(&node.run(&["describe", "pod", "web"]));
+    assert!(text.starts_with("Name:         web-gw\n"), "{text}");
+    assert!(text.contains("spec.containers{app}: Container started"), "{text}");
+    let events = out(&node.run(&["get", "events"]));
+    assert!(events.starts_with("LAST SEEN   TYPE     REASON    OBJECT       MESSAGE\n"), "{events}");
+    assert!(events.contains("pod/web-gw   Container started"));
+}
+
+#[test]
+fn delete_and_restart_reach_the_supervisor_under_the_full_name() {
+    let mut node = Node::new();
+    let output = node.run(&["restart", "pod", "web", "-c", "app"]);
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    let container = Some("app".to_owned());
+    assert!(node.calls.contains(&Call::Restart { namespace: "default".into(), name: "web-gw".into(), container }));
+    let output = node.run(&["delete", "pod/web", "--grace-period=0"]);
+    assert!(out(&output).contains("pod \"web-gw\" deleted"), "{}", err(&output));
+    assert!(node.calls.contains(&Call::Delete { namespace: "default".into(), name: "web-gw".into(), grace: Some(0) }));
+    let output = node.run(&["delete", "pod", "broker", "-n", "iot"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(err(&output), "error: it is quarantined: restart gatepost\n");
+    let output = node.run(&["restart", "pod", "web", "-c", "ap"]);
+    assert!(err(&output).contains("did you mean \"app\"?"), "{}", err(&output));
+}
+
+#[test]
+fn exec_becomes_the_runtime_and_passes_its_exit_status_on() {
+    let mut node = Node::new();
+    let script = node.directory.path().join("runtime.sh");
+    std::fs::write(&script, "#!/bin/sh\necho \"$@\"\ncat\nexit 42\n").unwrap();
+    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let output = node.run(&["exec", "web", "-c", "app", "--", "ls", "-l", "--", "x"]);
+    assert_eq!(output.status.code(), Some(42), "{}", err(&output));
+    let root = node.directory.path().join("state");
+    assert_eq!(out(&output), format!("--root {} exec app-1 ls -l -- x\n", root.display()));
+    // A terminal is not invented.
+    let output = node.run(&["exec", "-it", "web", "--", "sh"]);
+    assert!(!out(&output).contains("--tty") && err(&output).contains("not a terminal"));
+}
+
+#[test]
+fn logs_are_read_from_their_files() {
+    let mut node = Node::new();
+    let directory = node.directory.path().join("logs/default_web-gw_0123456789abcdef0123456789abcdef/app");
+    std::fs::create_dir_all(&directory).unwrap();
+    std::fs::write(
+        directory.join("0.log"),
+        "2026-01-01T00:00:00.000000001Z stdout F one\n2026-01-01T00:00:01.000000001Z stderr F two\n",
+    )
+    .unwrap();
+    let output = node.run(&["logs", "web"]);
+    assert_eq!((out(&output).as_str(), output.status.code()), ("one\ntwo\n", Some(0)), "{}", err(&output));
+    assert_eq!(out(&node.run(&["logs", "pod/web", "--tail", "1"])), "two\n");
+    let output = node.run(&["logs", "web", "-p"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(err(&output).contains("no log of a previous instance"), "{}", err(&output));
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let mut node = Node::new();
+    node.pods = (0..5000).map(|index| pod("default", &format!("web-{index}"))).collect();
+    let mut command = Command::new("sh");
+    let binary = env!("CARGO_BIN_EXE_gatepost");
+    command.args(["-c", &format!("{{ {binary} get pods; echo status=$? >&2; }} | head -n 1")]);
+    command.env("GATEPOST_RUN_DIR", node.directory.path());
+    let output = node.serve(command);
+    assert_eq!(out(&output).lines().count(), 1);
+    assert_eq!(err(&output), "status=0\n");
+}
