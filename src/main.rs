@@ -3,5 +3,10 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    gatepost::cli::main()
+    match std::env::args_os().nth(1).as_deref().and_then(std::ffi::OsStr::to_str) {
+        Some("sandbox") => gatepost::runtime::sandbox::main(),
+        Some("launch") => gatepost::runtime::launch::main(),
+        Some("cleanup") => gatepost::runtime::cleanup::main(),
+        _ => gatepost::cli::main(),
+    }
 }

@@ -8,6 +8,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use gatepost::manifest::v1;
 use gatepost::oci::{
@@ -31,11 +32,16 @@ struct Bench {
     id: String,
     volumes: BTreeMap<String, HostVolume>,
     pod: v1::Pod,
+    /// One at a time: the cgroup folders above a pod's are shared, and each bench removes them.
+    _alone: MutexGuard<'static, ()>,
 }
+
+static ALONE: Mutex<()> = Mutex::new(());
 
 impl Bench {
     fn new(container: serde_json::Value) -> Self {
         assert!(rustix::process::geteuid().is_root(), "this test starts containers: run it as root");
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let busybox = ["/bin/busybox", "/usr/bin/busybox"]
             .into_iter()
             .find(|path| Path::new(path).exists())
@@ -55,12 +61,12 @@ impl Bench {
         fs::write(rootfs.join("etc/passwd"), PASSWD).unwrap();
         fs::write(rootfs.join("etc/group"), GROUP).unwrap();
         let mut pod = v1::Pod::default();
-        pod.metadata.name = "bench".to_owned();
-        pod.metadata.namespace = "default".to_owned();
+        "bench".clone_into(&mut pod.metadata.name);
+        "default".clone_into(&mut pod.metadata.namespace);
         pod.metadata.uid = format!("test{:x}", std::process::id());
         pod.spec.containers = vec![serde_json::from_value(container).unwrap()];
         let id = format!("gatepost-oci-{}", dir.path().file_name().unwrap().to_str().unwrap().trim_start_matches('.'));
-        Self { dir, id, volumes: BTreeMap::new(), pod }
+        Self { dir, id, volumes: BTreeMap::new(), pod, _alone: alone }
     }
 
     fn shell(script: &str) -> Self {
@@ -135,7 +141,7 @@ impl Drop for Bench {
         let mut roots = vec![PathBuf::from("/sys/fs/cgroup")];
         roots.extend(fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten().map(|entry| entry.path()));
         for root in roots {
-            // Fails while another test of this process uses it; the last one succeeds. Others' folders are never empty.
+            // A folder that others use is not empty and stays.
             for folder in Path::new(parent).ancestors().filter(|folder| !folder.as_os_str().is_empty()) {
                 let _ = fs::remove_dir(root.join(folder));
             }

@@ -4,7 +4,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Internal roles: the first argument names one, and it takes no others. Not commands for people, so no help lists them.
-pub(super) const ROLES: &[(&str, fn() -> ExitCode)] = &[];
+pub(super) const ROLES: &[(&str, fn() -> ExitCode)] = &[
+    ("sandbox", crate::runtime::sandbox::main),
+    ("launch", crate::runtime::launch::main),
+    ("cleanup", crate::runtime::cleanup::main),
+    ("image-worker", crate::image::worker::main),
+    ("log-writer", crate::log::writer::main),
+];
 
 /// What `gatepost run` does once its command line is understood.
 pub(super) const RUN: Option<fn(RunOptions) -> ExitCode> = None;

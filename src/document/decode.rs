@@ -120,8 +120,14 @@ impl Decoder {
             self.within(format_args!("{dot}{}", entry.key), |this| {
                 let Some(field) = object.fields.iter().find(|field| field.name == entry.key) else {
                     let names = object.fields.iter().map(|field| field.name);
-                    let hint = nearest(&entry.key, names).map(|name| format!("; did you mean {name:?}?")).unwrap_or_default();
-                    this.find(entry.line, FindingKind::Unknown, None, format!("unknown field of {}{hint}", object.name));
+                    let hint =
+                        nearest(&entry.key, names).map(|name| format!("; did you mean {name:?}?")).unwrap_or_default();
+                    this.find(
+                        entry.line,
+                        FindingKind::Unknown,
+                        None,
+                        format!("unknown field of {}{hint}", object.name),
+                    );
                     return;
                 };
                 if let Some(value) = this.field(&entry.node, entry.line, field, judged) {
@@ -169,7 +175,8 @@ impl Decoder {
             (Kind::Map(item), Value::Map(entries)) => {
                 let mut map = Map::new();
                 for entry in entries {
-                    let value = self.within(format_args!("[{}]", entry.key), |this| this.item(&entry.node, item, judged));
+                    let value =
+                        self.within(format_args!("[{}]", entry.key), |this| this.item(&entry.node, item, judged));
                     map.insert(entry.key.clone(), value.unwrap_or_else(|| zero(item)));
                 }
                 Some(Json::Object(map))

@@ -169,6 +169,10 @@ impl<'a> Reader<'a> {
                 return Ok(value);
             }
         }
-        Err(self.wrong(if self.peek().is_none() { "the file ends where a value was expected" } else { "a value was expected" }))
+        Err(self.wrong(if self.peek().is_none() {
+            "the file ends where a value was expected"
+        } else {
+            "a value was expected"
+        }))
     }
 }

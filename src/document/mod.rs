@@ -77,7 +77,12 @@ pub fn parse(bytes: &[u8]) -> Result<Documents, SyntaxError> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let text = std::str::from_utf8(bytes).map_err(|error| {
         let (line, column) = position(bytes, error.valid_up_to());
-        SyntaxError::new(line, column, "this is not text in UTF-8", "save the file as UTF-8, or take it out of the directory")
+        SyntaxError::new(
+            line,
+            column,
+            "this is not text in UTF-8",
+            "save the file as UTF-8, or take it out of the directory",
+        )
     })?;
     if text.trim_start().starts_with(['{', '[']) { json::parse(text) } else { yaml::parse(text) }
 }

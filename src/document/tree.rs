@@ -117,9 +117,9 @@ impl Node {
         match &self.value {
             Value::String(text) => (1, text.len()),
             Value::List(items) => items.iter().fold((1, 0), |sum, item| add(sum, item.weight())),
-            Value::Map(entries) => entries.iter().fold((1, 0), |sum, entry| {
-                add(add(sum, entry.node.weight()), (0, entry.key.len()))
-            }),
+            Value::Map(entries) => {
+                entries.iter().fold((1, 0), |sum, entry| add(add(sum, entry.node.weight()), (0, entry.key.len())))
+            }
             _ => (1, 0),
         }
     }

@@ -40,7 +40,8 @@ impl MapBuilding {
     /// Adds an entry; a repeated key replaces the earlier value, as Kubernetes' reader does, and yields a warning.
     pub(super) fn insert(&mut self, entry: Entry) -> Option<String> {
         if let Some(earlier) = self.index.get(&entry.key).and_then(|index| self.entries.get_mut(*index)) {
-            let message = format!("the key {:?} is repeated (first at line {}); the last value counts", entry.key, earlier.line);
+            let message =
+                format!("the key {:?} is repeated (first at line {}); the last value counts", entry.key, earlier.line);
             *earlier = entry;
             return Some(message);
         }
@@ -135,7 +136,9 @@ impl TreeBuilding {
             return Err(SyntaxError::new(
                 line,
                 column,
-                format!("anchors and aliases expand to more than {MAX_NODES} values or {MAX_ALIAS_BYTES} bytes of text"),
+                format!(
+                    "anchors and aliases expand to more than {MAX_NODES} values or {MAX_ALIAS_BYTES} bytes of text"
+                ),
                 "write the document without aliases",
             ));
         }
@@ -199,7 +202,12 @@ impl TreeBuilding {
 }
 
 fn too_deep(line: u32, column: u32) -> SyntaxError {
-    SyntaxError::new(line, column, format!("nested deeper than {MAX_DEPTH} levels"), "no field of any object lies that deep")
+    SyntaxError::new(
+        line,
+        column,
+        format!("nested deeper than {MAX_DEPTH} levels"),
+        "no field of any object lies that deep",
+    )
 }
 
 fn depth(node: &Node) -> usize {

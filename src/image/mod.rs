@@ -1,1 +1,27 @@
-//! (stub)
+//! Images: their names, the store, import, unpacking, verification and removal.
+//!
+//! [`store::Store`] is what readers use; everything that changes the store runs in the confined `image-worker` process
+//! ([`worker`]), started by the supervisor or by the commands in [`command`].
+
+mod change;
+pub mod command;
+mod decompress;
+pub mod error;
+mod import;
+pub mod limits;
+mod lower;
+mod pipeline;
+mod platform;
+pub mod progress;
+pub mod reference;
+mod source;
+pub mod store;
+mod tarball;
+mod tree;
+mod unpack;
+pub mod worker;
+
+pub use command::{import_command, list_command, remove_command};
+pub use error::{Error, Result};
+pub use reference::Reference;
+pub use store::{ImageSummary, Store, StoredImage};

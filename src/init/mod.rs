@@ -1,1 +1,240 @@
-//! (stub)
+//! The role init: PID 1, or a child subreaper next to a host init. Entry: [`run`].
+//!
+//! The contract of this room:
+//! * It never ends but through its one way out. Next to a host init that is: asked by SIGTERM or SIGINT, after the
+//!   supervisor has ended or its time was up.
+//! * It cannot panic: no unwrap, no indexing, no unchecked arithmetic (lints below); its tables have a fixed size, and their
+//!   memory is taken before the loop begins. In the loop only the start of a supervisor allocates.
+//! * It parses nothing but the fixed-size records of `wire`, and it waits for nobody: every descriptor is used
+//!   without blocking, a message that finds no room is dropped, and the other side has a bound.
+//! * What may fail, and what happens then:
+//!   setting up, before the first supervisor: told on standard error, the role ends with 1, and the host init or the boot
+//!   stage before it decides;
+//!   waiting for events: told, and tried again after a second, for ever;
+//!   starting a supervisor: counts as a death of it, and is tried again after a growing delay, for ever;
+//!   a full pipe of exit records: the zombie is the queue, and the pipe tells when there is room;
+//!   a full table: the command is refused, and the supervisor has to cope;
+//!   anything else about one child, one stream or one command: concerns only that one.
+//! * It wakes only when something happens or is due. A healthy supervisor without deadlines and containers whose output is
+//!   read cost nothing.
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::arithmetic_side_effects
+)]
+
+mod commands;
+mod exits;
+mod held;
+mod incarnation;
+mod registered;
+mod say;
+mod streams;
+mod supervision;
+
+use std::ffi::CString;
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::process::ExitCode;
+
+use rustix::io::Result;
+
+use crate::sys::clock::{BootTimer, boottime_ms};
+use crate::sys::epoll::{Epoll, Event, EventFlags, NO_EVENT};
+use crate::sys::process;
+use crate::sys::signal::{Signal, SignalFd};
+use crate::wire;
+use exits::ExitRecords;
+use held::Held;
+use incarnation::Supervisor;
+use registered::RegisteredPids;
+use say::say;
+use streams::Streams;
+use supervision::{Due, Supervision, Wedged};
+
+/// What init is told by whoever makes this process its init.
+#[derive(Debug)]
+pub struct Options {
+    /// The program of the supervisor, open for reading: replacing the file by that name does no harm to a restart.
+    pub supervisor_program: OwnedFd,
+    /// Its arguments, `argv[0]` included.
+    pub supervisor_args: Vec<CString>,
+    /// How long init waits for the supervisor after it was asked to stop, in milliseconds.
+    pub stop_bound_ms: u64,
+}
+
+/// Runs the role until it is asked to stop.
+///
+/// Signals: SIGTERM and SIGINT stop it (the supervisor is sent SIGTERM and has `stop_bound_ms` to end), SIGHUP is passed on to the
+/// supervisor (read the manifests again), SIGCHLD is its trade. The caller must not have other threads.
+pub fn run(options: Options) -> ExitCode {
+    match Init::set_up(options) {
+        Ok(mut init) => {
+            init.run();
+            ExitCode::SUCCESS
+        }
+        Err((what, error)) => {
+            say(format_args!("cannot start: {what}: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What an event is about: the number it carries.
+const SIGNALS: u64 = 0;
+const TIMER: u64 = 1;
+const COMMANDS: u64 = 2;
+const RECORDS_HAVE_ROOM: u64 = 3;
+/// Streams carry this plus their slot.
+const FIRST_STREAM: u64 = 16;
+
+/// Init needs its held descriptors, and a few of its own.
+const OPEN_FILES: u64 = 16_384;
+
+/// All that init has.
+struct Init {
+    options: Options,
+    epoll: Epoll,
+    signals: SignalFd,
+    timer: BootTimer,
+    supervision: Supervision,
+    supervisor: Option<Supervisor>,
+    registered: RegisteredPids,
+    held: Held<OwnedFd>,
+    records: ExitRecords,
+    streams: Streams,
+    journal: (OwnedFd, OwnedFd),
+    null: File,
+    /// The soft limit of open descriptors as it was, for the supervisor.
+    open_files_before: Option<u64>,
+}
+
+impl Init {
+    fn set_up(options: Options) -> std::result::Result<Self, (&'static str, std::io::Error)> {
+        fn step<T>(what: &'static str, result: Result<T>) -> std::result::Result<T, (&'static str, std::io::Error)> {
+            result.map_err(|error| (what, error.into()))
+        }
+        let signals = [Signal::CHILD, Signal::TERM, Signal::INT, Signal::HUP];
+        let signals = step("receiving signals", SignalFd::new(&signals))?;
+        step("becoming a child subreaper", process::set_child_subreaper(true))?;
+        let (open_files_before, _) = step("the limit of open files", process::set_open_files(OPEN_FILES))?;
+        let epoll = step("epoll", Epoll::new())?;
+        let timer = step("a timer", BootTimer::new())?;
+        step("watching signals", epoll.add(&signals, SIGNALS, EventFlags::IN))?;
+        step("watching the timer", epoll.add(&timer, TIMER, EventFlags::IN))?;
+        let records = step("the pipe for exit records", ExitRecords::new(&epoll))?;
+        let streams = step("the stream table", Streams::new())?;
+        let journal = step("the journal pipe", crate::sys::pipe::pair(wire::JOURNAL_BYTES))?;
+        let null = File::options().write(true).open("/dev/null").map_err(|error| ("opening /dev/null", error))?;
+        Ok(Self {
+            options,
+            epoll,
+            signals,
+            timer,
+            supervision: Supervision::new(boottime_ms()),
+            supervisor: None,
+            registered: RegisteredPids::new(wire::REGISTERED_PIDS),
+            held: Held::new(wire::STREAM_SLOTS),
+            records,
+            streams,
+            journal,
+            null,
+            open_files_before,
+        })
+    }
+
+    fn run(&mut self) {
+        let mut events = [NO_EVENT; 64];
+        loop {
+            if self.do_what_is_due() {
+                return;
+            }
+            self.set_timer();
+            match self.epoll.wait(&mut events) {
+                Ok(count) => {
+                    for event in events.iter().take(count) {
+                        self.handle(*event);
+                    }
+                }
+                Err(error) => {
+                    say(format_args!("waiting for events failed: {error}; trying again in a second"));
+                    std::thread::sleep(std::time::Duration::from_secs(1));
+                }
+            }
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        let token = event.data.u64();
+        match token {
+            SIGNALS => self.take_signals(),
+            TIMER => self.timer.acknowledge(),
+            COMMANDS => self.take_commands(),
+            RECORDS_HAVE_ROOM => self.records_have_room(),
+            _ => self.stream_has_bytes(token.saturating_sub(FIRST_STREAM)),
+        }
+    }
+
+    fn take_signals(&mut self) {
+        while let Some(signal) = self.signals.next() {
+            match signal {
+                Signal::CHILD => self.collect_exits(),
+                Signal::HUP => self.signal_supervisor(Signal::HUP),
+                _ => {
+                    say(format_args!("asked to stop"));
+                    self.supervision.stop(self.options.stop_bound_ms, boottime_ms());
+                    self.signal_supervisor(Signal::TERM);
+                }
+            }
+        }
+    }
+
+    /// Returns whether the role ends.
+    fn do_what_is_due(&mut self) -> bool {
+        let now = boottime_ms();
+        self.look_at_streams(now);
+        self.continue_collecting();
+        // Each answer changes what is due, so this ends; the bound is for the reader's peace.
+        for _ in 0..8 {
+            match self.supervision.due(now) {
+                None => break,
+                Some(Due::Exit) => {
+                    self.signal_supervisor(Signal::KILL);
+                    return true;
+                }
+                Some(due) => self.act(due),
+            }
+        }
+        false
+    }
+
+    fn act(&mut self, due: Due) {
+        match due {
+            Due::Start => self.start_supervisor(),
+            Due::LookAtRecords => self.look_at_records(),
+            Due::ReapUnknown => {
+                say(format_args!("no word from a supervisor for a minute: unknown zombies are reaped"));
+                self.collect_exits();
+            }
+            Due::Kill(wedged) => {
+                let why = match wedged {
+                    Wedged::Deadline => "it let its deadline pass by 10 s, or closed its command socket",
+                    Wedged::Records => "it has read no exit record for 10 s",
+                };
+                say(format_args!("the supervisor is wedged: {why}; killing it"));
+                self.signal_supervisor(Signal::KILL);
+            }
+            Due::Exit => {}
+        }
+    }
+
+    fn set_timer(&mut self) {
+        let collecting = self.records.collecting_goes_on().then_some(0);
+        let next = [self.supervision.next_ms(), self.streams.next_ms(), collecting].into_iter().flatten().min();
+        if let Err(error) = self.timer.set(next) {
+            say(format_args!("cannot set the timer: {error}"));
+        }
+    }
+}

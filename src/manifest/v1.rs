@@ -560,7 +560,10 @@ pub struct Secret {
 /// Keys only: a value must never reach a log.
 impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Secret").field("metadata", &self.metadata).field("keys", &self.data.keys()).finish_non_exhaustive()
+        f.debug_struct("Secret")
+            .field("metadata", &self.metadata)
+            .field("keys", &self.data.keys())
+            .finish_non_exhaustive()
     }
 }
 

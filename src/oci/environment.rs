@@ -3,55 +3,75 @@
 //! Order of precedence, the last one wins: the runtime's own variables, the image's `Env`, `envFrom` in list order,
 //! `env` in list order.
 
-use super::expansion::expand;
+use std::collections::HashMap;
+
+use super::expansion::{MAX_LENGTH, TooLong, expand};
 use super::{BundleInput, ConfigError, base64, field_ref, hosts, resources};
 use crate::manifest::v1;
 
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// What the kernel takes at most for arguments and environment together, in bytes (3/4 of `_STK_LIM`).
+pub(crate) const MAX_TOTAL: usize = 6 << 20;
+
 /// Variables in the order of their first appearance.
-#[derive(Debug, Default, PartialEq)]
-pub(crate) struct Environment(Vec<(String, String)>);
+#[derive(Debug, Default)]
+pub(crate) struct Environment {
+    variables: Vec<(String, String)>,
+    /// Place of each name.
+    places: HashMap<String, usize>,
+    /// Bytes of all names and values ever set.
+    size: usize,
+}
 
 impl Environment {
     /// Value of a variable.
     pub(crate) fn get(&self, name: &str) -> Option<String> {
-        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
+        self.places.get(name).and_then(|&place| self.variables.get(place)).map(|(_, value)| value.clone())
     }
 
-    fn set(&mut self, name: String, value: String) {
-        match self.0.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, old)) => *old = value,
-            None => self.0.push((name, value)),
+    fn set(&mut self, name: String, value: String) -> Result<(), ConfigError> {
+        let length = name.len() + 1 + value.len();
+        self.size = self.size.saturating_add(length);
+        if name.contains('\0') || value.contains('\0') {
+            return Err(ConfigError::config(format!(
+                "environment variable {name:?} holds a NUL byte; mount the ConfigMap or Secret as a volume instead"
+            )));
         }
+        if length > MAX_LENGTH {
+            return Err(too_long(&name, TooLong));
+        }
+        if self.size > MAX_TOTAL {
+            return Err(ConfigError::config(format!(
+                "the environment is larger than the {MAX_TOTAL} bytes that the kernel takes; \
+                 mount ConfigMaps and Secrets as volumes instead"
+            )));
+        }
+        if let Some((_, old)) = self.places.get(&name).and_then(|&place| self.variables.get_mut(place)) {
+            *old = value;
+        } else {
+            self.places.insert(name.clone(), self.variables.len());
+            self.variables.push((name, value));
+        }
+        Ok(())
     }
 
     /// `NAME=value` lines over those of the runtime and the image.
     pub(crate) fn over_image(self, input: &BundleInput) -> Result<Vec<String>, ConfigError> {
         let mut all = Self::default();
-        all.set("PATH".to_owned(), DEFAULT_PATH.to_owned());
+        all.set("PATH".to_owned(), DEFAULT_PATH.to_owned())?;
         if input.container()?.tty {
-            all.set("TERM".to_owned(), "xterm".to_owned());
+            all.set("TERM".to_owned(), "xterm".to_owned())?;
         }
-        all.set("HOSTNAME".to_owned(), hosts::hostname(input.pod, &input.node.host_name));
+        all.set("HOSTNAME".to_owned(), hosts::hostname(input.pod, &input.node.host_name))?;
         for entry in input.image_config().and_then(|config| config.env().as_ref()).into_iter().flatten() {
             let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
-            all.set(name.to_owned(), value.to_owned());
+            all.set(name.to_owned(), value.to_owned())?;
         }
-        for (name, value) in self.0 {
-            all.set(name, value);
+        for (name, value) in self.variables {
+            all.set(name, value)?;
         }
-        all.0
-            .into_iter()
-            .map(|(name, value)| {
-                if name.contains('\0') || value.contains('\0') {
-                    return Err(ConfigError::config(format!(
-                        "environment variable {name:?} holds a NUL byte; mount the ConfigMap or Secret as a volume instead"
-                    )));
-                }
-                Ok(format!("{name}={value}"))
-            })
-            .collect()
+        Ok(all.variables.into_iter().map(|(name, value)| format!("{name}={value}")).collect())
     }
 }
 
@@ -61,16 +81,19 @@ pub(crate) fn of_manifest(input: &BundleInput) -> Result<Environment, ConfigErro
     let mut environment = Environment::default();
     for source in &container.env_from {
         for (key, value) in whole_object(input, source)? {
-            environment.set(format!("{}{key}", source.prefix), value);
+            environment.set(format!("{}{key}", source.prefix), value)?;
         }
     }
     for variable in &container.env {
         let value = match &variable.value_from {
-            None => Some(expand(&variable.value, |name| environment.get(name))),
+            None => Some(
+                expand(&variable.value, |name| environment.get(name))
+                    .map_err(|problem| too_long(&variable.name, problem))?,
+            ),
             Some(source) => value_from(input, container, source)?,
         };
         if let Some(value) = value {
-            environment.set(variable.name.clone(), value);
+            environment.set(variable.name.clone(), value)?;
         }
     }
     Ok(environment)
@@ -111,7 +134,7 @@ fn value_from(
         let of = if selector.container_name.is_empty() { &container.name } else { &selector.container_name };
         let of = super::find_container(input.pod, of)
             .ok_or_else(|| ConfigError::config(format!("container {of} not found")))?;
-        return resources::field_value(of, &selector.resource, &selector.divisor, &input.node).map(Some);
+        return resources::field_value(of, &selector.resource, &selector.divisor, input.node).map(Some);
     }
     let namespace = &input.pod.metadata.namespace;
     if let Some(key) = &source.config_map_key_ref {
@@ -135,6 +158,10 @@ fn value_from(
         };
     }
     Ok(Some(String::new()))
+}
+
+fn too_long(name: &str, problem: TooLong) -> ConfigError {
+    ConfigError::config(format!("environment variable {name} is {problem}; mount the value as a file instead"))
 }
 
 fn missing_config_map(name: &str) -> ConfigError {

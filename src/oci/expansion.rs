@@ -1,13 +1,24 @@
 //! `$(VAR)` in manifests: [`expand`] (Kubernetes `third_party/forked/golang/expansion`).
 
+/// The longest argument or variable that the kernel takes, in bytes (`MAX_ARG_STRLEN` less its NUL).
+pub const MAX_LENGTH: usize = 32 * 4096 - 1;
+
+/// The text grew beyond [`MAX_LENGTH`]. Without a bound a few variables that double each other fill the memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("longer than the {MAX_LENGTH} bytes that the kernel takes")]
+pub struct TooLong;
+
 /// Replaces each `$(NAME)` that `lookup` knows.
 ///
 /// What it does not know stays as written; `$$` yields one `$`, so `$$(NAME)` yields the text `$(NAME)`. A `$` before
 /// anything else, a last `$`, and an unterminated `$(` are kept. Values are not expanded again.
-pub fn expand(text: &str, lookup: impl Fn(&str) -> Option<String>) -> String {
-    let mut out = String::with_capacity(text.len());
+pub fn expand(text: &str, lookup: impl Fn(&str) -> Option<String>) -> Result<String, TooLong> {
+    let mut out = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('$') {
+        if out.len() > MAX_LENGTH {
+            return Err(TooLong);
+        }
         out.push_str(before);
         if let Some(after) = after.strip_prefix('$') {
             out.push('$');
@@ -24,12 +35,13 @@ pub fn expand(text: &str, lookup: impl Fn(&str) -> Option<String>) -> String {
         }
     }
     out.push_str(rest);
-    out
+    if out.len() > MAX_LENGTH { Err(TooLong) } else { Ok(out) }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::expand;
+    #![allow(clippy::unwrap_used)]
+    use super::{MAX_LENGTH, TooLong, expand};
 
     fn expanded(text: &str) -> String {
         expand(text, |name| match name {
@@ -38,6 +50,7 @@ mod tests {
             "EMPTY" => Some(String::new()),
             _ => None,
         })
+        .unwrap()
     }
 
     #[test]
@@ -65,5 +78,14 @@ mod tests {
     #[test]
     fn a_value_is_not_expanded_again() {
         assert_eq!(expanded("$(NESTED)"), "$(A)");
+    }
+
+    #[test]
+    fn growth_is_bounded() {
+        let long = "x".repeat(MAX_LENGTH / 2);
+        let lookup = |_: &str| Some(long.clone());
+        assert_eq!(expand("$(A)$(A)", lookup).unwrap().len(), MAX_LENGTH / 2 * 2);
+        assert_eq!(expand("$(A)$(A)xx", lookup), Err(TooLong));
+        assert_eq!(expand(&"$(A)".repeat(1_000_000), lookup), Err(TooLong));
     }
 }

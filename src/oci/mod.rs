@@ -22,11 +22,13 @@ use std::path::{Path, PathBuf};
 use oci_spec::image::{Config as ImageConfig, ImageConfiguration};
 use oci_spec::runtime::{Linux, LinuxNamespace, LinuxNamespaceType, LinuxSeccomp, Process, Root, Spec};
 
+use serde::{Deserialize, Serialize};
+
 use crate::manifest::v1;
 
 pub use hosts::{etc_hostname, etc_hosts, hostname};
 pub use resolv_conf::resolv_conf;
-pub use resources::{PodResources, QosClass, cgroup_parent, pod_resources, qos_class};
+pub use resources::{PodResources, QosClass, cgroup_parent, pod_resources, qos_class, whole_bytes};
 pub use sysctls::{SysctlForbidden, sandbox_sysctls};
 
 /// The specification that every runtime in use reads (runc 1.1, crun 1.8).
@@ -158,7 +160,7 @@ pub struct GeneratedFiles {
 }
 
 /// Version of the cgroup hierarchy that the resource controllers are in (hybrid is v1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CgroupVersion {
     /// One hierarchy a controller.
     V1,
@@ -167,7 +169,7 @@ pub enum CgroupVersion {
 }
 
 /// Facts of the node.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeFacts {
     /// Name of the node, `spec.nodeName`.
     pub node_name: String,
@@ -313,8 +315,22 @@ fn command_line(
     container: &v1::Container,
     environment: &environment::Environment,
 ) -> Result<Vec<String>, ConfigError> {
-    let expand = |words: &[String]| -> Vec<String> {
-        words.iter().map(|word| expansion::expand(word, |name| environment.get(name))).collect()
+    let expand = |words: &[String]| -> Result<Vec<String>, ConfigError> {
+        let mut size = 0_usize;
+        let mut line = Vec::with_capacity(words.len());
+        for word in words {
+            let word = expansion::expand(word, |name| environment.get(name))
+                .map_err(|problem| ConfigError::create(format!("an argument of the command is {problem}")))?;
+            size = size.saturating_add(word.len());
+            if size > environment::MAX_TOTAL {
+                let limit = environment::MAX_TOTAL;
+                return Err(ConfigError::create(format!(
+                    "the command is longer than the {limit} bytes the kernel takes"
+                )));
+            }
+            line.push(word);
+        }
+        Ok(line)
     };
     let of_image = |part: fn(&ImageConfig) -> &Option<Vec<String>>| {
         input.image_config().and_then(|config| part(config).clone()).unwrap_or_default()
@@ -322,8 +338,8 @@ fn command_line(
     // A command drops the image's CMD as well as its ENTRYPOINT.
     let (mut line, args) = match (container.command.is_empty(), container.args.is_empty()) {
         (true, true) => (of_image(ImageConfig::entrypoint), of_image(ImageConfig::cmd)),
-        (true, false) => (of_image(ImageConfig::entrypoint), expand(&container.args)),
-        (false, _) => (expand(&container.command), expand(&container.args)),
+        (true, false) => (of_image(ImageConfig::entrypoint), expand(&container.args)?),
+        (false, _) => (expand(&container.command)?, expand(&container.args)?),
     };
     line.extend(args);
     if line.is_empty() {
@@ -409,5 +425,7 @@ fn annotations(input: &BundleInput) -> HashMap<String, String> {
     .into()
 }
 
+#[cfg(test)]
+mod fixture;
 #[cfg(test)]
 mod tests;

@@ -127,15 +127,15 @@ mod tests {
     const NODE: &str =
         "# made by hand\ndomain old\nsearch lan. home.arpa\nnameserver 192.0.2.1\noptions ndots:2 edns0\n";
 
-    fn pod(policy: &str, config: Option<v1::PodDnsConfig>) -> v1::Pod {
+    fn pod(policy: &str, config: impl Into<Option<v1::PodDnsConfig>>) -> v1::Pod {
         let mut pod = v1::Pod::default();
         policy.clone_into(&mut pod.spec.dns_policy);
-        pod.spec.dns_config = config;
+        pod.spec.dns_config = config.into();
         pod
     }
 
-    fn config(nameservers: &[&str], searches: &[&str], options: &[(&str, Option<&str>)]) -> Option<v1::PodDnsConfig> {
-        Some(v1::PodDnsConfig {
+    fn config(nameservers: &[&str], searches: &[&str], options: &[(&str, Option<&str>)]) -> v1::PodDnsConfig {
+        v1::PodDnsConfig {
             nameservers: nameservers.iter().map(|&text| text.to_owned()).collect(),
             searches: searches.iter().map(|&text| text.to_owned()).collect(),
             options: options
@@ -145,7 +145,7 @@ mod tests {
                     value: value.map(str::to_owned),
                 })
                 .collect(),
-        })
+        }
     }
 
     #[test]

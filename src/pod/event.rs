@@ -1,10 +1,11 @@
 //! What the core is told ([`Event`]) and what it asks for ([`Action`]): its whole contact with the world.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
-use super::time::{Instant, Wall};
+use super::time::{Instant, Now, Wall};
 use crate::manifest::v1;
 
 /// A pod's UID: 32 hex digits.
@@ -19,10 +20,34 @@ pub struct Seq(pub u64);
 pub struct DesiredPod {
     /// The pod; its UID is `pod.metadata.uid`.
     pub pod: Rc<v1::Pod>,
-    /// Digest over the ConfigMaps and Secrets it uses is not part of the UID: a changed ConfigMap restarts nothing.
-    /// Names of missing mandatory objects are found when the container is made, as Kubernetes does.
+    /// What the `gatepost.io/` annotations of the pod say.
+    pub policy: PodPolicy,
+    /// `Guaranteed`, `Burstable` or `BestEffort`, as the manifest's resources give it.
+    pub qos_class: String,
     /// Why the newest version of its document is refused, if it is; the pod here is the last good one.
     pub manifest_error: Option<String>,
+}
+
+/// What the `gatepost.io/` annotations of a pod say, already read and checked.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PodPolicy {
+    /// Backoff for all containers of the pod, before the node's.
+    pub backoff: BackoffOverride,
+    /// Backoff by container name, before the pod's.
+    pub container_backoff: BTreeMap<String, BackoffOverride>,
+    /// What must hold before the pod starts.
+    pub start_after: Vec<Condition>,
+    /// After this many milliseconds it starts nevertheless; 0 = it waits for ever.
+    pub start_after_timeout_ms: u64,
+}
+
+/// Backoff values that replace those of the next wider scope where they are set.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackoffOverride {
+    /// Milliseconds to wait after the second exit.
+    pub initial_ms: Option<u64>,
+    /// Longest wait in milliseconds.
+    pub max_ms: Option<u64>,
 }
 
 /// Which container of a pod.
@@ -118,6 +143,13 @@ pub enum Event {
         /// The pod.
         pod: Uid,
     },
+    /// They could not be removed, or not wholly; the core asks again.
+    TeardownFailed {
+        /// The pod.
+        pod: Uid,
+        /// Why.
+        failure: Failure,
+    },
     /// The image is there and unpacked.
     ImageReady {
         /// For whom.
@@ -148,6 +180,13 @@ pub enum Event {
         /// Instance.
         seq: Seq,
     },
+    /// The durable mark could not be written; the core asks again, the program stays unstarted.
+    MarkFailed {
+        /// Instance.
+        seq: Seq,
+        /// Why.
+        failure: Failure,
+    },
     /// The container's program runs.
     Started {
         /// Instance.
@@ -173,6 +212,13 @@ pub enum Event {
     Removed {
         /// Instance.
         seq: Seq,
+    },
+    /// Something of it is left; the core asks again.
+    RemoveFailed {
+        /// Instance.
+        seq: Seq,
+        /// Why.
+        failure: Failure,
     },
     /// A start condition's state has changed.
     Condition {
@@ -223,10 +269,12 @@ pub enum Action {
         /// The pod.
         pod: Uid,
     },
-    /// Remove them. Answer: `SandboxGone`.
+    /// Remove them. Answer: `SandboxGone` or `TeardownFailed`.
     TeardownSandbox {
         /// The pod.
         pod: Uid,
+        /// Also the volumes that live as long as the pod, on disk too.
+        discard_volumes: bool,
     },
     /// Find the image. Answer: `ImageReady` or `ImageFailed`.
     EnsureImage {
@@ -244,7 +292,8 @@ pub enum Action {
         /// One call or two.
         mode: StartMode,
     },
-    /// Write the durable mark "this container has had its run". Answer: `Marked`.
+    /// Write the durable mark "this container has had its run": it is in `Node::durable_snapshot` already, so this asks to
+    /// have that on disk. Answer: `Marked` or `MarkFailed`.
     Mark {
         /// Instance.
         seq: Seq,
@@ -268,7 +317,7 @@ pub enum Action {
         /// Instance.
         seq: Seq,
     },
-    /// Remove what is left of an ended instance. Answer: `Removed`.
+    /// Remove what is left of an ended instance, or of one that could not be started. Answer: `Removed` or `RemoveFailed`.
     Remove {
         /// Instance.
         seq: Seq,
@@ -282,6 +331,10 @@ pub enum Action {
 pub struct Recorded {
     /// The pod.
     pub pod: Uid,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its full name.
+    pub name: String,
     /// For example `spec.containers{app}`; empty for the pod itself.
     pub field_path: String,
     /// `Warning` instead of `Normal`.
@@ -290,4 +343,18 @@ pub struct Recorded {
     pub reason: String,
     /// Text.
     pub message: String,
+}
+
+impl Exit {
+    /// An end that nobody saw. kubelet: code 137, reason `ContainerStatusUnknown`.
+    pub(crate) fn unknown(now: Now) -> Self {
+        Self {
+            code: 137,
+            oom_killed: false,
+            reason: Some("ContainerStatusUnknown".to_owned()),
+            message: "The container could not be located when the supervisor looked for it".to_owned(),
+            at: now.boot,
+            at_wall: now.wall,
+        }
+    }
 }

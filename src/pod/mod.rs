@@ -1,4 +1,40 @@
-//! The pure core: from desired pods and observed facts to the next actions. No system call, no clock, no descriptor.
+//! The pure core, [`Node`]: from desired pods and observed facts to the next actions. No system call, no clock, no descriptor.
+//!
+//! The shell's loop is: take an [`event::Event`], call [`Node::handle`], save what [`Node::changed_pods`],
+//! [`Node::node_changed`] and [`Node::durable_changed`] name, then do the [`event::Action`]s, each of which is answered by
+//! an event. [`Node::deadline`] says when to call again at the latest. A new supervisor begins with [`Node::restore`].
+//!
+//! The tables are in [`lifecycle`] (pods), [`container`], [`termination`] and [`restore`].
+
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::arithmetic_side_effects
+)]
 
 pub mod event;
+pub mod events;
+pub mod status;
 pub mod time;
+
+mod backoff;
+mod conditions;
+mod container;
+mod durable;
+mod lifecycle;
+mod node;
+mod orphan;
+mod restore;
+mod termination;
+mod turn;
+
+pub use backoff::BackoffRule;
+pub use durable::{DurablePod, DurableState};
+pub use node::Node;
+pub use restore::{Past, SavedNode, SavedPod};
+pub use turn::Settings;
+
+#[cfg(test)]
+mod tests;

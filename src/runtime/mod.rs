@@ -1,1 +1,17 @@
-//! (stub)
+//! Drives the OCI runtime's binary and makes what its containers stand on: pod sandboxes, root file systems, clean-up.
+//!
+//! [`Runtime`] knows the binary's command lines and reads what it leaves behind. The three short-lived helper roles, each
+//! with its request and report, are [`sandbox`], [`launch`] and [`cleanup`]; [`protocol`] is how they are spoken to.
+
+pub mod cleanup;
+mod driver;
+mod failure;
+pub mod launch;
+pub mod node;
+mod probe;
+pub mod protocol;
+pub mod sandbox;
+
+pub use driver::{Flavour, Observed, Runtime, RuntimeError, Status, list, observed};
+pub use failure::{Failure, log_failure};
+pub use probe::{Finding, may_lower_oom_score, probe};

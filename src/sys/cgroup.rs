@@ -316,6 +316,18 @@ impl Cgroups {
         Ok(true)
     }
 
+    /// Whether swap can be limited: `memory.memsw.*` on v1; on v2 looked for in the cgroups below the root, which has none itself.
+    pub fn accounts_swap(&self) -> bool {
+        match self.mode() {
+            Mode::V2 => self.unified.as_deref().is_some_and(|root| {
+                subdirectories(root).unwrap_or_default().iter().any(|dir| dir.join("memory.swap.max").exists())
+            }),
+            Mode::Hybrid | Mode::V1 => {
+                self.controller("memory").is_some_and(|root| root.join("memory.memsw.limit_in_bytes").exists())
+            }
+        }
+    }
+
     /// How many processes of the cgroup (on v2 and of those below it) the kernel has killed for memory.
     pub fn oom_kills(&self, path: &str) -> io::Result<u64> {
         let file = match self.mode() {

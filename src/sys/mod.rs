@@ -3,7 +3,9 @@
 pub mod cgroup;
 pub mod clock;
 pub mod clock_change;
+pub mod confine;
 pub mod epoll;
+pub mod helper;
 pub(crate) mod inherited;
 pub mod mount;
 pub mod namespace;

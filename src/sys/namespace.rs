@@ -61,8 +61,12 @@ fn unshare_flags(flags: UnshareFlags) -> io::Result<()> {
 
 /// Enters the namespace pinned at (or linked from) `path`, for example a pod's `ns/net` or `/proc/1/ns/net`.
 pub fn enter(path: &Path) -> io::Result<()> {
-    let file = File::open(path)?;
-    Ok(rustix::thread::move_into_link_name_space(file.as_fd(), None)?)
+    enter_file(&File::open(path)?)
+}
+
+/// As [`enter`], by a file opened before.
+pub fn enter_file(namespace: &File) -> io::Result<()> {
+    Ok(rustix::thread::move_into_link_name_space(namespace.as_fd(), None)?)
 }
 
 /// Whether a namespace is pinned at `path`.

@@ -18,7 +18,7 @@ impl RouteChange {
     /// Subscribes to changes of IPv4 and IPv6 routes of this network namespace.
     pub fn watch() -> io::Result<Self> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket = net::socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, Some(netlink::ROUTE))?;
+        let socket = net::socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None)?;
         net::bind(&socket, &netlink::SocketAddrNetlink::new(0, IPV4_ROUTES | IPV6_ROUTES))?;
         Ok(Self(socket))
     }

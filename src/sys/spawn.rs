@@ -348,12 +348,20 @@ impl<'a> Prepared<'a> {
 
 /// linux/close_range.h
 const CLOSE_RANGE_CLOEXEC: c_int = 4;
+/// 64 signals, on every architecture but MIPS.
+const KERNEL_SIGNAL_SET_BYTES: usize = 8;
 
 /// Default dispositions (Rust ignores SIGPIPE, and an ignored signal stays ignored over execve) and nothing blocked.
 fn reset_signals() {
+    // The kernel's struct sigaction, all zero, is SIG_DFL without flags. Past libc, since libc refuses its own signals 32 and
+    // 33, which somebody above us may have ignored.
+    let default_action = [0u64; 8];
     for number in 1..=64 {
-        // SAFETY: plain system call; numbers that cannot be set answer with an error.
-        unsafe { libc::signal(number, libc::SIG_DFL) };
+        // SAFETY: the kernel reads at most the 64 bytes given; signals that cannot be set answer with an error.
+        unsafe {
+            let none = std::ptr::null_mut::<u64>();
+            libc::syscall(libc::SYS_rt_sigaction, number, default_action.as_ptr(), none, KERNEL_SIGNAL_SET_BYTES);
+        }
     }
     let mut none = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: sigemptyset initialises the set before it is used.

@@ -253,6 +253,11 @@ pub(crate) fn quantity(text: &str) -> Option<i128> {
     Some(if negative { value.checked_neg()? } else { value })
 }
 
+/// A quantity of bytes, rounded up; `None` when it is not one or is negative.
+pub fn whole_bytes(text: &str) -> Option<u64> {
+    u64::try_from(whole(quantity(text)?)).ok()
+}
+
 /// App containers and init containers.
 fn all_containers(pod: &v1::Pod) -> impl Iterator<Item = &v1::Container> {
     pod.spec.init_containers.iter().chain(&pod.spec.containers)
@@ -296,3 +301,6 @@ fn quota(milli_cpu: i128) -> i64 {
     let us = milli_cpu.saturating_mul(i128::from(CFS_PERIOD_US)) / 1000;
     i64::try_from(us.max(MIN_CFS_QUOTA_US)).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,88 @@
+//! [`Supervisor`]: the supervisor as a process: starting it with its fixed descriptors, signalling it, burying it.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use super::{COMMANDS, Init, say};
+use crate::sys::clock::boottime_ms;
+use crate::sys::epoll::EventFlags;
+use crate::sys::process::{self, Ended, Which};
+use crate::sys::signal::Signal;
+use crate::sys::socket;
+use crate::sys::spawn::{Child, NOT_EXECUTED, Program, Spawn};
+use crate::wire;
+
+/// One incarnation of the supervisor.
+pub(super) struct Supervisor {
+    child: Child,
+    /// Init's end of its command socket.
+    pub(super) socket: OwnedFd,
+}
+
+impl Supervisor {
+    pub(super) fn pid(&self) -> u32 {
+        self.child.pid
+    }
+}
+
+impl Init {
+    pub(super) fn start_supervisor(&mut self) {
+        let now = boottime_ms();
+        match self.spawn_supervisor() {
+            Ok(supervisor) => {
+                self.supervisor = Some(supervisor);
+                self.supervision.started(now);
+            }
+            Err(error) => {
+                say(format_args!("cannot start the supervisor: {error}"));
+                self.supervision.died(now);
+            }
+        }
+    }
+
+    fn spawn_supervisor(&self) -> rustix::io::Result<Supervisor> {
+        let (ours, theirs) = socket::pair()?;
+        self.epoll.add(&ours, COMMANDS, EventFlags::IN)?;
+        let program = Program::Descriptor(self.options.supervisor_program.as_fd());
+        let mut spawn = Spawn::new(program, &self.options.supervisor_args);
+        spawn.extra_fds = vec![
+            (theirs.as_fd(), wire::COMMAND_SOCKET),
+            (self.records.read_end(), wire::EXIT_RECORDS),
+            (self.streams.memory(), wire::STREAM_TABLE),
+            (self.journal.0.as_fd(), wire::JOURNAL_READ),
+            (self.journal.1.as_fd(), wire::JOURNAL_WRITE),
+        ];
+        // A terminal's Ctrl-C is for init, which tells the supervisor in its own way.
+        spawn.new_session = true;
+        spawn.open_files = self.open_files_before;
+        Ok(Supervisor { child: spawn.start()?, socket: ours })
+    }
+
+    /// Does nothing when there is no supervisor. One that has ended but is not yet reaped takes no harm.
+    pub(super) fn signal_supervisor(&self, signal: Signal) {
+        if let Some(supervisor) = &self.supervisor
+            && let Err(error) = process::signal(&supervisor.child.pidfd, signal)
+            && error != rustix::io::Errno::SRCH
+        {
+            say(format_args!("cannot signal the supervisor: {error}"));
+        }
+    }
+
+    pub(super) fn is_supervisor(&self, pid: u32) -> bool {
+        self.supervisor.as_ref().is_some_and(|supervisor| supervisor.pid() == pid)
+    }
+
+    /// The supervisor is a zombie: does what it asked for last, then reaps it.
+    pub(super) fn bury_supervisor(&mut self, ended: Ended) {
+        // Its last words count: what it gave init to hold must not be lost.
+        self.take_commands();
+        let Some(supervisor) = self.supervisor.take() else { return };
+        let _ = self.epoll.remove(&supervisor.socket);
+        let _ = process::reap(Which::Pid(ended.pid));
+        let how = if ended.code == libc::CLD_EXITED { "ended with status" } else { "was killed by signal" };
+        match supervisor.child.failure().filter(|_| ended.status == NOT_EXECUTED) {
+            Some(failure) => say(format_args!("the supervisor did not start: {failure}")),
+            None => say(format_args!("the supervisor (pid {}) {how} {}", ended.pid, ended.status)),
+        }
+        self.supervision.died(boottime_ms());
+    }
+}

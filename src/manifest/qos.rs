@@ -1,0 +1,59 @@
+//! [`QosClass`]: how well a pod's resources are guaranteed. Kubernetes: pkg/apis/core/v1/helper/qos.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::quantity::Quantity;
+use super::v1::Pod;
+
+/// Quality of service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum QosClass {
+    /// Every container's requests equal its limits, for CPU and memory.
+    Guaranteed,
+    /// Something is requested or limited.
+    Burstable,
+    /// Nothing is requested nor limited.
+    BestEffort,
+}
+
+impl fmt::Display for QosClass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Guaranteed => "Guaranteed",
+            Self::Burstable => "Burstable",
+            Self::BestEffort => "BestEffort",
+        })
+    }
+}
+
+/// The class of a defaulted pod. Only CPU and memory above zero count; init containers count like app containers.
+pub fn qos_class(pod: &Pod) -> QosClass {
+    let mut requests = [0_i128; 2];
+    let mut limits = [0_i128; 2];
+    let mut anything = false;
+    let mut all_limited = true;
+    for container in pod.spec.init_containers.iter().chain(&pod.spec.containers) {
+        for ((name, request), limit) in ["cpu", "memory"].into_iter().zip(&mut requests).zip(&mut limits) {
+            let asked = amount(&container.resources.requests, name);
+            let bound = amount(&container.resources.limits, name);
+            *request = request.saturating_add(asked);
+            *limit = limit.saturating_add(bound);
+            anything |= asked > 0 || bound > 0;
+            all_limited &= bound > 0;
+        }
+    }
+    if !anything {
+        QosClass::BestEffort
+    } else if all_limited && requests == limits {
+        QosClass::Guaranteed
+    } else {
+        QosClass::Burstable
+    }
+}
+
+fn amount(list: &BTreeMap<String, String>, name: &str) -> i128 {
+    list.get(name).and_then(|text| Quantity::parse(text).ok()).map_or(0, Quantity::nanos).max(0)
+}

@@ -1,0 +1,222 @@
+//! [`read_manifests`]: the ordered manifest directories become a [`Report`]. This is the work of the confined role
+//! `read-manifests`; what it finds is judged by `desired`, in the supervisor, without touching a file.
+
+use std::fs;
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::identity::content_hash;
+use super::load::{Loaded, load};
+use crate::document;
+
+/// Version of request and report.
+pub const VERSION: u32 = 1;
+
+/// What to read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Request {
+    /// [`VERSION`].
+    pub version: u32,
+    /// The directories in order.
+    pub directories: Vec<PathBuf>,
+    /// This node's name.
+    pub node_name: String,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+/// Bounds of what is read; what lies beyond is reported, not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Largest file in bytes.
+    pub file_bytes: usize,
+    /// Files of one directory.
+    pub files: usize,
+    /// Bytes of all files together.
+    pub total_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { file_bytes: document::MAX_FILE_BYTES, files: 1000, total_bytes: 64 << 20 }
+    }
+}
+
+/// What was found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// [`VERSION`].
+    pub version: u32,
+    /// Whether the request was understood; broken manifests do not make it false.
+    pub ok: bool,
+    /// Why not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// The directories in the order asked for.
+    pub directories: Vec<DirectoryReport>,
+}
+
+/// What was found in one directory.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DirectoryReport {
+    /// The directory as asked for.
+    pub path: PathBuf,
+    /// Why it could not be read, if so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// What it lies on: file system type and source, which stay the same over a reboot; else the device number.
+    pub device: String,
+    /// Its files in bytewise order of their names.
+    pub files: Vec<FileReport>,
+    /// Entries that are no files.
+    pub skipped: Vec<String>,
+}
+
+/// What was found in one file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FileReport {
+    /// Name within the directory.
+    pub name: String,
+    /// sha256 of the content as hex; empty when it could not be read.
+    pub sha256: String,
+    /// Why the file as a whole could not be used, with the line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Its documents.
+    pub documents: Vec<Loaded>,
+}
+
+/// The role: a JSON request in, a JSON report out. True when the report says ok.
+pub fn answer(mut request: impl Read, mut report: impl io::Write) -> io::Result<bool> {
+    let mut text = String::new();
+    request.read_to_string(&mut text)?;
+    let answer = match serde_json::from_str::<Request>(&text) {
+        Ok(request) if request.version == VERSION => read_manifests(&request),
+        Ok(request) => refusal(format!("version {} of the request is not known", request.version)),
+        Err(error) => refusal(format!("the request is not understood: {error}")),
+    };
+    serde_json::to_writer(&mut report, &answer)?;
+    report.flush()?;
+    Ok(answer.ok)
+}
+
+fn refusal(error: String) -> Report {
+    Report { version: VERSION, ok: false, error: Some(error), directories: Vec::new() }
+}
+
+/// Reads and checks everything in the directories.
+pub fn read_manifests(request: &Request) -> Report {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let mut left = request.limits.total_bytes;
+    let directories =
+        request.directories.iter().map(|path| read_directory(path, request, &mounts, &mut left)).collect();
+    Report { version: VERSION, ok: true, error: None, directories }
+}
+
+fn read_directory(path: &Path, request: &Request, mounts: &str, left: &mut usize) -> DirectoryReport {
+    let mut report = DirectoryReport {
+        path: path.to_owned(),
+        error: None,
+        device: String::new(),
+        files: Vec::new(),
+        skipped: Vec::new(),
+    };
+    let entries = match fs::metadata(path).and_then(|metadata| {
+        report.device = device(metadata.dev(), mounts);
+        list(path)
+    }) {
+        Ok(entries) => entries,
+        Err(error) => {
+            report.error = Some(format!("{}: {error}", path.display()));
+            return report;
+        }
+    };
+    for file in entries {
+        let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if !fs::metadata(&file).is_ok_and(|metadata| !metadata.is_file()) {
+            if report.files.len() >= request.limits.files {
+                report.error = Some(format!("{}: more than {} files", path.display(), request.limits.files));
+                return report;
+            }
+            report.files.push(read_manifest(&file, name, request, left));
+        } else {
+            report.skipped.push(name);
+        }
+    }
+    report
+}
+
+fn read_manifest(path: &Path, name: String, request: &Request, left: &mut usize) -> FileReport {
+    let mut report = FileReport { name, sha256: String::new(), error: None, documents: Vec::new() };
+    let bytes = match read_file(path, request.limits.file_bytes.min(*left)) {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            report.error = Some(error);
+            return report;
+        }
+    };
+    *left = left.saturating_sub(bytes.len());
+    report.sha256 = content_hash(&bytes);
+    match load(&bytes, &request.node_name, false) {
+        Ok(documents) if documents.is_empty() => {
+            report.error =
+                Some(format!("{}: there is no document in this file; remove it to stop what it ran", path.display()));
+        }
+        Ok(documents) => report.documents = documents,
+        Err(error) => report.error = Some(format!("{}: {error}", path.display())),
+    }
+    report
+}
+
+/// The regular files of a directory that do not begin with a dot, links followed, in bytewise order.
+pub(super) fn manifest_files(directory: &Path) -> Result<Vec<PathBuf>, String> {
+    let entries = list(directory).map_err(|error| format!("{}: {error}", directory.display()))?;
+    Ok(entries.into_iter().filter(|path| path.is_file()).collect())
+}
+
+fn list(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let name = entry?.file_name();
+        if !name.as_bytes().starts_with(b".") {
+            names.push(name);
+        }
+    }
+    names.sort_by(|left, right| left.as_bytes().cmp(right.as_bytes()));
+    Ok(names.into_iter().map(|name| directory.join(name)).collect())
+}
+
+/// Reads a file of at most `limit` bytes. Never waits: what is no regular file is refused once it is open.
+pub(super) fn read_file(path: &Path, limit: usize) -> Result<Vec<u8>, String> {
+    let shown = path.display();
+    let file = fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)
+        .map_err(|error| format!("{shown}: {error}"))?;
+    if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+        return Err(format!("{shown}: not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    let bound = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
+    file.take(bound).read_to_end(&mut bytes).map_err(|error| format!("{shown}: {error}"))?;
+    if bytes.len() > limit {
+        return Err(format!("{shown}: larger than the limit of {limit} bytes; split it into several files"));
+    }
+    Ok(bytes)
+}
+
+/// What a device number stands for, by `/proc/self/mountinfo`. Numbers of tmpfs, overlayfs and the like change at each boot.
+fn device(number: u64, mounts: &str) -> String {
+    let wanted = format!("{}:{}", rustix::fs::major(number), rustix::fs::minor(number));
+    let entry = mounts.lines().find(|line| line.split(' ').nth(2) == Some(wanted.as_str()));
+    let found = entry.and_then(|line| line.split_once(" - ")).and_then(|(_, rest)| {
+        let mut words = rest.split(' ');
+        Some(format!("{} {}", words.next()?, words.next()?))
+    });
+    found.unwrap_or(wanted)
+}

@@ -1,0 +1,468 @@
+//! [`Container`]: one container of a pod, from waiting over its start and run to its end, again and again.
+//!
+//! States down, what happens across (`·` = ignored: a late or false word changes nothing):
+//!
+//! | | due | `ImageReady` | `ImageFailed` | `Created` | `Marked` | `Started` | `StartFailed` | `Exited` |
+//! |---|---|---|---|---|---|---|---|---|
+//! | Waiting | ask image → Image | · | · | · | · | · | · | · |
+//! | Image | | ask start → Starting | → Waiting (pull backoff) | · | · | · | · | · |
+//! | Starting | created: ask mark, marked: ask start | · | · | step on | step on | → Running | → Waiting (backoff) | → Waiting or Ended |
+//! | Running | | · | · | · | · | · | · | → Waiting (backoff) or Ended |
+//! | Ended | | · | · | · | · | · | · | · |
+//!
+//! Every instance that ends or cannot start becomes a leftover until `Removed` is told. Stopping is a second, smaller
+//! table in `termination`.
+
+use std::rc::Rc;
+
+use serde::{Deserialize, Serialize};
+
+use super::backoff::{CrashBackoff, Retry};
+use super::event::{Action, Exit, Failure, Seq, StartMode};
+use super::termination::Stop;
+use super::time::{Instant, Wall};
+use super::turn::{Scope, Turn};
+use crate::manifest::v1::RestartPolicy;
+
+/// kubelet: image pull backoff, first and longest wait.
+const PULL_FIRST_MS: u64 = 10_000;
+const PULL_MAX_MS: u64 = 300_000;
+/// kubelet tries again with its next sync; neither counted nor doubled.
+const CONFIG_RETRY_MS: u64 = 10_000;
+
+/// Which part a container plays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Kind {
+    /// Runs to its end before the next one starts.
+    Init,
+    /// Runs beside the others.
+    App,
+}
+
+/// One container.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Container {
+    pub(crate) name: Rc<str>,
+    pub(crate) kind: Kind,
+    pub(crate) state: State,
+    /// The stop under way of the live instance.
+    pub(crate) stop: Option<Stop>,
+    /// How the last run ended.
+    pub(crate) last: Option<Terminated>,
+    /// What was found for its image at the last start.
+    pub(crate) image: Option<Image>,
+    pub(crate) restart_count: u32,
+    /// The next start is a restart.
+    pub(crate) has_run: bool,
+    /// A start of it has failed, so the next one counts for the backoff.
+    pub(crate) start_failed: bool,
+    pub(crate) backoff: CrashBackoff,
+    pub(crate) pulls: Retry,
+    pub(crate) leftovers: Vec<Leftover>,
+    /// A person asked for a restart that has not begun.
+    pub(crate) restart: bool,
+}
+
+/// Where a container is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) enum State {
+    /// Nothing of it runs; it starts when it is its turn and not before `until`.
+    Waiting { until: Option<Instant>, why: Why },
+    /// Asked for its image; `again` when images changed since.
+    Image { again: bool, why: Why },
+    /// The runtime makes it.
+    Starting { seq: Seq, step: Step, at: Instant, why: Why },
+    /// Its program runs.
+    Running { seq: Seq, since: Wall },
+    /// It ended and policy does not start it again.
+    Ended,
+}
+
+/// Why a container does not run yet: what its status says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Why {
+    /// It is its first start, or it starts again at once.
+    Starting,
+    /// Crash-loop backoff of this many milliseconds.
+    Backoff { wait_ms: u64 },
+    /// Its last start failed.
+    Failed(Failure),
+    /// Its image cannot be had.
+    Image(Failure),
+}
+
+/// How far a start is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Step {
+    /// Asked to create and start in one call.
+    Run,
+    /// Asked to create.
+    Create,
+    /// It is created; the next step is to be asked (after `retry`, where the mark could not be written).
+    Created { retry: Retry },
+    /// Asked for the durable mark.
+    Marking { retry: Retry },
+    /// The mark is on disk; the start is to be asked.
+    Marked,
+    /// Asked to start what was created.
+    Launching,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Terminated {
+    pub(crate) seq: Option<Seq>,
+    pub(crate) started: Option<Wall>,
+    pub(crate) exit: Exit,
+}
+
+/// Facts about the image in use.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Image {
+    pub(crate) id: String,
+    pub(crate) stop_signal: Option<i32>,
+}
+
+/// An instance of which something is still there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Leftover {
+    pub(crate) seq: Seq,
+    pub(crate) asked: bool,
+    pub(crate) retry: Retry,
+}
+
+impl Container {
+    pub(crate) fn new(name: &str, kind: Kind) -> Self {
+        Self {
+            name: Rc::from(name),
+            kind,
+            state: State::Waiting { until: None, why: Why::Starting },
+            stop: None,
+            last: None,
+            image: None,
+            restart_count: 0,
+            has_run: false,
+            start_failed: false,
+            backoff: CrashBackoff::default(),
+            pulls: Retry::default(),
+            leftovers: Vec::new(),
+            restart: false,
+        }
+    }
+
+    /// The instance that runs or may run.
+    pub(crate) fn live(&self) -> Option<Seq> {
+        match self.state {
+            State::Starting { seq, .. } | State::Running { seq, .. } => Some(seq),
+            State::Waiting { .. } | State::Image { .. } | State::Ended => None,
+        }
+    }
+
+    pub(crate) fn owns(&self, seq: Seq) -> bool {
+        self.live() == Some(seq) || self.leftovers.iter().any(|leftover| leftover.seq == seq)
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        matches!(self.state, State::Running { .. })
+    }
+
+    /// It ended with code 0 and stays ended.
+    pub(crate) fn succeeded(&self) -> bool {
+        matches!(self.state, State::Ended) && self.last.as_ref().is_some_and(|last| last.exit.code == 0)
+    }
+
+    /// Back to before its first start, for the next life of the pod; `fresh` forgets the past too.
+    pub(crate) fn reset(&mut self, fresh: bool) {
+        let old = std::mem::replace(self, Self::new(&self.name, self.kind));
+        if !fresh {
+            self.restart_count = old.restart_count;
+            self.has_run = old.has_run;
+            self.last = old.last;
+            self.image = old.image;
+        }
+    }
+
+    /// Goes on with whatever is due: the row "due" of the table.
+    pub(crate) fn advance(&mut self, scope: Scope<'_>, turn: &mut Turn<'_>) {
+        if self.restart {
+            self.begin_restart(scope, turn);
+        }
+        match &mut self.state {
+            State::Waiting { until: Some(until), .. } if *until > turn.now.boot => turn.wake_at(*until),
+            State::Waiting { why, .. } => {
+                let why = std::mem::replace(why, Why::Starting);
+                self.state = State::Image { again: false, why };
+                turn.ask(Action::EnsureImage { container: scope.container(&self.name) });
+            }
+            State::Starting { seq, step, .. } => match *step {
+                Step::Created { retry } if scope.never() => {
+                    if let Some(at) = retry.pending(turn.now.boot) {
+                        turn.wake_at(at);
+                        return;
+                    }
+                    *step = Step::Marking { retry };
+                    turn.durable.mark(scope.uid, scope.first_seen, &self.name);
+                    turn.ask(Action::Mark { seq: *seq, container: scope.container(&self.name) });
+                }
+                Step::Created { .. } | Step::Marked => {
+                    *step = Step::Launching;
+                    turn.ask(Action::StartCreated { seq: *seq });
+                }
+                Step::Run | Step::Create | Step::Marking { .. } | Step::Launching => {}
+            },
+            State::Image { .. } | State::Running { .. } | State::Ended => {}
+        }
+    }
+
+    /// Asks to remove what ended. While a start is under way it waits: removing is slow, and a restart is not to wait for it.
+    pub(crate) fn sweep(&mut self, turn: &mut Turn<'_>) {
+        if matches!(self.state, State::Image { .. } | State::Starting { .. }) {
+            return;
+        }
+        for leftover in &mut self.leftovers {
+            if leftover.asked {
+                continue;
+            }
+            if let Some(at) = leftover.retry.pending(turn.now.boot) {
+                turn.wake_at(at);
+                continue;
+            }
+            leftover.asked = true;
+            turn.ask(Action::Remove { seq: leftover.seq });
+        }
+    }
+
+    pub(crate) fn image_ready(&mut self, image: Image, scope: Scope<'_>, turn: &mut Turn<'_>) {
+        let State::Image { why, .. } = &mut self.state else { return };
+        let why = std::mem::replace(why, Why::Starting);
+        self.image = Some(image);
+        self.pulls = Retry::default();
+        let seq = turn.seqs.next();
+        let (mode, step) =
+            if scope.never() { (StartMode::Create, Step::Create) } else { (StartMode::Run, Step::Run) };
+        let present = format!(
+            "Container image \"{}\" already present on machine and can be accessed by the pod",
+            scope.image_of(&self.name)
+        );
+        self.record(scope, turn, false, "Pulled", present);
+        self.state = State::Starting { seq, step, at: turn.now.boot, why };
+        turn.ask(Action::Start {
+            seq,
+            container: scope.container(&self.name),
+            attempt: self.restart_count.saturating_add(u32::from(self.has_run)),
+            mode,
+        });
+    }
+
+    pub(crate) fn image_failed(&mut self, failure: Failure, scope: Scope<'_>, turn: &mut Turn<'_>) {
+        let State::Image { again, .. } = self.state else { return };
+        self.pulls.failed(turn.now.boot, PULL_FIRST_MS, PULL_MAX_MS);
+        if again {
+            self.pulls.hurry();
+        }
+        let image = scope.image_of(&self.name);
+        if failure.reason == "ErrImagePull" {
+            self.record(scope, turn, true, "Failed", format!("Failed to pull image \"{image}\": {}", failure.message));
+            self.record(scope, turn, false, "BackOff", format!("Back-off pulling image \"{image}\""));
+        }
+        self.record(scope, turn, true, "Failed", format!("Error: {}", failure.reason));
+        self.state = State::Waiting { until: self.pulls.pending(turn.now.boot), why: Why::Image(failure) };
+    }
+
+    /// Images came or went: what waits for one looks again at once.
+    pub(crate) fn images_changed(&mut self) {
+        match &mut self.state {
+            State::Waiting { until, why: Why::Image(_) } => *until = None,
+            State::Image { again, .. } => *again = true,
+            _ => {}
+        }
+    }
+
+    pub(crate) fn created(&mut self, scope: Scope<'_>, turn: &mut Turn<'_>) {
+        let State::Starting { step: step @ (Step::Run | Step::Create), .. } = &mut self.state else { return };
+        *step = Step::Created { retry: Retry::default() };
+        self.record(scope, turn, false, "Created", "Container created".to_owned());
+    }
+
+    pub(crate) fn marked(&mut self) {
+        if let State::Starting { step: step @ Step::Marking { .. }, .. } = &mut self.state {
+            *step = Step::Marked;
+        }
+    }
+
+    pub(crate) fn mark_failed(&mut self, failure: &Failure, scope: Scope<'_>, turn: &mut Turn<'_>) {
+        let State::Starting { step, .. } = &mut self.state else { return };
+        let Step::Marking { mut retry } = *step else { return };
+        retry.failed(turn.now.boot, 1_000, 60_000);
+        *step = Step::Created { retry };
+        let text = format!("Cannot note on disk that the container is about to have its only run: {}", failure.message);
+        self.record(scope, turn, true, "FailedMark", text);
+    }
+
+    pub(crate) fn started(&mut self, scope: Scope<'_>, turn: &mut Turn<'_>) {
+        let State::Starting { seq, step, at, .. } = self.state else { return };
+        if step == Step::Run {
+            self.record(scope, turn, false, "Created", "Container created".to_owned());
+        }
+        self.record(scope, turn, false, "Started", "Container started".to_owned());
+        self.state = State::Running { seq, since: turn.now.wall };
+        self.count_run(at, scope, turn);
+    }
+
+    pub(crate) fn start_failed(&mut self, failure: Failure, stopping: bool, scope: Scope<'_>, turn: &mut Turn<'_>) {
+        let State::Starting { seq, step, at, .. } = self.state else { return };
+        let now = turn.now;
+        self.leave(seq);
+        self.record(scope, turn, true, "Failed", format!("Error: {}", failure.message));
+        if scope.never() && step == Step::Launching {
+            // The mark is on disk, so this was its run (containerd: exit code 128, StartError).
+            self.last = Some(Terminated {
+                seq: Some(seq),
+                started: None,
+                exit: Exit {
+                    code: 128,
+                    oom_killed: false,
+                    reason: Some("StartError".to_owned()),
+                    message: failure.message,
+                    at: now.boot,
+                    at_wall: now.wall,
+                },
+            });
+            self.has_run = true;
+            self.state = State::Ended;
+            return;
+        }
+        let until = if stopping || self.restart {
+            None
+        } else if failure.reason == "CreateContainerConfigError" {
+            Some(now.boot.after(CONFIG_RETRY_MS))
+        } else {
+            self.let_through(at, scope, turn);
+            self.start_failed = true;
+            Some(now.boot.after(self.backoff.after_failed_start()))
+        };
+        self.state = State::Waiting { until, why: Why::Failed(failure) };
+    }
+
+    pub(crate) fn exited(&mut self, exit: Exit, stopping: bool, scope: Scope<'_>, turn: &mut Turn<'_>) {
+        let (seq, started) = match self.state {
+            State::Running { seq, since } => (seq, Some(since)),
+            State::Starting { step: Step::Created { .. } | Step::Marking { .. } | Step::Marked | Step::Create, .. } => {
+                let failure = Failure {
+                    reason: "RunContainerError".to_owned(),
+                    message: format!("ended with code {} before its program was started", exit.code),
+                };
+                return self.start_failed(failure, stopping, scope, turn);
+            }
+            State::Starting { seq, at, .. } => {
+                self.count_run(at, scope, turn);
+                (seq, None)
+            }
+            State::Waiting { .. } | State::Image { .. } | State::Ended => return,
+        };
+        self.leave(seq);
+        let ended = exit.at.min(turn.now.boot);
+        let again = scope.restarts(exit.code);
+        let done = self.kind == Kind::Init && exit.code == 0;
+        self.last = Some(Terminated { seq: Some(seq), started, exit });
+        self.state = if self.restart && !stopping {
+            self.restart = false;
+            State::Waiting { until: None, why: Why::Starting }
+        } else if stopping || done || !again {
+            State::Ended
+        } else {
+            let wait_ms = self.backoff.after_run(ended);
+            if wait_ms == 0 {
+                State::Waiting { until: None, why: Why::Starting }
+            } else {
+                let text = format!("Back-off restarting failed container {} in pod {}", self.name, scope.long_name());
+                self.record(scope, turn, true, "BackOff", text);
+                State::Waiting { until: Some(ended.after(wait_ms)), why: Why::Backoff { wait_ms } }
+            }
+        };
+    }
+
+    pub(crate) fn removed(&mut self, seq: Seq) {
+        self.leftovers.retain(|leftover| leftover.seq != seq);
+    }
+
+    pub(crate) fn remove_failed(&mut self, seq: Seq, failure: &Failure, scope: Scope<'_>, turn: &mut Turn<'_>) {
+        let Some(leftover) = self.leftovers.iter_mut().find(|leftover| leftover.seq == seq) else { return };
+        leftover.asked = false;
+        leftover.retry.failed(turn.now.boot, 1_000, 60_000);
+        self.record(scope, turn, true, "FailedRemove", format!("Cannot remove an ended container: {}", failure.message));
+    }
+
+    /// Forgets crash-loop backoff; what waits for it starts at once.
+    pub(crate) fn clear_backoff(&mut self) {
+        self.backoff.clear();
+        if let State::Waiting { until, why: Why::Backoff { .. } | Why::Failed(_) } = &mut self.state {
+            *until = None;
+        }
+    }
+
+    pub(crate) fn record(&self, scope: Scope<'_>, turn: &mut Turn<'_>, warning: bool, reason: &str, message: String) {
+        let list = if self.kind == Kind::Init { "initContainers" } else { "containers" };
+        scope.record_at(turn, format!("spec.{list}{{{}}}", self.name), warning, reason, message);
+    }
+
+    /// The live instance becomes a leftover.
+    pub(crate) fn leave(&mut self, seq: Seq) {
+        self.stop = None;
+        self.leftovers.push(Leftover { seq, asked: false, retry: Retry::default() });
+    }
+
+    /// The start asked at `at` counts for the backoff, if it was not the first.
+    fn let_through(&mut self, at: Instant, scope: Scope<'_>, turn: &Turn<'_>) {
+        if self.has_run || self.start_failed {
+            self.backoff.restarting(at, scope.rule(&self.name, turn.settings.backoff));
+        }
+    }
+
+    fn count_run(&mut self, at: Instant, scope: Scope<'_>, turn: &mut Turn<'_>) {
+        self.let_through(at, scope, turn);
+        self.start_failed = false;
+        self.restart_count = self.restart_count.saturating_add(u32::from(self.has_run));
+        self.has_run = true;
+        turn.durable.started(scope.uid, scope.first_seen, &self.name, self.restart_count);
+    }
+
+    fn begin_restart(&mut self, scope: Scope<'_>, turn: &mut Turn<'_>) {
+        match self.state {
+            State::Running { .. } => return self.drive_stop(scope.grace_ms(None), scope, turn),
+            // What is being made is as new as a restart would make it.
+            State::Starting { .. } | State::Image { .. } => {}
+            State::Waiting { ref mut until, .. } => *until = None,
+            State::Ended if self.kind == Kind::App => {
+                self.state = State::Waiting { until: None, why: Why::Starting };
+            }
+            State::Ended => {}
+        }
+        self.restart = false;
+    }
+}
+
+impl Scope<'_> {
+    pub(crate) fn never(&self) -> bool {
+        self.pod.spec.restart_policy == RestartPolicy::Never
+    }
+
+    /// semantics 3.1: whether policy starts a container again that ended with `code`.
+    pub(crate) fn restarts(&self, code: i32) -> bool {
+        match self.pod.spec.restart_policy {
+            RestartPolicy::Always => true,
+            RestartPolicy::OnFailure => code != 0,
+            RestartPolicy::Never => false,
+        }
+    }
+
+    fn rule(&self, container: &str, node: super::backoff::BackoffRule) -> super::backoff::BackoffRule {
+        let own = self.policy.container_backoff.get(container).copied().unwrap_or_default();
+        node.with(self.policy.backoff).with(own)
+    }
+
+    pub(crate) fn image_of(&self, container: &str) -> &str {
+        let spec = &self.pod.spec;
+        spec.init_containers.iter().chain(&spec.containers).find(|c| c.name == container).map_or("", |c| &c.image)
+    }
+}

@@ -1,0 +1,491 @@
+//! [`Pod`]: one pod from its manifest to its end. [`Pod::settle`] is the table: it takes the pod as far as it can go now.
+//!
+//! Each stage holds what is true of the machine; what should be is asked anew at each turn, so no order is ever lost and
+//! the same content that vanishes and returns needs no case of its own.
+//!
+//! | stage | goes on when | to |
+//! |---|---|---|
+//! | Blocked | no older pod of the same name is left | Conditions, or Completed from an earlier boot |
+//! | Conditions | all start conditions hold, or their time is over | Sandbox |
+//! | Sandbox | `SandboxReady` (`SandboxFailed`: again after 1, 2, 4 … 60 s) | Up |
+//! | Up | init containers in order, then app containers; when all are done | Stopping |
+//! | Stopping | no container lives and nothing is left of any | Teardown |
+//! | Teardown | `SandboxGone` (`TeardownFailed`: again after 1, 2, 4 … 60 s) | Completed if it has its final status, else Blocked |
+//! | Completed | its manifest goes, or a person deletes or restarts it | Teardown, Blocked |
+//! | Halted | the node no longer stops | Blocked |
+//!
+//! Across all stages: an unwanted pod (manifest gone, deleted, node stopping) goes to Stopping, with nothing to stop to
+//! Teardown, and from Blocked it is dropped. A quarantined pod takes in facts and asks for nothing.
+
+use std::rc::Rc;
+
+use serde::{Deserialize, Serialize};
+
+use super::backoff::Retry;
+use super::conditions::Unmet;
+use super::container::{Container, Kind, State};
+use super::event::{Action, DesiredPod, Exit, Failure, PodPolicy, Seq, Uid};
+use super::status::{self, PodStatus};
+use super::time::{Instant, Wall};
+use super::turn::{Scope, Turn};
+use crate::manifest::v1::{self, RestartPolicy};
+
+/// One pod and everything known of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Pod {
+    pub(crate) uid: Uid,
+    pub(crate) manifest: Rc<v1::Pod>,
+    pub(crate) policy: PodPolicy,
+    pub(crate) qos_class: String,
+    pub(crate) manifest_error: Option<String>,
+    /// It is in the newest set of manifests.
+    pub(crate) desired: bool,
+    /// This life ends for good: its manifest went (it may be back) or a person deleted it. The next life starts afresh.
+    pub(crate) ending: bool,
+    pub(crate) grace_override: Option<i64>,
+    pub(crate) quarantine: Option<String>,
+    pub(crate) stage: Stage,
+    /// The pod's namespaces and volumes stand.
+    pub(crate) sandbox: bool,
+    pub(crate) ips: Vec<String>,
+    /// Init containers in order, then app containers.
+    pub(crate) containers: Vec<Container>,
+    /// The final status, from the moment the pod is done.
+    pub(crate) outcome: Option<PodStatus>,
+    /// Why the pod as a whole does not go on: shown in its status.
+    pub(crate) trouble: Option<Failure>,
+    pub(crate) first_seen: Wall,
+    pub(crate) start_time: Option<Wall>,
+    pub(crate) deletion: Option<Wall>,
+    pub(crate) was_ready: bool,
+    pub(crate) transitions: status::Transitions,
+    pub(crate) wake: Option<Instant>,
+}
+
+/// Where a pod is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Stage {
+    Blocked,
+    Conditions { since: Instant },
+    Sandbox { asked: bool, retry: Retry },
+    Up,
+    Stopping,
+    Teardown { asked: bool, discard: bool, retry: Retry },
+    Completed,
+    Halted,
+}
+
+/// What a pod must know of the others.
+#[derive(Debug, Default)]
+pub(crate) struct Around {
+    /// An older pod of the same namespace and name is not gone yet.
+    pub(crate) predecessor: bool,
+    /// The node stops all pods for good.
+    pub(crate) node_stops: bool,
+    /// … and it is this pod's turn.
+    pub(crate) stop_now: bool,
+    /// What it still waits for before it starts.
+    pub(crate) unmet: Unmet,
+}
+
+/// Whether the pod is still to be kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Stays,
+    Gone,
+}
+
+impl Pod {
+    pub(crate) fn new(desired: DesiredPod, now: Wall) -> Self {
+        let containers = containers_of(&desired.pod);
+        Self {
+            uid: Rc::from(desired.pod.metadata.uid.as_str()),
+            manifest: desired.pod,
+            policy: desired.policy,
+            qos_class: desired.qos_class,
+            manifest_error: desired.manifest_error,
+            desired: true,
+            ending: false,
+            grace_override: None,
+            quarantine: None,
+            stage: Stage::Blocked,
+            sandbox: false,
+            ips: Vec::new(),
+            containers,
+            outcome: None,
+            trouble: None,
+            first_seen: now,
+            start_time: None,
+            deletion: None,
+            was_ready: false,
+            transitions: status::Transitions::default(),
+            wake: None,
+        }
+    }
+
+    /// The manifest is there (again); the content is the same, so only what stands beside it can differ.
+    pub(crate) fn keep(&mut self, desired: DesiredPod) {
+        self.desired = true;
+        self.manifest = desired.pod;
+        self.policy = desired.policy;
+        self.qos_class = desired.qos_class;
+        self.manifest_error = desired.manifest_error;
+    }
+
+    /// Its manifest is gone.
+    pub(crate) fn drop_manifest(&mut self) {
+        self.desired = false;
+        self.ending = true;
+        self.quarantine = None;
+    }
+
+    /// A person deletes it.
+    pub(crate) fn delete(&mut self, grace: Option<i64>) {
+        self.quarantine = None;
+        self.ending = true;
+        self.grace_override = match (self.grace_override, grace) {
+            (Some(before), Some(now)) => Some(before.min(now)),
+            (before, now) => before.or(now),
+        };
+    }
+
+    /// A person restarts it, or one of its containers.
+    pub(crate) fn restart(&mut self, container: Option<&str>, turn: &mut Turn<'_>) {
+        self.quarantine = None;
+        if self.ending {
+            return;
+        }
+        let named = |c: &Container| container.is_none_or(|name| *c.name == *name);
+        if !self.containers.iter().any(named) {
+            return;
+        }
+        if self.outcome.take().is_some() {
+            if self.stage == Stage::Completed {
+                self.stage = Stage::Blocked;
+            }
+            turn.durable.reopen(&self.uid);
+            return;
+        }
+        if let Stage::Sandbox { retry, .. } = &mut self.stage {
+            *retry = Retry::default();
+        }
+        for container in self.containers.iter_mut().filter(|c| named(c)) {
+            container.clear_backoff();
+            container.restart = self.stage == Stage::Up;
+        }
+    }
+
+    pub(crate) fn priority(&self) -> i32 {
+        self.manifest.spec.priority
+    }
+
+    /// All app containers run and nothing stops them.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.stage == Stage::Up && self.apps().all(Container::is_running)
+    }
+
+    /// Nothing of it is or will be on the machine while the node stops.
+    pub(crate) fn is_down(&self) -> bool {
+        matches!(self.stage, Stage::Completed | Stage::Halted)
+    }
+
+    pub(crate) fn stopping(&self) -> bool {
+        matches!(self.stage, Stage::Stopping | Stage::Teardown { .. })
+    }
+
+    pub(crate) fn apps(&self) -> impl Iterator<Item = &Container> {
+        self.containers.iter().filter(|c| c.kind == Kind::App)
+    }
+
+    pub(crate) fn inits(&self) -> impl Iterator<Item = &Container> {
+        self.containers.iter().filter(|c| c.kind == Kind::Init)
+    }
+
+    /// Calls `f` on the container that has the instance; `None` when this pod has no such instance.
+    pub(crate) fn with_instance<R>(
+        &mut self,
+        seq: Seq,
+        turn: &mut Turn<'_>,
+        f: impl FnOnce(&mut Container, Scope<'_>, &mut Turn<'_>) -> R,
+    ) -> Option<R> {
+        self.with_containers(turn, |containers, scope, turn| {
+            containers.iter_mut().find(|c| c.owns(seq)).map(|container| f(container, scope, turn))
+        })
+    }
+
+    pub(crate) fn with_containers<R>(
+        &mut self,
+        turn: &mut Turn<'_>,
+        f: impl FnOnce(&mut [Container], Scope<'_>, &mut Turn<'_>) -> R,
+    ) -> R {
+        let scope =
+            Scope { uid: &self.uid, pod: &self.manifest, policy: &self.policy, first_seen: self.first_seen };
+        f(&mut self.containers, scope, turn)
+    }
+
+    pub(crate) fn scope(&self) -> Scope<'_> {
+        Scope { uid: &self.uid, pod: &self.manifest, policy: &self.policy, first_seen: self.first_seen }
+    }
+
+    pub(crate) fn sandbox_ready(&mut self, ips: Vec<String>) {
+        if let Stage::Sandbox { asked: true, .. } = self.stage {
+            self.sandbox = true;
+            self.ips = ips;
+            self.trouble = None;
+            self.stage = Stage::Up;
+        }
+    }
+
+    pub(crate) fn sandbox_failed(&mut self, failure: Failure, turn: &mut Turn<'_>) {
+        let Stage::Sandbox { asked: asked @ true, retry } = &mut self.stage else { return };
+        *asked = false;
+        retry.failed(turn.now.boot, 1_000, 60_000);
+        let reason = if failure.reason == "FailedMount" { "FailedMount" } else { "FailedCreatePodSandBox" };
+        self.scope().record(turn, true, reason, failure.message.clone());
+        self.trouble = Some(failure);
+    }
+
+    pub(crate) fn teardown_failed(&mut self, failure: &Failure, turn: &mut Turn<'_>) {
+        let Stage::Teardown { asked: asked @ true, retry, .. } = &mut self.stage else { return };
+        *asked = false;
+        retry.failed(turn.now.boot, 1_000, 60_000);
+        self.scope().record(turn, true, "FailedKillPod", format!("Cannot remove what is left: {}", failure.message));
+    }
+
+    pub(crate) fn sandbox_gone(&mut self, turn: &mut Turn<'_>) {
+        let Stage::Teardown { asked: asked @ true, discard, .. } = &mut self.stage else { return };
+        if self.ending && !*discard {
+            // It became unwanted while it was taken down, and its volumes are still there.
+            *asked = false;
+            return;
+        }
+        self.sandbox = false;
+        self.ips.clear();
+        self.stage = Stage::Blocked;
+        if self.ending {
+            turn.durable.forget(&self.uid);
+            self.containers = containers_of(&self.manifest);
+            self.outcome = None;
+            self.first_seen = turn.now.wall;
+        } else if self.outcome.is_some() {
+            self.stage = Stage::Completed;
+        }
+        self.ending = false;
+        self.grace_override = None;
+        self.deletion = None;
+        self.trouble = None;
+    }
+
+    /// Takes the pod as far as it can go now, and asks for what takes it further.
+    pub(crate) fn settle(&mut self, around: &Around, turn: &mut Turn<'_>) -> Fate {
+        turn.wake = None;
+        let mut fate = Fate::Stays;
+        if self.quarantine.is_none() {
+            loop {
+                match self.step(around, turn) {
+                    Flow::Again => {}
+                    Flow::Wait => break,
+                    Flow::Gone => {
+                        fate = Fate::Gone;
+                        break;
+                    }
+                }
+            }
+            let terminating = self.stopping() && self.outcome.is_none() || self.stage != Stage::Blocked && self.ending;
+            if terminating && self.deletion.is_none() {
+                self.deletion = Some(turn.now.wall);
+            }
+        }
+        self.wake = turn.wake.take();
+        status::note_transitions(self, turn.now);
+        fate
+    }
+
+    /// One row of the table.
+    fn step(&mut self, around: &Around, turn: &mut Turn<'_>) -> Flow {
+        let now = turn.now.boot;
+        let wanted = self.desired && !self.ending && !around.stop_now;
+        match self.stage {
+            Stage::Blocked if !self.desired => Flow::Gone,
+            Stage::Blocked if around.node_stops => self.to(Stage::Halted),
+            Stage::Blocked if around.predecessor => {
+                self.ending = false;
+                Flow::Wait
+            }
+            Stage::Blocked => {
+                self.begin(turn);
+                Flow::Again
+            }
+            Stage::Conditions { .. } if self.ending => self.to_teardown(),
+            Stage::Conditions { .. } if around.node_stops => self.to(Stage::Halted),
+            Stage::Conditions { since } => self.wait_for_conditions(since, &around.unmet, turn),
+            Stage::Sandbox { asked: true, .. } => Flow::Wait,
+            Stage::Sandbox { .. } if !wanted => self.to_teardown(),
+            Stage::Sandbox { retry, .. } => {
+                if let Some(at) = retry.pending(now) {
+                    turn.wake_at(at);
+                } else {
+                    self.stage = Stage::Sandbox { asked: true, retry };
+                    turn.ask(Action::PrepareSandbox { pod: Rc::clone(&self.uid) });
+                }
+                Flow::Wait
+            }
+            Stage::Up if !wanted => self.to(Stage::Stopping),
+            Stage::Up => self.run_containers(turn),
+            Stage::Stopping => self.stop_containers(turn),
+            Stage::Teardown { asked: true, .. } => Flow::Wait,
+            Stage::Teardown { retry, .. } => {
+                if let Some(at) = retry.pending(now) {
+                    turn.wake_at(at);
+                } else {
+                    let discard = self.ending;
+                    self.stage = Stage::Teardown { asked: true, discard, retry };
+                    turn.ask(Action::TeardownSandbox { pod: Rc::clone(&self.uid), discard_volumes: discard });
+                }
+                Flow::Wait
+            }
+            Stage::Completed if self.ending => self.to_teardown(),
+            Stage::Completed => Flow::Wait,
+            Stage::Halted if around.node_stops => Flow::Wait,
+            Stage::Halted if self.ending => self.to_teardown(),
+            Stage::Halted => self.to(Stage::Blocked),
+        }
+    }
+
+    fn to(&mut self, stage: Stage) -> Flow {
+        self.stage = stage;
+        Flow::Again
+    }
+
+    fn to_teardown(&mut self) -> Flow {
+        self.to(Stage::Teardown { asked: false, discard: false, retry: Retry::default() })
+    }
+
+    /// A new life: from what is on disk of the earlier ones it follows whether there is anything to run.
+    fn begin(&mut self, turn: &mut Turn<'_>) {
+        self.ending = false;
+        self.grace_override = None;
+        self.start_time = Some(turn.now.wall);
+        for container in &mut self.containers {
+            container.reset(false);
+        }
+        self.stage = Stage::Conditions { since: turn.now.boot };
+        let Some(durable) = turn.durable.pod(&self.uid) else { return };
+        self.first_seen = durable.first_seen;
+        for container in &mut self.containers {
+            if let Some(count) = durable.restarts.get(&container.name) {
+                container.restart_count = *count;
+                container.has_run = true;
+            }
+        }
+        if let Some(status) = &durable.completed {
+            self.outcome = Some(status.clone());
+            self.stage = Stage::Completed;
+        } else if self.manifest.spec.restart_policy == RestartPolicy::Never && !durable.marks.is_empty() {
+            let marks = durable.marks.clone();
+            for container in self.containers.iter_mut().filter(|c| marks.contains(&c.name)) {
+                container.interrupted(turn);
+            }
+            let message = "The pod was interrupted, and restartPolicy Never allows one run only. Delete the pod to run it again.";
+            self.scope().record(turn, true, "Interrupted", message.to_owned());
+            self.finish(Some(Failure { reason: "Interrupted".to_owned(), message: message.to_owned() }), turn);
+            self.stage = Stage::Completed;
+        }
+    }
+
+    fn wait_for_conditions(&mut self, since: Instant, unmet: &Unmet, turn: &mut Turn<'_>) -> Flow {
+        if let Some(cycle) = &unmet.cycle {
+            let text = format!("start-after is ignored where pods wait for each other: {cycle}");
+            if self.trouble.as_ref().is_none_or(|trouble| trouble.message != text) {
+                self.scope().record(turn, true, "StartAfterCycle", text.clone());
+            }
+            self.trouble = Some(Failure { reason: "StartAfterCycle".to_owned(), message: text });
+        }
+        let timeout = self.policy.start_after_timeout_ms;
+        let end = since.after(timeout);
+        if !unmet.names.is_empty() && (timeout == 0 || turn.now.boot < end) {
+            self.trouble = Some(Failure {
+                reason: format!("WaitingFor: {}", unmet.names.join(", ")),
+                message: "The pod starts when this holds (annotation gatepost.io/start-after)".to_owned(),
+            });
+            if timeout != 0 {
+                turn.wake_at(end);
+            }
+            return Flow::Wait;
+        }
+        if !unmet.names.is_empty() {
+            let text = format!("Starting although this does not hold after {timeout} ms: {}", unmet.names.join(", "));
+            self.scope().record(turn, true, "StartAfterTimeout", text);
+        }
+        self.trouble = None;
+        self.to(Stage::Sandbox { asked: false, retry: Retry::default() })
+    }
+
+    /// Init containers one at a time in order, then all app containers; or the end of the pod.
+    fn run_containers(&mut self, turn: &mut Turn<'_>) -> Flow {
+        let never = self.manifest.spec.restart_policy == RestartPolicy::Never;
+        let init_failed = self.inits().any(|c| matches!(c.state, State::Ended) && !c.succeeded());
+        let apps_done = self.apps().all(|c| matches!(c.state, State::Ended) && !c.restart);
+        if (never && init_failed) || apps_done {
+            self.finish(None, turn);
+            return self.to(Stage::Stopping);
+        }
+        self.with_containers(turn, |containers, scope, turn| {
+            let mut initializing = false;
+            for container in containers {
+                if container.kind == Kind::Init && container.succeeded() {
+                    container.restart = false;
+                } else if !initializing {
+                    container.advance(scope, turn);
+                    initializing = container.kind == Kind::Init;
+                }
+                container.sweep(turn);
+            }
+        });
+        Flow::Wait
+    }
+
+    fn stop_containers(&mut self, turn: &mut Turn<'_>) -> Flow {
+        let asked = self.grace_override;
+        self.with_containers(turn, |containers, scope, turn| {
+            for container in containers {
+                container.restart = false;
+                container.drive_stop(scope.grace_ms(asked), scope, turn);
+                container.sweep(turn);
+            }
+        });
+        if self.containers.iter().any(|c| c.live().is_some() || !c.leftovers.is_empty()) {
+            return Flow::Wait;
+        }
+        self.to_teardown()
+    }
+
+    /// Fixes the final status, here and on disk.
+    fn finish(&mut self, why: Option<Failure>, turn: &mut Turn<'_>) {
+        self.trouble = why;
+        let status = status::final_status(self, turn.now, turn.settings);
+        turn.durable.complete(&self.uid, self.first_seen, status.clone());
+        self.outcome = Some(status);
+    }
+}
+
+/// What follows a row of the table.
+enum Flow {
+    Again,
+    Wait,
+    Gone,
+}
+
+impl Container {
+    /// Its only run was cut off and nobody saw its end.
+    pub(crate) fn interrupted(&mut self, turn: &Turn<'_>) {
+        self.has_run = true;
+        self.last = Some(super::container::Terminated { seq: None, started: None, exit: Exit::unknown(turn.now) });
+        self.state = State::Ended;
+    }
+}
+
+fn containers_of(pod: &v1::Pod) -> Vec<Container> {
+    let inits = pod.spec.init_containers.iter().map(|c| Container::new(&c.name, Kind::Init));
+    inits.chain(pod.spec.containers.iter().map(|c| Container::new(&c.name, Kind::App))).collect()
+}

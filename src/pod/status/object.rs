@@ -1,0 +1,50 @@
+//! [`PodObject`]: a v1 Pod with its status.
+
+use serde::{Deserialize, Serialize};
+
+use super::{PodStatus, pod_status, rfc3339};
+use crate::manifest::v1::{ObjectMeta, PodSpec};
+use crate::pod::lifecycle::Pod;
+use crate::pod::termination::GRACE_FLOOR_MS;
+use crate::pod::time::Now;
+use crate::pod::turn::Settings;
+
+/// Annotation that says why the newest version of a pod's document is refused.
+const MANIFEST_ERROR: &str = "gatepost.io/manifest-error";
+
+/// A v1 Pod: the manifest, what this node adds to its metadata, and the status.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PodObject {
+    /// `v1`.
+    pub api_version: String,
+    /// `Pod`.
+    pub kind: String,
+    /// Metadata.
+    pub metadata: ObjectMeta,
+    /// What should run.
+    pub spec: PodSpec,
+    /// What does.
+    pub status: PodStatus,
+}
+
+/// The pod as people see it now.
+pub(crate) fn pod_object(pod: &Pod, now: Now, settings: &Settings) -> PodObject {
+    let mut metadata = pod.manifest.metadata.clone();
+    metadata.creation_timestamp = Some(rfc3339(pod.first_seen));
+    metadata.deletion_timestamp = pod.deletion.map(rfc3339);
+    metadata.deletion_grace_period_seconds = pod.deletion.map(|_| {
+        let seconds = pod.scope().grace_ms(pod.grace_override).max(GRACE_FLOOR_MS) / 1000;
+        i64::try_from(seconds).unwrap_or(i64::MAX)
+    });
+    if let Some(error) = &pod.manifest_error {
+        metadata.annotations.insert(MANIFEST_ERROR.to_owned(), error.clone());
+    }
+    PodObject {
+        api_version: "v1".to_owned(),
+        kind: "Pod".to_owned(),
+        metadata,
+        spec: pod.manifest.spec.clone(),
+        status: pod_status(pod, now, settings),
+    }
+}

@@ -1,0 +1,359 @@
+//! Role `launch`: makes one container's root file system and bundle, then becomes the runtime that starts it.
+//!
+//! It moves into a mount namespace of its own first. The container directory lies on a private mount, so the overlay made
+//! there stays in this namespace and in the container's, and vanishes with the container: the host's mount table never has it.
+//!
+//! Its own failures go into the report. When all is well there is no report, or one with warnings, and the process has become
+//! the runtime; what that says is in `<container>/runtime.log` ([`super::log_failure`]).
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use oci_spec::image::ImageConfiguration;
+use oci_spec::runtime::{LinuxSeccomp, Spec};
+use rustix::fs::{OFlags, ResolveFlags};
+use serde::{Deserialize, Serialize};
+
+use super::failure::context;
+use super::{Failure, Runtime, protocol, sandbox};
+use crate::config::{Layout, WritableLayer};
+use crate::manifest::v1::{ConfigMap, Container, Pod, Secret};
+use crate::oci::{self, BundleInput, Device, DeviceKind, HostDevice, HostVolume, NodeFacts};
+use crate::sys::{helper, mount, namespace};
+
+const REASON: &str = "CreateContainerError";
+/// `/etc/passwd` and `/etc/group` of an image are read up to this size; an image is not to be trusted.
+const USER_FILE_MAX: u64 = 1 << 20;
+
+/// Whether the runtime starts the program in the same call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Mode {
+    /// `run --detach`.
+    Run,
+    /// `create`; [`Runtime::start`] follows.
+    Create,
+}
+
+/// Where the root file system and the image's configuration come from.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RootSource {
+    /// An image of the store, by name or digest, with its layers unpacked.
+    Stored(String),
+    /// Unpacked layers.
+    Unpacked(Box<Unpacked>),
+}
+
+/// Unpacked layers and the image's configuration.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Unpacked {
+    /// Directory that the others are relative to.
+    pub base: PathBuf,
+    /// Layers, the topmost first, relative to `base` or absolute; at least one.
+    pub lower: Vec<PathBuf>,
+    /// What to run and how.
+    pub config: ImageConfiguration,
+}
+
+/// One container instance to be started. The pod's sandbox stands, `<container>/` with its FIFOs is there, descriptors 1 and 2
+/// are the container's.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct LaunchRequest {
+    /// [`protocol::VERSION`].
+    pub version: u32,
+    /// One call or two.
+    pub mode: Mode,
+    /// Id of the instance.
+    pub id: String,
+    /// The pod, defaulted.
+    pub pod: Pod,
+    /// Which of its containers.
+    pub container: String,
+    /// Its root file system.
+    pub root: RootSource,
+    /// ConfigMaps of the pod's namespace by name, for the environment.
+    pub config_maps: BTreeMap<String, ConfigMap>,
+    /// Secrets of the pod's namespace by name, for the environment.
+    pub secrets: BTreeMap<String, Secret>,
+    /// Addresses of the pod.
+    pub pod_ips: Vec<String>,
+    /// Where things lie.
+    pub layout: Layout,
+    /// The runtime.
+    pub runtime: Runtime,
+    /// Where the writable layer lives.
+    pub writable_layer: WritableLayer,
+    /// Facts of the node ([`super::node::facts`]).
+    pub node: NodeFacts,
+    /// The cgroup that holds all pods; `kubepods`.
+    pub cgroup_root: String,
+    /// Socket that gets the terminal's master, for `tty: true`.
+    pub console_socket: Option<PathBuf>,
+}
+
+/// The role's entry: request on descriptor 0, report on descriptor 3. Comes back only when it failed.
+pub fn main() -> ExitCode {
+    protocol::serve_until_exec(|request: LaunchRequest| {
+        let (mut command, warnings) = prepare(&request)?;
+        helper::drop_request().map_err(context(REASON, "opening", Path::new("/dev/null")))?;
+        let log = request.layout.container(&request.id).join("runtime.log");
+        Ok((warnings, move || note_exec_failure(&log, &command.exec())))
+    })
+}
+
+/// Where [`super::log_failure`] looks: the report may have been written already.
+fn note_exec_failure(log: &Path, error: &io::Error) {
+    let line = serde_json::json!({ "level": "error", "msg": format!("the runtime could not be executed: {error}") });
+    let written = fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(log)
+        .and_then(|mut log| log.write_all(format!("{line}\n").as_bytes()));
+    if let Err(error) = written {
+        log::error!("{}: {error}", log.display());
+    }
+}
+
+/// Makes root file system and bundle in a new mount namespace; the command is the runtime's, to be executed in place.
+pub fn prepare(request: &LaunchRequest) -> Result<(Command, Vec<String>), Failure> {
+    let LaunchRequest { id, layout, .. } = request;
+    if id.contains('/') || !mount::is_plain_relative(Path::new(id)) {
+        return Err(Failure::new(REASON, format!("{id:?} is not a container id")));
+    }
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    let dir = layout.container(id);
+    let rootfs = Layout::rootfs(&dir);
+    fs::create_dir_all(&rootfs).map_err(context(REASON, "creating", &rootfs))?;
+
+    let unpacked = match &request.root {
+        RootSource::Stored(reference) => &stored(layout, reference)?,
+        RootSource::Unpacked(unpacked) => unpacked.as_ref(),
+    };
+    namespace::unshare_mounts().map_err(context(REASON, "unsharing the mount namespace for", &dir))?;
+    request.runtime.hide_hybrid_cgroups().map_err(context(REASON, "hiding cgroup2 from", &request.runtime.path))?;
+    mount_root(request, unpacked, &dir, &rootfs)?;
+    let warnings = write_bundle(request, &unpacked.config, &dir, &rootfs)?;
+
+    let root = layout.runtime_root();
+    fs::create_dir_all(&root).map_err(context(REASON, "creating", &root))?;
+    let mut command = request.runtime.command(&root, &dir.join("runtime.log"));
+    match request.mode {
+        Mode::Run => command.args(["run", "--detach"]),
+        Mode::Create => command.arg("create"),
+    };
+    command.arg("--bundle").arg(&dir).arg("--pid-file").arg(dir.join("pid"));
+    if let Some(socket) = &request.console_socket {
+        command.arg("--console-socket").arg(socket);
+    }
+    command.arg(id);
+    Ok((command, warnings))
+}
+
+/// An image of the store.
+fn stored(_layout: &Layout, reference: &str) -> Result<Unpacked, Failure> {
+    Err(Failure::new(REASON, format!("image {reference}: not connected yet")))
+}
+
+/// The writable layer is always there, also for a read-only root: the runtime makes mount points in it.
+fn mount_root(request: &LaunchRequest, unpacked: &Unpacked, dir: &Path, rootfs: &Path) -> Result<(), Failure> {
+    let Some(top) = unpacked.lower.first().map(|layer| unpacked.base.join(layer)) else {
+        return Err(Failure::new(REASON, "the image has no layers, so there is nothing to run"));
+    };
+    let layer = match request.writable_layer {
+        WritableLayer::Data => request.layout.container_data(&request.id),
+        WritableLayer::Memory(bytes) => {
+            let layer = dir.join("layer");
+            fs::create_dir_all(&layer).map_err(context(REASON, "creating", &layer))?;
+            mount::tmpfs_for_layer(&layer, bytes).map_err(context(REASON, "mounting a tmpfs on", &layer))?;
+            layer
+        }
+    };
+    let (upper, work) = (layer.join("upper"), layer.join("work"));
+    for path in [&upper, &work] {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(context(REASON, "creating", path))?;
+    }
+    // overlayfs takes the attributes of the root directory from the writable layer.
+    let attributes = top.metadata().map_err(context(REASON, "reading the layer", &top))?;
+    std::os::unix::fs::chown(&upper, Some(attributes.uid()), Some(attributes.gid()))
+        .and_then(|()| fs::set_permissions(&upper, attributes.permissions()))
+        .map_err(context(REASON, "setting the owner and mode of", &upper))?;
+    mount::overlay(&unpacked.base, &unpacked.lower, &upper, &work, rootfs)
+        .map_err(context(REASON, "mounting the overlay on", rootfs))
+}
+
+fn write_bundle(
+    request: &LaunchRequest,
+    image: &ImageConfiguration,
+    dir: &Path,
+    rootfs: &Path,
+) -> Result<Vec<String>, Failure> {
+    let LaunchRequest { id, layout, pod, .. } = request;
+    let files = sandbox::generated_files(layout, pod, id);
+    if let Some(log) = &files.termination_log {
+        // Any user of the container may write to it (kubelet).
+        fs::File::options().create(true).append(true).open(log).map_err(context(REASON, "creating", log))?;
+        fs::set_permissions(log, fs::Permissions::from_mode(0o666)).map_err(context(REASON, "setting the mode of", log))?;
+    }
+    let [passwd, group] = ["etc/passwd", "etc/group"].map(|name| read_in_root(rootfs, name));
+    let localhost_seccomp = localhost_profile(request);
+    let input = BundleInput {
+        pod,
+        container_name: &request.container,
+        container_id: id,
+        rootfs,
+        image,
+        image_passwd: passwd.as_deref(),
+        image_group: group.as_deref(),
+        config_maps: &request.config_maps,
+        secrets: &request.secrets,
+        namespaces: &sandbox::pod_namespaces(layout, pod),
+        pod_ips: &request.pod_ips,
+        volumes: &volumes(layout, pod),
+        files: &files,
+        host_devices: &if is_privileged(request) { host_devices(Path::new("/dev")) } else { Vec::new() },
+        localhost_seccomp: localhost_seccomp.as_ref(),
+        node: &request.node,
+    };
+    let bundle = oci::bundle(&input).map_err(|error| Failure::new(error.reason.as_str(), error.message))?;
+    let mut spec: Spec = bundle.spec;
+    if let Some(linux) = spec.linux_mut() {
+        linux.set_cgroups_path(Some(format!("{}/{id}", sandbox::pod_cgroup(&request.cgroup_root, pod)).into()));
+    }
+    let path = dir.join("config.json");
+    // It holds the environment, and with it Secrets.
+    let write = || {
+        let mut file = fs::File::options().create(true).truncate(true).write(true).mode(0o600).open(&path)?;
+        file.write_all(&serde_json::to_vec(&spec)?)
+    };
+    write().map_err(context(REASON, "writing", &path))?;
+    Ok(bundle.warnings)
+}
+
+fn volumes(layout: &Layout, pod: &Pod) -> BTreeMap<String, HostVolume> {
+    let entry = |volume: &crate::manifest::v1::Volume| {
+        let path = crate::volume::path(layout, &pod.metadata.uid, volume);
+        let device = volume.host_path.as_ref().and_then(|_| device(&path.metadata().ok()?));
+        (volume.name.clone(), HostVolume { path, device })
+    };
+    pod.spec.volumes.iter().map(entry).collect()
+}
+
+fn device(metadata: &fs::Metadata) -> Option<Device> {
+    let kind = match metadata.file_type() {
+        kind if kind.is_char_device() => DeviceKind::Char,
+        kind if kind.is_block_device() => DeviceKind::Block,
+        _ => return None,
+    };
+    let number = metadata.rdev();
+    Some(Device { kind, major: rustix::fs::major(number).into(), minor: rustix::fs::minor(number).into() })
+}
+
+fn container(request: &LaunchRequest) -> Option<&Container> {
+    let spec = &request.pod.spec;
+    spec.containers.iter().chain(&spec.init_containers).find(|container| container.name == request.container)
+}
+
+fn is_privileged(request: &LaunchRequest) -> bool {
+    container(request).and_then(|c| c.security_context.as_ref()?.privileged) == Some(true)
+}
+
+/// Device nodes below `/dev`; what cannot be read is left out, and the terminals of others stay theirs.
+fn host_devices(dev: &Path) -> Vec<HostDevice> {
+    let mut devices = Vec::new();
+    let mut pending = vec![dev.to_owned()];
+    while let Some(dir) = pending.pop() {
+        for entry in fs::read_dir(&dir).into_iter().flatten().flatten() {
+            let Ok(metadata) = entry.metadata() else { continue };
+            let path = entry.path();
+            if metadata.is_dir() {
+                if !["pts", "shm", "mqueue", "hugepages", "fd"].iter().any(|name| path == dev.join(name)) {
+                    pending.push(path);
+                }
+            } else if let Some(device) = device(&metadata).filter(|_| path != dev.join("console")) {
+                let mode = metadata.mode() & 0o7777;
+                devices.push(HostDevice { path, device, mode, uid: metadata.uid(), gid: metadata.gid() });
+            }
+        }
+    }
+    devices
+}
+
+/// The profile that the manifest names, from the node's `seccomp` directory.
+fn localhost_profile(request: &LaunchRequest) -> Option<Result<LinuxSeccomp, String>> {
+    let of_container = container(request).and_then(|c| c.security_context.as_ref()?.seccomp_profile.as_ref());
+    let profile = of_container.or(request.pod.spec.security_context.seccomp_profile.as_ref())?;
+    let name = profile.localhost_profile.as_deref().filter(|_| profile.kind == "Localhost")?;
+    let read = || -> Result<LinuxSeccomp, String> {
+        if !mount::is_plain_relative(Path::new(name)) {
+            return Err("it must be a relative path without '..'".to_owned());
+        }
+        let path = request.layout.data.join("seccomp").join(name);
+        let text = fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        serde_json::from_slice(&text).map_err(|error| format!("{}: {error}", path.display()))
+    };
+    Some(read())
+}
+
+/// Reads a text file of the container's root; links are resolved inside it, so none leads out. `None` when it is not there, is
+/// no ordinary file, or is larger than anything sensible.
+fn read_in_root(rootfs: &Path, name: &str) -> Option<String> {
+    let root = rustix::fs::open(rootfs, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, rustix::fs::Mode::empty()).ok()?;
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let file = fs::File::from(rustix::fs::openat2(&root, name, flags, rustix::fs::Mode::empty(), resolve).ok()?);
+    let metadata = file.metadata().ok()?;
+    if !metadata.is_file() || metadata.len() > USER_FILE_MAX {
+        return None;
+    }
+    let mut text = Vec::new();
+    file.take(USER_FILE_MAX).read_to_end(&mut text).ok()?;
+    Some(String::from_utf8_lossy(&text).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn user_files_are_read_without_leaving_the_root() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("root");
+        fs::create_dir_all(root.join("etc")).unwrap();
+        fs::create_dir_all(root.join("usr")).unwrap();
+        fs::write(dir.path().join("passwd"), "outside").unwrap();
+        fs::write(root.join("usr/passwd"), "inside").unwrap();
+        symlink("/usr/passwd", root.join("etc/passwd")).unwrap();
+        assert_eq!(read_in_root(&root, "etc/passwd").unwrap(), "inside");
+        fs::remove_file(root.join("etc/passwd")).unwrap();
+        symlink("../../passwd", root.join("etc/passwd")).unwrap();
+        assert_eq!(read_in_root(&root, "etc/passwd"), None);
+        assert_eq!(read_in_root(&root, "etc/group"), None);
+    }
+
+    #[test]
+    fn a_fifo_and_a_giant_in_place_of_a_user_file_are_passed_over() {
+        let dir = tempfile::tempdir().unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, dir.path().join("fifo"), rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0)
+            .unwrap();
+        assert_eq!(read_in_root(dir.path(), "fifo"), None);
+        fs::File::create(dir.path().join("giant")).unwrap().set_len(USER_FILE_MAX + 1).unwrap();
+        assert_eq!(read_in_root(dir.path(), "giant"), None);
+    }
+
+    #[test]
+    fn devices_of_the_host_are_found_by_number() {
+        let devices = host_devices(Path::new("/dev"));
+        let null = devices.iter().find(|device| device.path == Path::new("/dev/null")).unwrap();
+        assert_eq!(null.device, Device { kind: DeviceKind::Char, major: 1, minor: 3 });
+        assert!(!devices.iter().any(|device| device.path.starts_with("/dev/pts")));
+    }
+}

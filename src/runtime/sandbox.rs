@@ -1,0 +1,398 @@
+//! Role `sandbox`: what the containers of a pod stand on, made ([`prepare`]) and undone ([`teardown`]).
+//!
+//! * `<pod>/ns/{net,ipc,uts}`: the pod's namespaces, kept by bind mounts. Each is set up completely before it is pinned, so
+//!   a pinned one is a finished one.
+//! * `<pod>/shm`: `/dev/shm` of the pod.
+//! * `<pod>/files`: a tmpfs with the generated files and termination logs, small, since containers write to them.
+//! * `<pod>/volumes`, and `<pod data>/volumes`: see `volume`.
+//! * The pod's cgroup with its limits.
+//!
+//! Run again after a kill at any instant, either function goes on with what is there.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::cleanup::remove_tree;
+use super::failure::context;
+use super::protocol::{self, Outcome};
+use super::Failure;
+use crate::config::Layout;
+use crate::manifest::v1::{ConfigMap, Pod, Secret, Volume};
+use crate::oci::{self, GeneratedFiles, PodNamespaces};
+use crate::sys::cgroup::{Cgroups, Limits};
+use crate::sys::mount;
+use crate::sys::namespace::{self, Kind};
+use crate::volume;
+
+/// CRI: 64 MiB for `/dev/shm`.
+const SHM_BYTES: u64 = 64 << 20;
+/// Generated files and termination logs of all containers of a pod; each log is read to 4 KiB.
+const FILES_BYTES: u64 = 256 << 10;
+const KILL_BOUND: Duration = Duration::from_secs(5);
+const REASON: &str = "FailedCreatePodSandBox";
+const TEARDOWN_REASON: &str = "FailedKillPod";
+
+/// What the role is asked to do.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SandboxRequest {
+    /// [`protocol::VERSION`].
+    pub version: u32,
+    /// Make or undo.
+    pub verb: Verb,
+}
+
+/// Make or undo.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Verb {
+    /// [`prepare`].
+    Prepare(Box<PrepareRequest>),
+    /// [`teardown`].
+    Teardown(TeardownRequest),
+}
+
+/// What a sandbox is made of. The pod's UID is `pod.metadata.uid`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PrepareRequest {
+    /// The pod, defaulted.
+    pub pod: Pod,
+    /// ConfigMaps that its volumes may show.
+    pub config_maps: Vec<ConfigMap>,
+    /// Secrets that its volumes may show.
+    pub secrets: Vec<Secret>,
+    /// Where things lie.
+    pub layout: Layout,
+    /// The cgroup that holds all pods; `kubepods`.
+    pub cgroup_root: String,
+    /// Bounds of all pods together.
+    pub caps: Caps,
+    /// `pids.max` of the pod; 0 means no limit.
+    pub pod_pids_limit: u64,
+    /// The kernel's host name, for hostNetwork pods.
+    pub host_name: String,
+    /// The node's resolver file.
+    pub resolv_conf: PathBuf,
+    /// Addresses of the pod, the first is the primary one; empty without a network of its own.
+    pub pod_ips: Vec<String>,
+    /// Kernel parameters beyond the safe ones that this node permits.
+    pub allowed_sysctls: Vec<String>,
+}
+
+/// Bounds of all pods together; 0 means none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Caps {
+    /// Bytes of memory.
+    pub memory_bytes: u64,
+    /// Processes.
+    pub pids: u64,
+    /// CPU shares of the Burstable pods together; kubelet: those of the sum of their requests, at least 2.
+    pub burstable_shares: u64,
+}
+
+/// What was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Prepared {
+    /// The pod's cgroup, for example `/kubepods/burstable/pod<uid>`; a container's is one level below, named by its id.
+    pub cgroup: String,
+}
+
+/// What is to be undone.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TeardownRequest {
+    /// The pod.
+    pub uid: String,
+    /// Where things lie.
+    pub layout: Layout,
+    /// The cgroup that holds all pods; `kubepods`.
+    pub cgroup_root: String,
+    /// Also remove what is on data: the pod is gone for good, not only stopped.
+    pub discard_volumes: bool,
+}
+
+/// The role's entry: request on descriptor 0, report on descriptor 3.
+pub fn main() -> ExitCode {
+    protocol::serve(|request: SandboxRequest| match request.verb {
+        Verb::Prepare(request) => prepare(&request).map(|(prepared, warnings)| (Some(prepared), warnings)),
+        Verb::Teardown(request) => teardown(&request).map(|()| (None, Vec::new())),
+    })
+}
+
+/// The pod's cgroup below `root`.
+pub fn pod_cgroup(root: &str, pod: &Pod) -> String {
+    let path = oci::cgroup_parent(oci::qos_class(pod), &pod.metadata.uid);
+    // The function knows kubelet's root only.
+    path.strip_prefix("/kubepods").map_or(path.clone(), |rest| format!("/{}{rest}", root.trim_matches('/')))
+}
+
+/// Where the pod's generated files and termination logs lie.
+fn files_dir(layout: &Layout, uid: &str) -> PathBuf {
+    layout.pod(uid).join("files")
+}
+
+/// The termination log of one container instance.
+pub fn termination_log(layout: &Layout, uid: &str, id: &str) -> PathBuf {
+    files_dir(layout, uid).join("termination").join(id)
+}
+
+/// Where the pod's `/dev/shm` is.
+fn shm(layout: &Layout, uid: &str) -> PathBuf {
+    layout.pod(uid).join("shm")
+}
+
+/// The namespaces that a pod has of its own, and where they are pinned.
+pub fn pod_namespaces(layout: &Layout, pod: &Pod) -> PodNamespaces {
+    let at = |kind: Kind| Some(layout.pod_namespace(&pod.metadata.uid, kind.name()));
+    let own = |kind: Kind| kinds(pod).contains(&kind).then(|| at(kind)).flatten();
+    PodNamespaces { net: own(Kind::Net), ipc: own(Kind::Ipc), uts: own(Kind::Uts) }
+}
+
+/// Generated files as a container's bundle mounts them.
+pub fn generated_files(layout: &Layout, pod: &Pod, id: &str) -> GeneratedFiles {
+    let uid = &pod.metadata.uid;
+    let dir = files_dir(layout, uid);
+    GeneratedFiles {
+        hosts: Some(dir.join("hosts")),
+        hostname: Some(dir.join("hostname")),
+        resolv_conf: Some(dir.join("resolv.conf")),
+        termination_log: Some(termination_log(layout, uid, id)),
+        shm: Some(if pod.spec.host_ipc { PathBuf::from("/dev/shm") } else { shm(layout, uid) }),
+    }
+}
+
+/// hostNetwork shares the host's name, too (Kubernetes).
+fn kinds(pod: &Pod) -> Vec<Kind> {
+    let mut kinds = Vec::new();
+    if !pod.spec.host_network {
+        kinds.extend([Kind::Net, Kind::Uts]);
+    }
+    if !pod.spec.host_ipc {
+        kinds.push(Kind::Ipc);
+    }
+    kinds
+}
+
+/// Makes everything the pod's containers stand on, or completes it.
+///
+/// Leaves the calling thread in the namespaces it has made: for a process of its own.
+pub fn prepare(request: &PrepareRequest) -> Outcome<Prepared> {
+    let PrepareRequest { pod, layout, .. } = request;
+    let uid = &pod.metadata.uid;
+    check_uid(uid, REASON)?;
+    let sysctls = oci::sandbox_sysctls(pod, &request.allowed_sysctls)
+        .map_err(|error| Failure::new("SysctlForbidden", error.to_string()))?;
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+
+    let cgroup = make_cgroups(request)?;
+    let mut warnings = make_files(request)?;
+    let dir = layout.pod(uid).join("ns");
+    fs::create_dir_all(&dir).map_err(context(REASON, "creating", &dir))?;
+    if !pod.spec.host_ipc {
+        let shm = shm(layout, uid);
+        make_tmpfs(&shm, SHM_BYTES, 0o1777)?;
+    }
+    let objects = volume::Objects { config_maps: &request.config_maps, secrets: &request.secrets };
+    let made = volume::prepare(layout, pod, objects, |volume| memory_bytes(pod, volume))
+        .map_err(|failure| Failure::new(&failure.reason, failure.message))?;
+    warnings.extend(made);
+    // Last, since from here on this thread sees the pod's network and host name instead of the node's.
+    for kind in kinds(pod) {
+        make_namespace(kind, request, &sysctls)?;
+    }
+    Ok((Prepared { cgroup }, warnings))
+}
+
+fn check_uid(uid: &str, reason: &str) -> Result<(), Failure> {
+    if !uid.is_empty() && uid.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+        return Ok(());
+    }
+    Err(Failure::new(reason, format!("{uid:?} is not a pod UID")))
+}
+
+fn make_cgroups(request: &PrepareRequest) -> Result<String, Failure> {
+    let cgroups = Cgroups::detect().map_err(context(REASON, "detecting", Path::new("cgroups")))?;
+    let create = |path: &str, limits: &Limits| {
+        cgroups.create(path, limits, true).map_err(context(REASON, "creating the cgroup", Path::new(path)))
+    };
+    let given = |value: u64| (value > 0).then_some(value);
+    let caps = request.caps;
+    let root = request.cgroup_root.trim_matches('/');
+    create(root, &Limits { memory_max: given(caps.memory_bytes), pids_max: given(caps.pids), ..Limits::none() })?;
+    let path = pod_cgroup(root, &request.pod);
+    match oci::qos_class(&request.pod) {
+        oci::QosClass::Guaranteed => {}
+        oci::QosClass::Burstable => {
+            let shares = caps.burstable_shares.clamp(2, 262_144);
+            create(&format!("{root}/burstable"), &Limits { cpu_shares: Some(shares), ..Limits::none() })?;
+        }
+        oci::QosClass::BestEffort => {
+            create(&format!("{root}/besteffort"), &Limits { cpu_shares: Some(2), ..Limits::none() })?;
+        }
+    }
+    let resources = oci::pod_resources(&request.pod, request.pod_pids_limit);
+    let limits = Limits {
+        cpu_shares: Some(resources.cpu_shares),
+        cpu_quota: resources.cpu_quota_us.and_then(|quota| u64::try_from(quota).ok()),
+        cpu_period: resources.cpu_period_us,
+        memory_max: resources.memory_max.and_then(|bytes| u64::try_from(bytes).ok()),
+        pids_max: resources.pids_max,
+    };
+    create(&path, &limits)?;
+    Ok(path)
+}
+
+/// Generated once: later a container may have changed them, and a rename would hide the change from those that run.
+fn make_files(request: &PrepareRequest) -> Result<Vec<String>, Failure> {
+    let PrepareRequest { pod, layout, .. } = request;
+    let dir = files_dir(layout, &pod.metadata.uid);
+    make_tmpfs(&dir, FILES_BYTES, 0o755)?;
+    let termination = dir.join("termination");
+    fs::create_dir_all(&termination).map_err(context(REASON, "creating", &termination))?;
+    let node_file = |path: &Path| fs::read_to_string(path).unwrap_or_default();
+    let mut warnings = Vec::new();
+    if !dir.join("hosts").exists() {
+        let node_hosts = if pod.spec.host_network { node_file(Path::new("/etc/hosts")) } else { String::new() };
+        write_file(&dir.join("hosts"), &oci::etc_hosts(pod, &request.pod_ips, &node_hosts))?;
+    }
+    if !dir.join("hostname").exists() {
+        write_file(&dir.join("hostname"), &oci::etc_hostname(pod, &request.host_name))?;
+    }
+    if !dir.join("resolv.conf").exists() {
+        let (text, left_out) = oci::resolv_conf(pod, &node_file(&request.resolv_conf));
+        warnings = left_out;
+        write_file(&dir.join("resolv.conf"), &text)?;
+    }
+    Ok(warnings)
+}
+
+fn write_file(path: &Path, text: &str) -> Result<(), Failure> {
+    let temporary = path.with_extension("tmp");
+    fs::write(&temporary, text).map_err(context(REASON, "writing", &temporary))?;
+    fs::rename(&temporary, path).map_err(context(REASON, "naming", path))
+}
+
+fn make_tmpfs(path: &Path, bytes: u64, mode: u32) -> Result<(), Failure> {
+    fs::create_dir_all(path).map_err(context(REASON, "creating", path))?;
+    if !mount::is_mount_point(path).map_err(context(REASON, "looking for a mount at", path))? {
+        mount::tmpfs(path, Some(bytes), mode, false).map_err(context(REASON, "mounting a tmpfs on", path))?;
+    }
+    Ok(())
+}
+
+/// Kubernetes: the size of a tmpfs volume is the least of its sizeLimit and the pod's memory limit.
+fn memory_bytes(pod: &Pod, volume: &Volume) -> Option<u64> {
+    let own = volume.empty_dir.as_ref()?.size_limit.as_deref().and_then(oci::whole_bytes).filter(|bytes| *bytes > 0);
+    let of_pod = oci::pod_resources(pod, 0).memory_max.and_then(|bytes| u64::try_from(bytes).ok());
+    own.into_iter().chain(of_pod).min()
+}
+
+fn make_namespace(
+    kind: Kind,
+    request: &PrepareRequest,
+    sysctls: &std::collections::BTreeMap<String, String>,
+) -> Result<(), Failure> {
+    let path = request.layout.pod_namespace(&request.pod.metadata.uid, kind.name());
+    if namespace::is_pinned(&path).map_err(context(REASON, "looking for a namespace at", &path))? {
+        return Ok(());
+    }
+    namespace::unshare(kind).map_err(context(REASON, "making the namespace", &path))?;
+    match kind {
+        Kind::Net => namespace::loopback_up().map_err(context(REASON, "bringing lo up in", &path))?,
+        Kind::Uts => {
+            let name = oci::hostname(&request.pod, &request.host_name);
+            rustix::system::sethostname(name.as_bytes())
+                .map_err(|error| Failure::new(REASON, format!("setting the host name {name}: {error}")))?;
+        }
+        Kind::Ipc => {}
+    }
+    for (name, value) in sysctls.iter().filter(|(name, _)| namespace_of(name) == Some(kind)) {
+        let file = Path::new("/proc/sys").join(name.replace('.', "/"));
+        fs::write(&file, value).map_err(|error| {
+            Failure::new(REASON, format!("setting sysctl {name} to {value:?}: {error}; does this kernel have it?"))
+        })?;
+    }
+    namespace::pin(kind, &path).map_err(context(REASON, "pinning the namespace at", &path))
+}
+
+/// The namespace a kernel parameter belongs to (sysctl documentation of the kernel; kubelet `pkg/kubelet/sysctl`).
+fn namespace_of(sysctl: &str) -> Option<Kind> {
+    let ipc = ["kernel.shm", "kernel.msg", "fs.mqueue."];
+    if sysctl.starts_with("net.") {
+        Some(Kind::Net)
+    } else if sysctl == "kernel.sem" || ipc.iter().any(|prefix| sysctl.starts_with(prefix)) {
+        Some(Kind::Ipc)
+    } else {
+        matches!(sysctl, "kernel.domainname" | "kernel.hostname").then_some(Kind::Uts)
+    }
+}
+
+/// Ends what still runs in the pod, undoes what [`prepare`] has made, and verifies it.
+pub fn teardown(request: &TeardownRequest) -> Result<(), Failure> {
+    let TeardownRequest { uid, layout, .. } = request;
+    check_uid(uid, TEARDOWN_REASON)?;
+    let cgroups = Cgroups::detect().map_err(context(TEARDOWN_REASON, "detecting", Path::new("cgroups")))?;
+    let root = request.cgroup_root.trim_matches('/');
+    // Its class is not known here, and a killed predecessor may have removed it from some hierarchies only.
+    for path in ["", "/burstable", "/besteffort"].map(|class| format!("{root}{class}/pod{uid}")) {
+        let failed = |what| context(TEARDOWN_REASON, what, Path::new(&path));
+        if !cgroups.kill(&path, KILL_BOUND).map_err(failed("killing in the cgroup"))? {
+            return Err(Failure::new(TEARDOWN_REASON, format!("processes in {path} are still there after SIGKILL")));
+        }
+        cgroups.remove(&path).map_err(failed("removing the cgroup"))?;
+    }
+    let dir = layout.pod(uid);
+    mount::detach_below(&dir).map_err(context(TEARDOWN_REASON, "unmounting below", &dir))?;
+    let left = mount::mounts().map_err(context(TEARDOWN_REASON, "reading the mounts below", &dir))?;
+    if left.iter().any(|entry| entry.target.starts_with(&dir)) {
+        // Nothing may be removed through a mount that is still there.
+        return Err(Failure::new(TEARDOWN_REASON, format!("mounts are left below {}", dir.display())));
+    }
+    remove_tree(&dir)?;
+    if request.discard_volumes { remove_tree(&layout.pod_data(uid)) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+    use super::*;
+
+    #[test]
+    fn kernel_parameters_are_set_in_the_namespace_they_belong_to() {
+        assert_eq!(namespace_of("net.ipv4.ip_unprivileged_port_start"), Some(Kind::Net));
+        assert_eq!(namespace_of("kernel.shm_rmid_forced"), Some(Kind::Ipc));
+        assert_eq!(namespace_of("fs.mqueue.msg_max"), Some(Kind::Ipc));
+        assert_eq!(namespace_of("kernel.domainname"), Some(Kind::Uts));
+        assert_eq!(namespace_of("vm.swappiness"), None);
+    }
+
+    #[test]
+    fn host_namespaces_are_left_out() {
+        let layout = Layout::default();
+        let mut pod = Pod::default();
+        pod.metadata.uid = "u".into();
+        let own = pod_namespaces(&layout, &pod);
+        assert!(own.net.is_some() && own.uts.is_some() && own.ipc.is_some());
+        pod.spec.host_network = true;
+        pod.spec.host_ipc = true;
+        assert_eq!(pod_namespaces(&layout, &pod), PodNamespaces::default());
+        assert_eq!(generated_files(&layout, &pod, "c").shm.unwrap(), Path::new("/dev/shm"));
+    }
+
+    #[test]
+    fn the_pods_cgroup_lies_below_the_root_of_the_setting() {
+        let mut pod = Pod::default();
+        pod.metadata.uid = "u".into();
+        assert_eq!(pod_cgroup("kubepods", &pod), "/kubepods/besteffort/podu");
+        assert_eq!(pod_cgroup("test/pods", &pod), "/test/pods/besteffort/podu");
+    }
+
+    #[test]
+    fn a_uid_that_is_a_path_is_refused() {
+        for uid in ["", "..", "a/b", "../../etc"] {
+            assert!(check_uid(uid, REASON).is_err(), "{uid:?}");
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! [`Machine`]: what is true outside of the core: instances, sandboxes, disk. It does actions, checks each against the
+//! rules, and says what really happened.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use gatepost::manifest::v1::{Pod, RestartPolicy};
+use gatepost::pod::event::{Action, ContainerRef, Event, Exit, Failure, Found, Seq, StartMode, Uid};
+use gatepost::pod::time::{Instant, Now, Wall};
+
+use super::random::Random;
+
+/// One container instance.
+#[derive(Debug, Clone)]
+pub struct Instance {
+    pub container: ContainerRef,
+    pub state: Life,
+    /// When it ends by itself.
+    pub dies_at: u64,
+    pub signalled: Option<u64>,
+    /// The record of its end is lost.
+    pub lost: bool,
+}
+
+#[derive(Debug, Clone)]
+pub enum Life {
+    Created,
+    Running,
+    Ended(Exit),
+}
+
+/// The crash-loop rule, told a second time and in another way: an index into the table of waits.
+#[derive(Debug, Default, Clone)]
+pub struct Rule {
+    pub ends: usize,
+    pub first_start_over: bool,
+    pub started: u64,
+    pub not_before: u64,
+}
+
+const WAITS: [u64; 7] = [0, 10_000, 20_000, 40_000, 80_000, 160_000, 300_000];
+
+impl Rule {
+    pub fn ended(&mut self, at: u64, ran: bool) {
+        if ran && at.saturating_sub(self.started) > 600_000 {
+            self.ends = 0;
+        }
+        self.not_before = at + WAITS[self.ends.min(6)];
+        self.ends += 1;
+    }
+
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// What an action did: nothing to say, an event, or a broken rule.
+pub type Outcome = Result<Option<Event>, String>;
+
+#[derive(Default)]
+pub struct Machine {
+    pub boot: u64,
+    pub wall: i64,
+    pub faults: bool,
+    pub pods: BTreeMap<Uid, Rc<Pod>>,
+    pub sandboxes: BTreeSet<Uid>,
+    pub instances: BTreeMap<Seq, Instance>,
+    pub given: BTreeSet<Seq>,
+    pub rules: BTreeMap<(Uid, Rc<str>), Rule>,
+    /// Program starts of `Never` containers, and how many are allowed.
+    pub runs: BTreeMap<(Uid, Rc<str>), u32>,
+    pub allowed: BTreeMap<Uid, u32>,
+    /// Shortest grace a person gave.
+    pub grace: BTreeMap<Uid, i64>,
+}
+
+impl Machine {
+    pub fn now(&self) -> Now {
+        Now { boot: Instant(self.boot), wall: Wall(self.wall) }
+    }
+
+    pub fn rule(&mut self, container: &ContainerRef) -> &mut Rule {
+        self.rules.entry((container.pod.clone(), container.name.clone())).or_default()
+    }
+
+    /// Rules that hold at the moment of asking.
+    pub fn check_asked(&mut self, action: &Action) -> Result<(), String> {
+        match action {
+            Action::Start { seq, container, mode, .. } => {
+                if !self.given.insert(*seq) {
+                    return Err(format!("{seq:?} was given twice"));
+                }
+                let boot = self.boot;
+                let rule = self.rule(container);
+                if boot < rule.not_before {
+                    return Err(format!("{container:?} starts {} ms before its backoff ends", rule.not_before - boot));
+                }
+                let never = self.pods[&container.pod].spec.restart_policy == RestartPolicy::Never;
+                if never != (*mode == StartMode::Create) {
+                    return Err(format!("{container:?} starts in mode {mode:?}"));
+                }
+                self.rule(container).started = boot;
+            }
+            Action::Kill { seq } => {
+                let Some(instance) = self.instances.get(seq) else { return Ok(()) };
+                let uid = &instance.container.pod;
+                let own = self.pods[uid].spec.termination_grace_period_seconds;
+                let grace = self.grace.get(uid).map_or(own, |given| own.min(*given)).max(2).unsigned_abs() * 1000;
+                let over = instance.signalled.is_some_and(|at| at + grace <= self.boot);
+                if matches!(instance.state, Life::Running) && !over {
+                    return Err(format!("{seq:?} is killed before its grace of {grace} ms is over"));
+                }
+            }
+            Action::Remove { seq } => {
+                if self.instances.get(seq).is_some_and(|i| matches!(i.state, Life::Running | Life::Created)) {
+                    return Err(format!("{seq:?} is removed while it lives"));
+                }
+            }
+            Action::TeardownSandbox { pod, .. } => {
+                if self.instances.values().any(|i| i.container.pod == *pod) {
+                    return Err(format!("the sandbox of {pod} is removed before its containers"));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Does an action; what it did is true from now on.
+    pub fn execute(&mut self, action: &Action, random: &mut Random) -> Outcome {
+        let fails = self.faults && random.percent(15);
+        let failure = |reason: &str| Failure { reason: reason.to_owned(), message: "simulated".to_owned() };
+        let event = match action {
+            Action::PrepareSandbox { pod } if fails => {
+                Event::SandboxFailed { pod: pod.clone(), failure: failure("FailedMount") }
+            }
+            Action::PrepareSandbox { pod } => {
+                self.sandboxes.insert(pod.clone());
+                Event::SandboxReady { pod: pod.clone(), ips: vec!["127.0.0.1".to_owned()] }
+            }
+            Action::TeardownSandbox { pod, .. } if fails => {
+                Event::TeardownFailed { pod: pod.clone(), failure: failure("Busy") }
+            }
+            Action::TeardownSandbox { pod, .. } => {
+                self.sandboxes.remove(pod);
+                Event::SandboxGone { pod: pod.clone() }
+            }
+            Action::EnsureImage { container } if fails => {
+                Event::ImageFailed { container: container.clone(), failure: failure("ErrImagePull") }
+            }
+            Action::EnsureImage { container } => Event::ImageReady {
+                container: container.clone(),
+                image_id: "sha256:0".to_owned(),
+                stop_signal: random.percent(30).then_some(2),
+            },
+            Action::Start { seq, container, mode, .. } => {
+                self.check_alone(container)?;
+                if fails {
+                    let reason =
+                        *random.pick(&["CreateContainerConfigError", "CreateContainerError", "RunContainerError"]);
+                    return Ok(Some(Event::StartFailed { seq: *seq, failure: failure(reason) }));
+                }
+                let state = if *mode == StartMode::Run { Life::Running } else { Life::Created };
+                self.instances.insert(
+                    *seq,
+                    Instance { container: container.clone(), state, dies_at: u64::MAX, signalled: None, lost: false },
+                );
+                if *mode == StartMode::Run { self.program_runs(*seq, random)? } else { Event::Created { seq: *seq, pid: 1 } }
+            }
+            Action::Mark { seq, .. } if fails => Event::MarkFailed { seq: *seq, failure: failure("ENOSPC") },
+            Action::Mark { seq, .. } => Event::Marked { seq: *seq },
+            Action::StartCreated { seq } => {
+                let Some(instance) = self.instances.get(seq) else { return Ok(None) };
+                if matches!(instance.state, Life::Ended(_)) {
+                    return Ok(None);
+                }
+                if fails {
+                    self.instances.remove(seq);
+                    return Ok(Some(Event::StartFailed { seq: *seq, failure: failure("RunContainerError") }));
+                }
+                self.program_runs(*seq, random)?
+            }
+            Action::Signal { seq, .. } => {
+                let boot = self.boot;
+                if let Some(instance) = self.instances.get_mut(seq) {
+                    instance.signalled = Some(boot);
+                    let obeys = random.percent(70);
+                    if obeys {
+                        instance.dies_at = instance.dies_at.min(boot + random.below(3_000));
+                    }
+                }
+                return Ok(None);
+            }
+            Action::Kill { seq } => {
+                let stuck = self.faults && random.percent(20);
+                let boot = self.boot;
+                if let Some(instance) = self.instances.get_mut(seq) {
+                    if !stuck {
+                        instance.dies_at = instance.dies_at.min(boot + random.below(50));
+                    }
+                }
+                return Ok(None);
+            }
+            Action::Remove { seq } if fails => Event::RemoveFailed { seq: *seq, failure: failure("Busy") },
+            Action::Remove { seq } => {
+                self.instances.remove(seq);
+                Event::Removed { seq: *seq }
+            }
+            Action::Record(_) => return Ok(None),
+        };
+        Ok(Some(event))
+    }
+
+    /// The instance ends now.
+    pub fn end(&mut self, seq: Seq, code: i32) -> Option<Event> {
+        let (boot, wall) = (self.boot, self.wall);
+        let instance = self.instances.get_mut(&seq)?;
+        if matches!(instance.state, Life::Ended(_)) {
+            return None;
+        }
+        let ran = matches!(instance.state, Life::Running);
+        let exit = Exit {
+            code,
+            oom_killed: false,
+            reason: None,
+            message: String::new(),
+            at: Instant(boot),
+            at_wall: Wall(wall),
+        };
+        instance.state = Life::Ended(exit.clone());
+        instance.dies_at = u64::MAX;
+        let container = instance.container.clone();
+        self.rule(&container).ended(boot, ran);
+        Some(Event::Exited { seq, exit })
+    }
+
+    /// What a new supervisor finds.
+    pub fn found(&self) -> BTreeMap<Seq, Found> {
+        let of = |instance: &Instance| match &instance.state {
+            Life::Created => Found::Created { pid: 1 },
+            Life::Running => Found::Running { pid: 1 },
+            Life::Ended(_) if instance.lost => Found::Gone,
+            Life::Ended(exit) => Found::Exited(exit.clone()),
+        };
+        self.instances.iter().map(|(seq, instance)| (*seq, of(instance))).collect()
+    }
+
+    fn program_runs(&mut self, seq: Seq, random: &mut Random) -> Result<Event, String> {
+        let boot = self.boot;
+        let faults = self.faults;
+        let Some(instance) = self.instances.get_mut(&seq) else { return Err(format!("{seq:?} is not there")) };
+        instance.state = Life::Running;
+        let container = instance.container.clone();
+        let init = container.name.starts_with("init");
+        instance.dies_at = match (init, faults) {
+            (true, _) => boot + random.below(5_000),
+            (false, false) => u64::MAX,
+            (false, true) => match random.below(10) {
+                0..=3 => boot + random.below(5_000),
+                4 => boot + 600_000 + random.below(3),
+                5 => boot + random.below(2_000_000),
+                _ => u64::MAX,
+            },
+        };
+        let never = self.pods[&container.pod].spec.restart_policy == RestartPolicy::Never;
+        let runs = self.runs.entry((container.pod.clone(), container.name.clone())).or_default();
+        *runs += 1;
+        let allowed = 1 + self.allowed.get(&container.pod).copied().unwrap_or(0);
+        if never && *runs > allowed {
+            return Err(format!("{container:?} with restartPolicy Never runs {runs} times, allowed are {allowed}"));
+        }
+        // It may be dead before anybody says that it started; then only the end is told.
+        if faults && random.percent(5) {
+            if let Some(event) = self.end(seq, 1) {
+                return Ok(event);
+            }
+        }
+        Ok(Event::Started { seq, pid: 1 })
+    }
+
+    fn check_alone(&self, container: &ContainerRef) -> Result<(), String> {
+        if !self.sandboxes.contains(&container.pod) {
+            return Err(format!("{container:?} starts without a sandbox"));
+        }
+        let name = |uid: &Uid| self.pods[uid].metadata.name.clone();
+        let own = name(&container.pod);
+        for (seq, other) in &self.instances {
+            let same = other.container.name == container.name && name(&other.container.pod) == own;
+            if same && !matches!(other.state, Life::Ended(_)) {
+                return Err(format!("{container:?} starts while {seq:?} of {:?} lives", other.container));
+            }
+        }
+        Ok(())
+    }
+}
