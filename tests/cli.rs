@@ -30,7 +30,19 @@ fn err(output: &Output) -> String {
 }
 
 const COMMANDS: &[&str] = &[
-    "run", "get", "describe", "logs", "exec", "delete", "restart", "reload", "validate", "image ls", "image import", "image rm", "version",
+    "run",
+    "get",
+    "describe",
+    "logs",
+    "exec",
+    "delete",
+    "restart",
+    "reload",
+    "validate",
+    "image ls",
+    "image import",
+    "image rm",
+    "version",
     "completion",
 ];
 
@@ -78,6 +90,11 @@ fn a_wrong_command_line_exits_with_2_and_says_what_was_meant() {
         (&["exec", "--", "ls"], "name a pod"),
         (&["delete", "pod", "web", "--grace-period", "-1"], "0 or more"),
         (&["run", "--set", "novalue"], "expected key=value"),
+        (&["validate"], "name a file"),
+        (&["validate", "-", "x.yaml"], "beside files"),
+        (&["image", "import"], "name an archive"),
+        (&["image", "import", "--name", "x", "a", "b"], "--name is for one file"),
+        (&["image", "rm"], "name an image"),
         (&["completion", "tcsh"], "unknown shell"),
         (&["--frobnicate"], "unknown flag"),
     ];
@@ -94,7 +111,11 @@ fn without_a_supervisor_the_error_says_what_to_do() {
     let directory = tempfile::tempdir().unwrap();
     let output = run(&["get", "pods", "--run-dir", directory.path().to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(err(&output).contains("gatepost is not running here") && err(&output).contains("gatepost run"), "{}", err(&output));
+    assert!(
+        err(&output).contains("gatepost is not running here") && err(&output).contains("gatepost run"),
+        "{}",
+        err(&output)
+    );
 }
 
 #[test]
@@ -136,7 +157,13 @@ impl Node {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let server = Server::bind(&directory.path().join("control.sock")).unwrap();
-        Self { directory, server, pods: vec![pod("default", "web"), pod("iot", "broker")], warnings: Vec::new(), calls: Vec::new() }
+        Self {
+            directory,
+            server,
+            pods: vec![pod("default", "web"), pod("iot", "broker")],
+            warnings: Vec::new(),
+            calls: Vec::new(),
+        }
     }
 
     fn reply(&mut self, call: &Call) -> Reply {
@@ -355,4 +382,66 @@ fn a_reader_that_goes_away_is_no_failure() {
     let output = node.serve(command);
     assert_eq!(out(&output).lines().count(), 1);
     assert_eq!(err(&output), "status=0\n");
+}
+
+#[test]
+fn validate_names_file_line_and_field() {
+    let directory = tempfile::tempdir().unwrap();
+    let good = directory.path().join("good.yaml");
+    let bad = directory.path().join("bad.yaml");
+    std::fs::write(
+        &good,
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec:\n  containers:\n  - name: app\n    image: x:1\n",
+    )
+    .unwrap();
+    std::fs::write(&bad, "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec:\n  containers:\n  - name: app\n")
+        .unwrap();
+    let output = run(&["validate", good.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{}", out(&output));
+    assert!(out(&output).contains("Pod/web is valid"), "{}", out(&output));
+    let output = run(&["validate", good.to_str().unwrap(), bad.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    let line = format!("{}:6: error: spec.containers[0].image: Required value", bad.display());
+    assert!(out(&output).contains(&line), "{}", out(&output));
+    let output = run(&["validate", "-o", "json", bad.to_str().unwrap()]);
+    let verdicts: Value = serde_json::from_str(&out(&output)).unwrap();
+    assert_eq!(verdicts[0]["ok"], false);
+    let mut command = gatepost();
+    let output = command.args(["validate", "-"]).stdin(std::fs::File::open(&bad).unwrap()).output().unwrap();
+    assert!(out(&output).contains("<stdin>:6: error:"), "{}", out(&output));
+    assert_eq!(run(&["validate", "/nowhere.yaml"]).status.code(), Some(1));
+}
+
+#[test]
+fn an_imported_image_is_listed_and_the_supervisor_told() {
+    let mut node = Node::new();
+    let root = node.directory.path().to_owned();
+    let sh = |script: &str| {
+        let status = Command::new("sh")
+            .args(["-euc", script])
+            .current_dir(&root)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        assert!(status.unwrap().success(), "{script}");
+    };
+    sh(
+        "umoci init --layout l && umoci new --image l:1 && mkdir d && echo hello > d/file && umoci insert --image l:1 d /d && \
+        skopeo copy oci:l:1 docker-archive:web.tar:docker.io/library/web:1",
+    );
+    let data = root.join("data");
+    let data = data.to_str().unwrap();
+    let archive = root.join("web.tar");
+    let output = node.run(&["image", "import", "--data-dir", data, archive.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    assert!(err(&output).contains("importing "), "a line where there is no terminal: {}", err(&output));
+    assert!(node.calls.contains(&Call::ImagesChanged));
+    let text = out(&node.run(&["image", "ls", "--data-dir", data]));
+    assert!(text.starts_with("IMAGE ") && text.contains("docker.io/library/web:1   "), "{text}");
+    let output = node.run(&["image", "rm", "--data-dir", data, "web:1"]);
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    assert_eq!(out(&node.run(&["image", "ls", "--data-dir", data, "--no-headers"])), "");
+    let output = node.run(&["image", "import", "--data-dir", data, "/nowhere.tar"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(err(&output).contains("error: "), "{}", err(&output));
 }

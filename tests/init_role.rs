@@ -18,8 +18,8 @@ use gatepost::init::{Options, run};
 use gatepost::supervisor::init_link::{Link, LogDescriptors, Registered};
 use gatepost::sys::shared_memory::SharedWords;
 use gatepost::sys::signal::{Signal, SignalFd};
-use gatepost::sys::{clock, pipe, process};
-use gatepost::wire::{ExitRecord, STREAM_TABLE_WORDS, StreamCounter, stream_word};
+use gatepost::sys::{clock, pipe, process, socket};
+use gatepost::wire::{self, ExitRecord, Request, STREAM_TABLE_WORDS, StreamCounter, stream_word};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// Far beyond what anything here takes; only a failure waits so long.
@@ -51,12 +51,12 @@ fn supervise(socket: &std::path::Path) {
     link.hello().unwrap();
     let mut commands = BufReader::new(UnixStream::connect(socket).unwrap());
     writeln!(commands.get_mut(), "{} {given}", std::process::id()).unwrap();
-    let mut line = String::new();
-    while commands.read_line(&mut line).unwrap() > 0 {
-        let words: Vec<&str> = line.split_whitespace().collect();
+    let mut order = String::new();
+    while commands.read_line(&mut order).unwrap() > 0 {
+        let words: Vec<&str> = order.split_whitespace().collect();
         let answer = obey(&mut link, &logs, &streams, &words).unwrap_or_else(|error| error);
         writeln!(commands.get_mut(), "{answer}").unwrap();
-        line.clear();
+        order.clear();
     }
 }
 
@@ -89,6 +89,19 @@ fn obey(link: &mut Link, logs: &LogDescriptors, streams: &SharedWords, words: &[
             options.read(true).write(words[3] == "rw").custom_flags(libc::O_NONBLOCK);
             let stream = options.open(words[2]).unwrap();
             link.hold(number(1), stream.as_fd()).map(|slot| slot.to_string()).map_err(failed)
+        }
+        "send" => {
+            // Past the link: the answer is left unread.
+            let command = match words[1] {
+                "register" => Request { number: 900, command: wire::Command::Register { pid: 1, token: 1 } },
+                _ => Request { number: 901, command: wire::Command::Hold { key: number(2) } },
+            };
+            let stream = words.get(3).map(|path| OpenOptions::new().read(true).write(true).open(path).unwrap());
+            socket::send(link.socket(), &command.to_bytes(), stream.as_ref().map(AsFd::as_fd)).unwrap();
+            if words[1] == "register" {
+                assert!(readable(link.socket()));
+            }
+            Ok("sent".to_owned())
         }
         "release" => link.release(number(1)).map(|()| "ok".to_owned()).map_err(failed),
         "fetch" => {
@@ -413,6 +426,20 @@ fn a_held_fifo_keeps_its_unread_bytes_over_a_supervisors_death() {
     assert_eq!(supervisor.ask("fetch 41"), "0 last-words");
     assert_eq!(supervisor.ask("release 41"), "ok");
     assert_eq!(supervisor.ask("fetch 41"), "NotFound");
+}
+
+#[test]
+fn what_a_supervisor_asked_for_last_is_done_after_its_death() {
+    let (gatepost, mut supervisor) = Gatepost::start();
+    let fifo = gatepost.fifo("stdout");
+    assert_eq!(supervisor.ask("send register"), "sent");
+    gatepost.signal_init(Signal::STOP);
+    assert_eq!(supervisor.ask(&format!("send hold 6 {}", fifo.display())), "sent");
+    OpenOptions::new().write(true).open(&fifo).unwrap().write_all(b"kept").unwrap();
+    kill(supervisor.pid);
+    gatepost.signal_init(Signal::CONT);
+    let mut supervisor = gatepost.next_supervisor();
+    assert_eq!(supervisor.ask("fetch 6"), "0 kept");
 }
 
 #[test]

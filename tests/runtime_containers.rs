@@ -310,3 +310,63 @@ fn crun_runs_the_same_containers() {
     let unified = node.cgroups.unified().map(Path::to_owned);
     assert!(unified.is_none_or(|path| mount::is_mount_point(&path).unwrap()), "the host's cgroup2 mount is gone");
 }
+
+/// A docker-archive with one busybox layer, made by hand.
+fn docker_archive(root: &Path, archive: &Path) {
+    use sha2::Digest as _;
+    let hex = |bytes: &[u8]| {
+        sha2::Sha256::digest(bytes).iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+    };
+    let mut layer = tar::Builder::new(Vec::new());
+    layer.follow_symlinks(false);
+    layer.append_dir_all(".", root).unwrap();
+    let layer = layer.into_inner().unwrap();
+    let config = serde_json::to_vec(&serde_json::json!({
+        "architecture": if cfg!(target_arch = "x86_64") { "amd64" } else { "arm64" }, "os": "linux",
+        "config": { "Env": ["PATH=/bin"], "Cmd": ["/bin/sh", "-c", "id; echo from the store"], "User": "app" },
+        "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{}", hex(&layer))] }, "history": []
+    }))
+    .unwrap();
+    let config_name = format!("{}.json", hex(&config));
+    let manifest = serde_json::json!([{ "Config": config_name, "RepoTags": ["demo:1"], "Layers": ["layer.tar"] }]);
+    let mut out = tar::Builder::new(fs::File::create(archive).unwrap());
+    for (name, content) in [
+        ("manifest.json", serde_json::to_vec(&manifest).unwrap()),
+        (config_name.as_str(), config),
+        ("layer.tar", layer),
+    ] {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
+        out.append_data(&mut header, name, content.as_slice()).unwrap();
+    }
+    out.into_inner().unwrap();
+}
+
+#[test]
+fn a_container_starts_from_an_image_of_the_store() {
+    let node = Node::new("runc");
+    let archive = node.dir.path().join("demo.tar");
+    docker_archive(&node.lower[0], &archive);
+    let request = serde_json::json!({
+        "version": 1, "layout": node.layout, "command": { "import": { "path": archive, "name": null, "remember": false } }
+    });
+    let (status, report) = node.helper("image-worker", &request);
+    assert!(status.success(), "{}", String::from_utf8_lossy(&report));
+    let mut pod = pod("aaaa0014", &[("c", "")]);
+    pod.spec.containers[0].command.clear();
+    node.prepare(&pod);
+    let mut request = node.launch_request(&pod, "c", "c-1");
+    request.root = RootSource::Stored("demo:1".into());
+    node.launch(&request).unwrap_or_else(|failure| panic!("{failure}"));
+    node.wait_for_end(&pod, "c-1");
+    assert_eq!(node.output("c-1"), "uid=1000(app) gid=1000(app) groups=1000(app),1001(extra)\nfrom the store\n");
+    node.cleanup(&pod, "c-1");
+    request.root = RootSource::Stored("absent:1".into());
+    assert!(node.launch(&request).unwrap_err().message.contains("not in the store"));
+    node.cleanup(&pod, "c-1");
+    node.teardown("aaaa0014");
+}

@@ -1,5 +1,5 @@
 //! Helpers killed at random instants: what they leave is completed or removed.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout)]
 
 mod runtime_support;
 

@@ -3,7 +3,14 @@
 //! On failure the seed, the step and what happened last are printed; `SEED=… cargo test --test simulation a_fresh` runs
 //! one seed again.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs, unreachable_pub)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    unreachable_pub
+)]
 
 #[path = "simulation/machine.rs"]
 mod machine;
@@ -51,7 +58,10 @@ fn the_rules_hold_in_the_odd_worlds() {
 fn the_rules_hold_in_a_fresh_world() {
     let seed = match std::env::var("SEED") {
         Ok(seed) => seed.parse().expect("SEED is a number"),
-        Err(_) => u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_nanos() % (1 << 62)).unwrap(),
+        Err(_) => {
+            u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_nanos() % (1 << 62))
+                .unwrap()
+        }
     };
     println!("fresh seed {seed}");
     live(seed, 20_000);

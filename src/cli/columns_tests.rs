@@ -41,7 +41,12 @@ fn with(mut pod: Value, pointer: &str, key: &str, value: Value) -> Value {
     pod
 }
 fn ready(pod: Value) -> Value {
-    with(pod, "/status", "conditions", json!([{"type": "Initialized", "status": "True"}, {"type": "Ready", "status": "True"}]))
+    with(
+        pod,
+        "/status",
+        "conditions",
+        json!([{"type": "Initialized", "status": "True"}, {"type": "Ready", "status": "True"}]),
+    )
 }
 
 #[test]
@@ -57,11 +62,26 @@ fn status_and_ready_follow_the_printers_rules() {
         ("creating", one("Pending", waiting("app", "ContainerCreating")), "ContainerCreating", "0/1"),
         ("crash loop", one("Running", waiting("app", "CrashLoopBackOff")), "CrashLoopBackOff", "0/1"),
         ("waiting without a reason", one("Pending", waiting("app", "")), "Pending", "0/1"),
-        ("a reason of the pod", with(one("Failed", json!({})), "/status", "reason", json!("Evicted")), "Evicted", "0/1"),
-        ("waits for a condition", with(pod("Pending", &[], &["app"], json!([]), json!([])), "/status", "reason", json!("WaitingFor: clock")), "WaitingFor: clock", "0/1"),
+        (
+            "a reason of the pod",
+            with(one("Failed", json!({})), "/status", "reason", json!("Evicted")),
+            "Evicted",
+            "0/1",
+        ),
+        (
+            "waits for a condition",
+            with(pod("Pending", &[], &["app"], json!([]), json!([])), "/status", "reason", json!("WaitingFor: clock")),
+            "WaitingFor: clock",
+            "0/1",
+        ),
         (
             "scheduling gated",
-            with(one("Pending", json!({})), "/status", "conditions", json!([{"type": "PodScheduled", "status": "False", "reason": "SchedulingGated"}])),
+            with(
+                one("Pending", json!({})),
+                "/status",
+                "conditions",
+                json!([{"type": "PodScheduled", "status": "False", "reason": "SchedulingGated"}]),
+            ),
             "SchedulingGated",
             "0/1",
         ),
@@ -70,22 +90,57 @@ fn status_and_ready_follow_the_printers_rules() {
         ("out of memory", one("Running", ended("app", 137, "OOMKilled")), "OOMKilled", "0/1"),
         ("signal without reason", one("Failed", signalled("app", 9)), "Signal:9", "0/1"),
         ("code without reason", one("Failed", ended("app", 3, "")), "ExitCode:3", "0/1"),
-        ("running, not ready", one("Running", json!({"name": "app", "ready": false, "state": {"running": {}}})), "Running", "0/1"),
-        ("the first container has the final say", two(waiting("a", "ErrImagePull"), waiting("b", "CrashLoopBackOff")), "ErrImagePull", "0/2"),
-        ("a later one shows through a running first", two(running("a"), waiting("b", "CrashLoopBackOff")), "CrashLoopBackOff", "1/2"),
+        (
+            "running, not ready",
+            one("Running", json!({"name": "app", "ready": false, "state": {"running": {}}})),
+            "Running",
+            "0/1",
+        ),
+        (
+            "the first container has the final say",
+            two(waiting("a", "ErrImagePull"), waiting("b", "CrashLoopBackOff")),
+            "ErrImagePull",
+            "0/2",
+        ),
+        (
+            "a later one shows through a running first",
+            two(running("a"), waiting("b", "CrashLoopBackOff")),
+            "CrashLoopBackOff",
+            "1/2",
+        ),
         ("one done, one running and ready", ready(two(ended("a", 0, "Completed"), running("b"))), "Running", "1/2"),
         ("one done, one running, pod not ready", two(ended("a", 0, "Completed"), running("b")), "NotReady", "1/2"),
         ("one done, one failed", two(ended("a", 0, "Completed"), ended("b", 2, "Error")), "Error", "0/2"),
-        ("one done, one failed without reason", two(ended("a", 0, "Completed"), ended("b", 2, "")), "ExitCode:2", "0/2"),
-        ("first init not started", init(&["i", "j"], json!([waiting("i", "PodInitializing"), waiting("j", "PodInitializing")])), "Init:0/2", "0/1"),
-        ("second init running", init(&["i", "j"], json!([ended("i", 0, "Completed"), running("j")])), "Init:1/2", "0/1"),
+        (
+            "one done, one failed without reason",
+            two(ended("a", 0, "Completed"), ended("b", 2, "")),
+            "ExitCode:2",
+            "0/2",
+        ),
+        (
+            "first init not started",
+            init(&["i", "j"], json!([waiting("i", "PodInitializing"), waiting("j", "PodInitializing")])),
+            "Init:0/2",
+            "0/1",
+        ),
+        (
+            "second init running",
+            init(&["i", "j"], json!([ended("i", 0, "Completed"), running("j")])),
+            "Init:1/2",
+            "0/1",
+        ),
         ("init failed", init(&["i"], json!([ended("i", 1, "Error")])), "Init:Error", "0/1"),
         ("init failed without reason", init(&["i"], json!([ended("i", 4, "")])), "Init:ExitCode:4", "0/1"),
         ("init killed", init(&["i"], json!([signalled("i", 15)])), "Init:Signal:15", "0/1"),
         ("init crash loop", init(&["i"], json!([waiting("i", "CrashLoopBackOff")])), "Init:CrashLoopBackOff", "0/1"),
         ("init image", init(&["i"], json!([waiting("i", "ImagePullBackOff")])), "Init:ImagePullBackOff", "0/1"),
         ("all inits done", init(&["i"], json!([ended("i", 0, "Completed")])), "PodInitializing", "0/1"),
-        ("sidecar started and ready counts", init(&["s*", "i"], json!([running("s"), running("i")])), "Init:1/2", "1/2"),
+        (
+            "sidecar started and ready counts",
+            init(&["s*", "i"], json!([running("s"), running("i")])),
+            "Init:1/2",
+            "1/2",
+        ),
         (
             "sidecar not started",
             init(&["s*"], json!([{"name": "s", "started": false, "ready": false, "state": {"running": {}}}])),
@@ -104,11 +159,31 @@ fn status_and_ready_follow_the_printers_rules() {
             "CrashLoopBackOff",
             "0/1",
         ),
-        ("being deleted", with(one("Running", running("app")), "/metadata", "deletionTimestamp", json!("2026-01-01T00:00:00Z")), "Terminating", "1/1"),
-        ("deleted after its end", with(one("Succeeded", ended("app", 0, "Completed")), "/metadata", "deletionTimestamp", json!("2026-01-01T00:00:00Z")), "Completed", "0/1"),
+        (
+            "being deleted",
+            with(one("Running", running("app")), "/metadata", "deletionTimestamp", json!("2026-01-01T00:00:00Z")),
+            "Terminating",
+            "1/1",
+        ),
+        (
+            "deleted after its end",
+            with(
+                one("Succeeded", ended("app", 0, "Completed")),
+                "/metadata",
+                "deletionTimestamp",
+                json!("2026-01-01T00:00:00Z"),
+            ),
+            "Completed",
+            "0/1",
+        ),
         (
             "node lost",
-            with(with(one("Running", running("app")), "/metadata", "deletionTimestamp", json!("2026-01-01T00:00:00Z")), "/status", "reason", json!("NodeLost")),
+            with(
+                with(one("Running", running("app")), "/metadata", "deletionTimestamp", json!("2026-01-01T00:00:00Z")),
+                "/status",
+                "reason",
+                json!("NodeLost"),
+            ),
             "Unknown",
             "1/1",
         ),
@@ -136,10 +211,22 @@ fn restarts_tell_the_newest_end() {
     assert_eq!(of(&apps(json!([{"name": "a", "restartCount": 4, "state": {"running": {}}}]))), "4");
     assert_eq!(of(&apps(json!([restarted("a", 0, "2026-01-01T00:08:00Z")]))), "0");
     // While initializing: the init containers; afterwards: sidecars and apps.
-    let initializing = pod("Pending", &["i"], &["app"], json!([{"name": "i", "restartCount": 7, "state": {"running": {}}}]), json!([]));
+    let initializing = pod(
+        "Pending",
+        &["i"],
+        &["app"],
+        json!([{"name": "i", "restartCount": 7, "state": {"running": {}}}]),
+        json!([]),
+    );
     assert_eq!(of(&initializing), "7");
     let done = json!({"name": "i", "restartCount": 7, "state": {"terminated": {"exitCode": 0}}});
-    let initialized = pod("Running", &["i", "s*"], &["app"], json!([done, restarted("s", 2, "2026-01-01T00:09:00Z")]), json!([running("app")]));
+    let initialized = pod(
+        "Running",
+        &["i", "s*"],
+        &["app"],
+        json!([done, restarted("s", 2, "2026-01-01T00:09:00Z")]),
+        json!([running("app")]),
+    );
     assert_eq!(of(&initialized), "2 (60s ago)");
 }
 

@@ -10,8 +10,21 @@ const NAMESPACE: Flag = Flag {
     help: "Namespace of the pods (default: default)",
     values: &[],
 };
-const CONTAINER: Flag =
-    Flag { long: "container", short: Some('c'), value: Some("NAME"), help: "Only this container of the pod", values: &[] };
+const CONTAINER: Flag = Flag {
+    long: "container",
+    short: Some('c'),
+    value: Some("NAME"),
+    help: "Only this container of the pod",
+    values: &[],
+};
+
+const DATA_DIR: Flag = Flag {
+    long: "data-dir",
+    short: None,
+    value: Some("DIR"),
+    help: "Directory of the image store's data (default: that of the running gatepost, else /var/lib/gatepost)",
+    values: &[],
+};
 
 /// A flag without a value.
 const fn switch(long: &'static str, short: Option<char>, help: &'static str) -> Flag {
@@ -60,7 +73,12 @@ pub(super) const COMMANDS: &[Command] = &[
             },
             NAMESPACE,
             switch("all-namespaces", Some('A'), "All namespaces"),
-            value("selector", Some('l'), "SELECTOR", "Only pods with these labels: a=b,c!=d,e in (x,y),f notin (z),g,!h"),
+            value(
+                "selector",
+                Some('l'),
+                "SELECTOR",
+                "Only pods with these labels: a=b,c!=d,e in (x,y),f notin (z),g,!h",
+            ),
             switch("watch", Some('w'), "Show changes as they happen, until interrupted"),
             switch("show-labels", None, "Labels as the last column"),
             switch("no-headers", None, "No header line"),
@@ -133,7 +151,10 @@ pub(super) const COMMANDS: &[Command] = &[
         args: "pod NAME...",
         summary: "Stop a pod, discard what it holds, and make it anew from its manifest",
         about: "To get rid of a pod, remove its manifest. A pod whose manifest stays comes back with empty volumes and no backoff.",
-        flags: &[NAMESPACE, value("grace-period", None, "SECONDS", "Seconds from the stop signal to the kill (default: the pod's own)")],
+        flags: &[
+            NAMESPACE,
+            value("grace-period", None, "SECONDS", "Seconds from the stop signal to the kill (default: the pod's own)"),
+        ],
         examples: &[("gatepost delete pod web --grace-period 0", "at once")],
         words: Words::OneOf(&["pod"]),
         online: true,
@@ -186,7 +207,17 @@ pub(super) const COMMANDS: &[Command] = &[
         args: "",
         summary: "List the images in the store",
         about: "",
-        flags: &[switch("no-headers", None, "No header line")],
+        flags: &[
+            Flag {
+                long: "output",
+                short: Some('o'),
+                value: Some("FORMAT"),
+                help: "json: for programs",
+                values: &["json"],
+            },
+            switch("no-headers", None, "No header line"),
+            DATA_DIR,
+        ],
         examples: &[],
         words: Words::None,
         online: true,
@@ -197,8 +228,11 @@ pub(super) const COMMANDS: &[Command] = &[
         args: "FILE...",
         summary: "Import images from docker-archives and OCI archives or layouts",
         about: "Plain, gzip or zstd. Every digest is checked. Pods that wait for an image start at once.",
-        flags: &[],
-        examples: &[("gatepost image import web.tar.zst", "from a file")],
+        flags: &[value("name", None, "IMAGE", "Name to give to the image instead of its own; for one file"), DATA_DIR],
+        examples: &[
+            ("gatepost image import web.tar.zst", "from a file"),
+            ("gatepost image import --name web:1 layout/", "from an OCI layout, under another name"),
+        ],
         words: Words::Files,
         online: true,
         action: image::import,
@@ -207,8 +241,8 @@ pub(super) const COMMANDS: &[Command] = &[
         name: "image rm",
         args: "IMAGE...",
         summary: "Remove images from the store",
-        about: "",
-        flags: &[],
+        about: "An image goes with its last name. One that a container uses stays.",
+        flags: &[DATA_DIR],
         examples: &[("gatepost image rm docker.io/library/web:1", "by name")],
         words: Words::None,
         online: true,

@@ -39,7 +39,8 @@ fn first_words() -> Vec<&'static str> {
 
 /// Second words of the commands that start with this word.
 fn second_words(first: &str) -> Vec<&'static str> {
-    let of = |command: &Command| command.name.split_once(' ').filter(|(word, _)| *word == first).map(|(_, second)| second);
+    let of =
+        |command: &Command| command.name.split_once(' ').filter(|(word, _)| *word == first).map(|(_, second)| second);
     COMMANDS.iter().filter_map(of).collect()
 }
 
@@ -55,12 +56,23 @@ fn bash() -> String {
     let mut out = String::from(
         "_gatepost() {\n    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} command=${COMP_WORDS[1]}\n    COMPREPLY=()\n",
     );
-    writeln!(out, "    if ((COMP_CWORD == 1)); then COMPREPLY=($(compgen -W '{}' -- \"$cur\")); return; fi", first_words().join(" ")).ok();
-    let mut groups: Vec<&str> = COMMANDS.iter().filter_map(|command| command.name.split_once(' ')).map(|(word, _)| word).collect();
+    writeln!(
+        out,
+        "    if ((COMP_CWORD == 1)); then COMPREPLY=($(compgen -W '{}' -- \"$cur\")); return; fi",
+        first_words().join(" ")
+    )
+    .ok();
+    let mut groups: Vec<&str> =
+        COMMANDS.iter().filter_map(|command| command.name.split_once(' ')).map(|(word, _)| word).collect();
     groups.dedup();
     for group in groups {
         writeln!(out, "    if [[ $command == {group} ]]; then").ok();
-        writeln!(out, "        if ((COMP_CWORD == 2)); then COMPREPLY=($(compgen -W '{}' -- \"$cur\")); return; fi", second_words(group).join(" ")).ok();
+        writeln!(
+            out,
+            "        if ((COMP_CWORD == 2)); then COMPREPLY=($(compgen -W '{}' -- \"$cur\")); return; fi",
+            second_words(group).join(" ")
+        )
+        .ok();
         out.push_str("        command=\"$command ${COMP_WORDS[2]}\"\n    fi\n");
     }
     out.push_str("    case $command in\n");
@@ -69,17 +81,30 @@ fn bash() -> String {
         out.push_str("        case $prev in\n");
         for flag in command.all_flags().filter(|flag| flag.value.is_some()) {
             let short = flag.short.map(|letter| format!("|-{letter}")).unwrap_or_default();
-            let reply = if flag.values.is_empty() { "-f --".to_owned() } else { format!("-W '{}' --", flag.values.join(" ")) };
+            let reply =
+                if flag.values.is_empty() { "-f --".to_owned() } else { format!("-W '{}' --", flag.values.join(" ")) };
             writeln!(out, "        --{}{short}) COMPREPLY=($(compgen {reply} \"$cur\")); return;;", flag.long).ok();
         }
         out.push_str("        esac\n");
-        writeln!(out, "        if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W '{}' -- \"$cur\")); return; fi", flag_words(command)).ok();
+        writeln!(
+            out,
+            "        if [[ $cur == -* ]]; then COMPREPLY=($(compgen -W '{}' -- \"$cur\")); return; fi",
+            flag_words(command)
+        )
+        .ok();
         match command.words {
             Words::None => {}
             Words::Files => out.push_str("        COMPREPLY=($(compgen -f -- \"$cur\"))\n"),
-            Words::Pods => writeln!(out, "        COMPREPLY=($(compgen -W \"$({LIST_PODS})\" -- \"$cur\"))").unwrap_or_default(),
+            Words::Pods => {
+                writeln!(out, "        COMPREPLY=($(compgen -W \"$({LIST_PODS})\" -- \"$cur\"))").unwrap_or_default()
+            }
             Words::OneOf(words) => {
-                writeln!(out, "        if ((COMP_CWORD == 2)); then COMPREPLY=($(compgen -W '{}' -- \"$cur\")); return; fi", words.join(" ")).ok();
+                writeln!(
+                    out,
+                    "        if ((COMP_CWORD == 2)); then COMPREPLY=($(compgen -W '{}' -- \"$cur\")); return; fi",
+                    words.join(" ")
+                )
+                .ok();
                 if words.contains(&"pod") {
                     writeln!(out, "        COMPREPLY=($(compgen -W \"$({LIST_PODS})\" -- \"$cur\"))").ok();
                 }
@@ -120,7 +145,8 @@ fn fish() -> String {
             Words::Pods => writeln!(out, "complete -c gatepost -n '{when}' -a '({LIST_PODS})'").unwrap_or_default(),
             Words::OneOf(words) => {
                 let all = words.join(" ");
-                writeln!(out, "complete -c gatepost -n '{when}; and not __fish_seen_subcommand_from {all}' -a '{all}'").ok();
+                writeln!(out, "complete -c gatepost -n '{when}; and not __fish_seen_subcommand_from {all}' -a '{all}'")
+                    .ok();
                 if words.contains(&"pod") {
                     writeln!(out, "complete -c gatepost -n '{when}; and __fish_seen_subcommand_from pod pods po' -a '({LIST_PODS})'").ok();
                 }

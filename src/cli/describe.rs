@@ -49,7 +49,9 @@ pub(super) fn names<'a>(invocation: &Invocation, words: &[&'a str]) -> Outcome<V
     let names = match words.split_first() {
         Some((kind, names)) if get::POD_WORDS.contains(kind) => names.to_vec(),
         Some((first, _)) if target::bare(first) != *first => words.to_vec(),
-        Some((kind, _)) => return Err(Failure::unknown("resource", kind, ["pod"], &format!("Usage: {}", invocation.command.usage()))),
+        Some((kind, _)) => {
+            return Err(Failure::unknown("resource", kind, ["pod"], &format!("Usage: {}", invocation.command.usage())));
+        }
         None => Vec::new(),
     };
     if names.is_empty() { Err(invocation.misuse("name a pod")) } else { Ok(names) }

@@ -106,7 +106,10 @@ fn table(events: &[Value], shown: Shown, now: i64) -> String {
             let since = age::ago(first(event), now);
             let name = text(event, "/metadata/name");
             let count = count(event);
-            writeln!(lines, "{seen}\t{level}\t{reason}\t{object}\t{part}\t{source}\t{message}\t{since}\t{count}\t{name}")
+            writeln!(
+                lines,
+                "{seen}\t{level}\t{reason}\t{object}\t{part}\t{source}\t{message}\t{since}\t{count}\t{name}"
+            )
         } else {
             writeln!(lines, "{seen}\t{level}\t{reason}\t{object}\t{message}")
         }
@@ -119,8 +122,11 @@ fn table(events: &[Value], shown: Shown, now: i64) -> String {
 pub(super) fn describe(events: &[Value], pod: &Value, now: i64) -> String {
     let uid = text(pod, "/metadata/uid");
     let is_of = |event: &&Value| {
-        let same = |field: &str| text(event, &format!("/involvedObject/{field}")) == text(pod, &format!("/metadata/{field}"));
-        same("namespace") && same("name") && matches!(text(event, "/involvedObject/uid"), event_uid if event_uid.is_empty() || event_uid == uid)
+        let same =
+            |field: &str| text(event, &format!("/involvedObject/{field}")) == text(pod, &format!("/metadata/{field}"));
+        same("namespace")
+            && same("name")
+            && matches!(text(event, "/involvedObject/uid"), event_uid if event_uid.is_empty() || event_uid == uid)
     };
     let mut events: Vec<Value> = events.iter().filter(is_of).cloned().collect();
     if events.is_empty() {

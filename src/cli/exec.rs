@@ -22,7 +22,9 @@ pub(super) fn run(invocation: &Invocation) -> Outcome {
         ([], _) => return Err(invocation.misuse("name a pod")),
         ([_], _) => return Err(invocation.misuse("name the command to run after `--`")),
         ([_, extra, ..], _) => {
-            return Err(invocation.misuse(&format!("unexpected argument {extra:?}: the command to run stands after `--`")));
+            return Err(
+                invocation.misuse(&format!("unexpected argument {extra:?}: the command to run stands after `--`"))
+            );
         }
     };
     let snapshot = session::pods(invocation)?;
@@ -37,7 +39,10 @@ pub(super) fn run(invocation: &Invocation) -> Outcome {
         command.stdin(Stdio::null());
     }
     let error = command.exec();
-    Err(Failure::failed(format!("cannot run the OCI runtime {:?}: {error}: is it installed, and in PATH?", info.runtime)))
+    Err(Failure::failed(format!(
+        "cannot run the OCI runtime {:?}: {error}: is it installed, and in PATH?",
+        info.runtime
+    )))
 }
 
 /// Whether there is a terminal to hand to the runtime; says so when there is none.
@@ -78,7 +83,9 @@ fn running(pod: &Value, container: &str) -> Outcome<String> {
         String::new()
     };
     let pod = text(pod, "/metadata/name");
-    Err(Failure::failed(format!("container {container:?} of pod {pod:?} is not running{why}: see `gatepost describe pod {pod}`")))
+    Err(Failure::failed(format!(
+        "container {container:?} of pod {pod:?} is not running{why}: see `gatepost describe pod {pod}`"
+    )))
 }
 
 #[cfg(test)]

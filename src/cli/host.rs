@@ -56,7 +56,6 @@ fn prepare(options: RunOptions) -> Result<init::Options, String> {
     if !rustix::process::geteuid().is_root() {
         return Err("it must run as root: namespaces, mounts and cgroups need it".to_owned());
     }
-    make_absolute(&mut config)?;
     let runtime = Runtime::find(&config.runtime).map_err(|e| e.to_string())?;
     for finding in runtime::probe(&runtime) {
         log::warn!("{}: {}", finding.concerns, finding.message);
@@ -87,17 +86,6 @@ fn prepare(options: RunOptions) -> Result<init::Options, String> {
         supervisor_args: vec![c"gatepost".to_owned(), c"supervise".to_owned(), argument],
         stop_bound_ms,
     })
-}
-
-/// Helpers and pods run in other directories than the person who typed the command.
-fn make_absolute(config: &mut Config) -> Result<(), String> {
-    let layout = &mut config.layout;
-    let paths = [&mut layout.run, &mut layout.data, &mut layout.logs, &mut config.resolv_conf];
-    let lists = config.static_pod_path.iter_mut().chain(&mut config.image_preload_path);
-    for path in paths.into_iter().chain(lists) {
-        *path = std::path::absolute(&path).map_err(|e| format!("{}: {e}", path.display()))?;
-    }
-    Ok(())
 }
 
 /// A tmpfs of its own, private: what is mounted below it in a helper's namespace stays there.

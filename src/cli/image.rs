@@ -1,6 +1,192 @@
-//! stub
+//! `gatepost image`: the store of this node. The work is done by a confined worker; a running supervisor is told of it afterwards.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use serde_json::Value;
+
 use super::failure::{Failure, Outcome};
 use super::invocation::Invocation;
-pub(super) fn ls(_: &Invocation) -> Outcome { Err(Failure::failed("no image store in this build")) }
-pub(super) fn import(_: &Invocation) -> Outcome { Err(Failure::failed("no image store in this build")) }
-pub(super) fn rm(_: &Invocation) -> Outcome { Err(Failure::failed("no image store in this build")) }
+use super::progress::Progress;
+use super::view::{list, or_none, text};
+use super::{age, output, session, tabs};
+use crate::config::Layout;
+use crate::control::Call;
+use crate::image::worker::Report;
+use crate::image::{ImageSummary, import_command, list_command, remove_command};
+
+/// `gatepost image ls`.
+pub(super) fn ls(invocation: &Invocation) -> Outcome {
+    invocation.at_most(0)?;
+    let json = match invocation.value("output")? {
+        None => false,
+        Some("json") => true,
+        Some(other) => return Err(Failure::unknown("output format", other, ["json"], "Formats: json")),
+    };
+    let report = finished(list_command(&layout(invocation)))?;
+    if json {
+        let images = serde_json::to_value(&report.images).map_err(|error| Failure::failed(error.to_string()))?;
+        output::print(&output::to_json(&images))?;
+    } else {
+        output::print(&table(&report.images, !invocation.has("no-headers"), age::now()))?;
+    }
+    output::warn(&report.warnings);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `gatepost image import`.
+pub(super) fn import(invocation: &Invocation) -> Outcome {
+    let name = invocation.value("name")?;
+    match invocation.words.len() {
+        0 => return Err(invocation.misuse("name an archive")),
+        1 => {}
+        _ if name.is_some() => return Err(invocation.misuse("--name is for one file")),
+        _ => {}
+    }
+    let layout = layout(invocation);
+    each(invocation, |word| {
+        let path = Path::new(word);
+        let mut progress = Progress::new(&path.display().to_string());
+        let report = import_command(&layout, path, name, |step| progress.step(step.done, step.total, &step.what));
+        progress.end();
+        report
+    })
+}
+
+/// `gatepost image rm`.
+pub(super) fn rm(invocation: &Invocation) -> Outcome {
+    if invocation.words.is_empty() {
+        return Err(invocation.misuse("name an image"));
+    }
+    invocation.texts()?;
+    let layout = layout(invocation);
+    // Without a supervisor nothing is known to be in use but by containers it left running: their images' layers stay mounted.
+    let in_use = session::pods(invocation).map(|snapshot| in_use(&snapshot.pods)).unwrap_or_default();
+    each(invocation, |word| remove_command(&layout, &word.to_string_lossy(), in_use.clone()))
+}
+
+/// Does the work for each word, prints what was done, and tells a running supervisor. One failure does not keep the others from theirs.
+fn each(invocation: &Invocation, mut work: impl FnMut(&std::ffi::OsStr) -> crate::image::Result<Report>) -> Outcome {
+    let mut status = ExitCode::SUCCESS;
+    let mut changed = false;
+    for word in &invocation.words {
+        match finished(work(word)) {
+            Ok(report) => {
+                changed = true;
+                for line in &report.done {
+                    output::print(&format!("{line}\n"))?;
+                }
+                output::warn(&report.warnings);
+            }
+            Err(failure) => {
+                output::note(&format!("error: {failure}"));
+                status = ExitCode::FAILURE;
+            }
+        }
+    }
+    if changed {
+        // Nobody has to be told when nobody is there.
+        if let Ok(mut client) = session::connect(invocation) {
+            client.ask(Call::ImagesChanged)?;
+        }
+    }
+    Ok(status)
+}
+
+/// The worker's report, when it says that all was done.
+fn finished(report: crate::image::Result<Report>) -> Outcome<Report> {
+    let report = report.map_err(|error| Failure::failed(error.to_string()))?;
+    if report.ok { Ok(report) } else { Err(Failure::failed(report.message)) }
+}
+
+/// Where the store lies: as told, else where the running gatepost has it, else the default.
+fn layout(invocation: &Invocation) -> Layout {
+    let mut layout = invocation.layout();
+    if let Some(data) = invocation.raw("data-dir") {
+        layout.data = PathBuf::from(data);
+    } else if let Ok(info) = session::info(invocation) {
+        layout.data = info.data;
+    }
+    layout
+}
+
+/// Manifest digests of the images that containers use.
+fn in_use(pods: &[Value]) -> Vec<String> {
+    let statuses = pods.iter().flat_map(|pod| {
+        ["/status/containerStatuses", "/status/initContainerStatuses"].iter().flat_map(|field| list(pod, field))
+    });
+    let mut digests: Vec<String> = statuses
+        .filter_map(|status| text(status, "/imageID").rsplit_once("sha256:"))
+        .map(|(_, hex)| format!("sha256:{hex}"))
+        .collect();
+    digests.sort();
+    digests.dedup();
+    digests
+}
+
+/// One line a name.
+fn table(images: &[ImageSummary], headers: bool, now: i64) -> String {
+    let mut lines = String::new();
+    if headers {
+        lines.push_str("IMAGE\tIMAGE ID\tPLATFORM\tCREATED\tSIZE\n");
+    }
+    for image in images {
+        let id: String = image.config_digest.trim_start_matches("sha256:").chars().take(12).collect();
+        let created = image.created.as_deref().map_or_else(|| "<unknown>".to_owned(), |created| age::ago(created, now));
+        let none = [String::new()];
+        let names = if image.names.is_empty() { &none[..] } else { &image.names };
+        for name in names {
+            writeln!(lines, "{}\t{id}\t{}\t{created}\t{}", or_none(name), image.platform, bytes(image.size)).ok();
+        }
+    }
+    tabs::align(&lines, tabs::TABLE)
+}
+
+/// `12.3MB`, as other image tools count: in thousands.
+pub(super) fn bytes(count: u64) -> String {
+    const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
+    if count < 1000 {
+        return format!("{count}B");
+    }
+    let (mut whole, mut rest, mut unit) = (count, 0, "B");
+    for next in UNITS {
+        if whole < 1000 {
+            break;
+        }
+        rest = whole % 1000;
+        whole /= 1000;
+        unit = next;
+    }
+    format!("{whole}.{}{unit}", rest / 100)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn sizes_are_short() {
+        let table = [
+            (0, "0B"),
+            (999, "999B"),
+            (1000, "1.0kB"),
+            (1_234_567, "1.2MB"),
+            (185_000_000, "185.0MB"),
+            (u64::MAX, "18446.7PB"),
+        ];
+        for (count, text) in table {
+            assert_eq!(bytes(count), text);
+        }
+    }
+
+    #[test]
+    fn images_of_containers_are_in_use() {
+        let pods = [json!({"status": {
+            "containerStatuses": [{"imageID": "docker.io/x@sha256:aa"}, {"imageID": ""}],
+            "initContainerStatuses": [{"imageID": "sha256:bb"}, {"imageID": "sha256:aa"}],
+        }})];
+        assert_eq!(in_use(&pods), ["sha256:aa", "sha256:bb"]);
+    }
+}

@@ -49,7 +49,12 @@ pub(super) fn parse(args: &[OsString]) -> Outcome<Wanted> {
             return find(&words).map(|(command, _)| Wanted::Help(command));
         }
         _ if first.starts_with('-') => {
-            return Err(Failure::unknown("flag", first, ["--help", "--version"], "Flags come after the command; see `gatepost --help`"));
+            return Err(Failure::unknown(
+                "flag",
+                first,
+                ["--help", "--version"],
+                "Flags come after the command; see `gatepost --help`",
+            ));
         }
         _ => {}
     }

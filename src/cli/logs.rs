@@ -50,7 +50,13 @@ pub(super) fn run(invocation: &Invocation) -> Outcome {
         timestamps: invocation.has("timestamps"),
         follow: invocation.has("follow") && !previous,
     };
-    let mut follower = Follower { socket: layout.control_socket(), client: None, retry: None, instance: &instance, over: !instance.running };
+    let mut follower = Follower {
+        socket: layout.control_socket(),
+        client: None,
+        retry: None,
+        instance: &instance,
+        over: !instance.running,
+    };
     let mut out = io::BufWriter::new(io::stdout().lock());
     match read(&options, &mut out, &mut || follower.has_ended()) {
         Ok(()) => {}
@@ -76,7 +82,8 @@ struct Instance {
 impl Instance {
     fn of(pod: &Value, container: &str) -> Self {
         let app = named(list(pod, "/status/containerStatuses"), container);
-        let status = app.or_else(|| named(list(pod, "/status/initContainerStatuses"), container)).unwrap_or(&Value::Null);
+        let status =
+            app.or_else(|| named(list(pod, "/status/initContainerStatuses"), container)).unwrap_or(&Value::Null);
         let running = part(status, "/state/running").is_some();
         let ended = part(status, "/state/terminated").is_some() || part(status, "/lastState/terminated").is_some();
         Self {
@@ -201,7 +208,9 @@ mod tests {
         let pod = |state: Value| json!({"metadata": {"uid": "u"}, "status": {"containerStatuses": [state]}});
         let creating = pod(json!({"name": "a", "state": {"waiting": {"reason": "ContainerCreating"}}}));
         assert!(!Instance::of(&creating, "a").has_started);
-        let crashed = pod(json!({"name": "a", "restartCount": 2, "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": {"terminated": {}}}));
+        let crashed = pod(
+            json!({"name": "a", "restartCount": 2, "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": {"terminated": {}}}),
+        );
         let crashed = Instance::of(&crashed, "a");
         assert!(crashed.has_started && !crashed.running && crashed.restarts == 2);
         assert!(!Instance::of(&creating, "b").has_started);

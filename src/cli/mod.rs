@@ -20,6 +20,7 @@ mod invocation;
 mod logs;
 mod order;
 mod output;
+mod progress;
 mod roles;
 mod run;
 mod selector;
@@ -66,7 +67,9 @@ fn command(arguments: &[OsString]) -> Outcome {
         Wanted::Run(invocation) => (invocation.command.action)(&invocation),
         Wanted::Help(command) => output::print(&help::command(command)).map(|()| ExitCode::SUCCESS),
         Wanted::Version => output::print(&format!("gatepost {}\n", version::VERSION)).map(|()| ExitCode::SUCCESS),
-        Wanted::Overview if arguments.is_empty() => Err(Failure::usage(format!("no command given\n\n{}", help::overview()))),
+        Wanted::Overview if arguments.is_empty() => {
+            Err(Failure::usage(format!("no command given\n\n{}", help::overview())))
+        }
         Wanted::Overview => output::print(&help::overview()).map(|()| ExitCode::SUCCESS),
     }
 }

@@ -16,7 +16,11 @@ pub(super) fn delete(invocation: &Invocation) -> Outcome {
         None => None,
         Some(seconds) => match seconds.parse::<i64>() {
             Ok(seconds) if seconds >= 0 => Some(seconds),
-            _ => return Err(invocation.misuse(&format!("--grace-period {seconds:?}: expected a number of seconds, 0 or more"))),
+            _ => {
+                return Err(
+                    invocation.misuse(&format!("--grace-period {seconds:?}: expected a number of seconds, 0 or more"))
+                );
+            }
         },
     };
     each(invocation, "deleted; its manifest makes it anew", |pod| {
@@ -96,7 +100,10 @@ pub(super) fn known_container(pod: &Value, container: &str) -> Outcome<()> {
     let pod = text(pod, "/metadata/name");
     let near = suggest::nearest(container, names.iter().copied());
     let near = near.map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
-    Err(Failure::failed(format!("container {container:?} is not in pod {pod:?}, which has: {}{near}", names.join(", "))))
+    Err(Failure::failed(format!(
+        "container {container:?} is not in pod {pod:?}, which has: {}{near}",
+        names.join(", ")
+    )))
 }
 
 /// The container meant: the named one, else the first app container, with a note when there are others.

@@ -36,7 +36,12 @@ pub(super) fn format(invocation: &Invocation) -> Outcome<Format> {
         Some("yaml") => Format::Yaml,
         Some("name") => Format::Name,
         Some(other) => {
-            return Err(Failure::unknown("output format", other, FORMATS.iter().copied(), "Formats: wide, json, yaml, name"));
+            return Err(Failure::unknown(
+                "output format",
+                other,
+                FORMATS.iter().copied(),
+                "Formats: wide, json, yaml, name",
+            ));
         }
     })
 }

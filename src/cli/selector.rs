@@ -33,7 +33,9 @@ impl Selector {
             })?;
             requirements.push(requirement);
             rest = match after.trim_start().strip_prefix(',') {
-                Some(next) if next.trim().is_empty() => return Err(format!("label selector {text:?}: ends with a comma")),
+                Some(next) if next.trim().is_empty() => {
+                    return Err(format!("label selector {text:?}: ends with a comma"));
+                }
                 Some(next) => next.trim_start(),
                 None if after.trim().is_empty() => "",
                 None => return Err(format!("label selector {text:?}: expected a comma before {:?}", after.trim())),
@@ -97,9 +99,7 @@ fn checked_key(key: &str) -> Result<String, String> {
 
 /// The characters a label key or value is made of, and what follows them.
 fn word(text: &str) -> (&str, &str) {
-    let end = text
-        .find(|c: char| !(c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '/')))
-        .unwrap_or(text.len());
+    let end = text.find(|c: char| !(c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '/'))).unwrap_or(text.len());
     text.split_at(end)
 }
 
@@ -111,7 +111,8 @@ mod tests {
 
     #[test]
     fn selectors_choose_as_kubernetes_does() {
-        let object = json!({"metadata": {"labels": {"app": "web", "tier": "front", "example.com/x": "1", "empty": ""}}});
+        let object =
+            json!({"metadata": {"labels": {"app": "web", "tier": "front", "example.com/x": "1", "empty": ""}}});
         let table = [
             ("", true),
             ("app=web", true),

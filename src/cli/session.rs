@@ -61,5 +61,7 @@ pub(super) fn unexpected(reply: &Reply) -> Failure {
         Reply::Error { .. } => "an error",
         Reply::Info(_) => "its name",
     };
-    Failure::failed(format!("gatepost answered with {kind}, which was not asked for: use the gatepost binary that is running here"))
+    Failure::failed(format!(
+        "gatepost answered with {kind}, which was not asked for: use the gatepost binary that is running here"
+    ))
 }

@@ -6,7 +6,9 @@ pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
     let scored = known.into_iter().map(|candidate| (distance(word, candidate), candidate));
     let starts = |candidate: &str| word.len() >= 3 && candidate.starts_with(word);
     scored
-        .filter(|(distance, candidate)| (*distance <= limit && *distance < candidate.chars().count()) || starts(candidate))
+        .filter(|(distance, candidate)| {
+            (*distance <= limit && *distance < candidate.chars().count()) || starts(candidate)
+        })
         .min_by_key(|(distance, candidate)| (!starts(candidate), *distance))
         .map(|(_, candidate)| candidate)
 }

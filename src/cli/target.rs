@@ -81,6 +81,9 @@ mod tests {
             error("default", "broker"),
             "pods \"broker\" not found in namespace default; it is in namespace iot: add -n iot"
         );
-        assert_eq!(error("default", "zzzzz"), "pods \"zzzzz\" not found in namespace default; see `gatepost get pods -A`");
+        assert_eq!(
+            error("default", "zzzzz"),
+            "pods \"zzzzz\" not found in namespace default; see `gatepost get pods -A`"
+        );
     }
 }

@@ -1,4 +1,70 @@
-//! stub
+//! `gatepost validate`: says what of the manifests would be refused, with file, line and field.
+
+use std::fmt::Write as _;
+use std::io::{self, Read as _};
+use std::process::ExitCode;
+
 use super::failure::{Failure, Outcome};
 use super::invocation::Invocation;
-pub(super) fn run(_: &Invocation) -> Outcome { Err(Failure::failed("not in this build")) }
+use super::output;
+use crate::manifest::{DocumentVerdict, validate_bytes, validate_files};
+
+/// Bytes read from standard input: more than any file may have, so that the limit itself is reported as for files.
+const MOST: u64 = 64 << 20;
+
+/// `gatepost validate`.
+pub(super) fn run(invocation: &Invocation) -> Outcome {
+    if invocation.words.is_empty() {
+        return Err(invocation.misuse("name a file, or - for standard input"));
+    }
+    let json = match invocation.value("output")? {
+        None => false,
+        Some("json") => true,
+        Some(other) => return Err(Failure::unknown("output format", other, ["json"], "Formats: json")),
+    };
+    let strict = invocation.has("strict");
+    let verdicts = if invocation.words.iter().any(|word| word == "-") {
+        if invocation.words.len() > 1 {
+            return Err(invocation.misuse("- cannot stand beside files"));
+        }
+        let mut bytes = Vec::new();
+        let read = io::stdin().lock().take(MOST).read_to_end(&mut bytes);
+        read.map_err(|error| Failure::failed(format!("cannot read standard input: {error}")))?;
+        validate_bytes("<stdin>", &bytes, strict)
+    } else {
+        validate_files(&invocation.words, strict)
+    };
+    if json {
+        let value = serde_json::to_value(&verdicts).map_err(|error| Failure::failed(error.to_string()))?;
+        output::print(&output::to_json(&value))?;
+    } else {
+        output::print(&report(&verdicts))?;
+    }
+    Ok(if verdicts.iter().all(|verdict| verdict.ok) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A line a finding, then a line a document that is good.
+fn report(verdicts: &[DocumentVerdict]) -> String {
+    let mut out = String::new();
+    for verdict in verdicts {
+        for error in &verdict.errors {
+            finding(&mut out, verdict, error.line, "error", &error.field, &error.message);
+        }
+        for warning in &verdict.warnings {
+            finding(&mut out, verdict, warning.line, "warning", &warning.field, &warning.message);
+        }
+        if verdict.ok {
+            let what = format!("{}/{}", verdict.kind, verdict.name);
+            let class = verdict.qos.map(|qos| format!(" (QoS class {qos:?})")).unwrap_or_default();
+            writeln!(out, "{}: {what} is valid{class}", verdict.file).ok();
+        }
+    }
+    out
+}
+
+/// `FILE:LINE: error: FIELD: MESSAGE`.
+fn finding(out: &mut String, verdict: &DocumentVerdict, line: u32, level: &str, field: &str, message: &str) {
+    let line = if line == 0 { String::new() } else { format!(":{line}") };
+    let field = if field.is_empty() { String::new() } else { format!("{field}: ") };
+    writeln!(out, "{}{line}: {level}: {field}{message}", verdict.file).ok();
+}

@@ -15,7 +15,12 @@ pub(super) fn run(invocation: &Invocation) -> Outcome {
     invocation.at_most(0)?;
     let mut out = format!("gatepost {VERSION}\n");
     if let Ok(info) = session::info(invocation) {
-        writeln!(out, "running: {} on node {:?} since {}, supervisor pid {}", info.version, info.node, info.started_at, info.pid).ok();
+        writeln!(
+            out,
+            "running: {} on node {:?} since {}, supervisor pid {}",
+            info.version, info.node, info.started_at, info.pid
+        )
+        .ok();
         writeln!(out, "runtime: {} (state in {})", info.runtime, info.runtime_root.display()).ok();
     } else {
         out.push_str("running: not reachable\n");

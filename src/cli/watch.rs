@@ -111,11 +111,8 @@ fn live(client: &mut Client, query: &Query<'_>) -> Outcome {
         }
         let Some((pods, warnings)) = &latest else { continue };
         let (pods, failures) = select(query, pods.clone());
-        let mut text = if pods.is_empty() {
-            format!("{}\n", super::get::nothing(query.namespace))
-        } else {
-            table(query, &pods)
-        };
+        let mut text =
+            if pods.is_empty() { format!("{}\n", super::get::nothing(query.namespace)) } else { table(query, &pods) };
         for failure in &failures {
             writeln!(text, "{failure}").ok();
         }
@@ -148,8 +145,10 @@ fn frame(text: &str, width: usize, height: usize, colours: bool) -> Vec<String> 
 
 /// Colours the words that need a look.
 fn coloured(line: &str) -> String {
-    const RED: &[&str] = &["CrashLoopBackOff", "Error", "OOMKilled", "ErrImagePull", "ImagePullBackOff", "Failed", "warning:"];
-    const YELLOW: &[&str] = &["Pending", "ContainerCreating", "PodInitializing", "Terminating", "WaitingFor", "Init:", "NotReady"];
+    const RED: &[&str] =
+        &["CrashLoopBackOff", "Error", "OOMKilled", "ErrImagePull", "ImagePullBackOff", "Failed", "warning:"];
+    const YELLOW: &[&str] =
+        &["Pending", "ContainerCreating", "PodInitializing", "Terminating", "WaitingFor", "Init:", "NotReady"];
     const GREEN: &[&str] = &["Running", "Completed"];
     for (words, colour) in [(RED, 31), (YELLOW, 33), (GREEN, 32)] {
         for word in words {

@@ -131,7 +131,10 @@ fn printable(c: char) -> bool {
 /// Whether the text needs no quotes. Stricter than YAML: only words that start with a letter, `/` or `_` and mean nothing but themselves.
 fn is_plain(text: &str) -> bool {
     let starts = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/' || c == '_');
-    let inner = text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/' | ':' | ' ' | '=' | '@' | '+' | ',' | '(' | ')' | '$'));
+    let inner = text.chars().all(|c| {
+        c.is_ascii_alphanumeric()
+            || matches!(c, '-' | '_' | '.' | '/' | ':' | ' ' | '=' | '@' | '+' | ',' | '(' | ')' | '$')
+    });
     starts && inner && !text.contains(": ") && !text.ends_with([':', ' ']) && !is_trap(text)
 }
 
@@ -203,12 +206,80 @@ mod tests {
     #[test]
     fn what_is_written_reads_back_the_same() {
         let texts = [
-            "", " ", "yes", "No", "ON", "off", "true", "null", "~", "1", "0644", "1e3", "1:30", "-1", "+1", ".5", "0x1f", "1_000",
-            "2026-01-01", "a", "hello world", "a: b", "a #b", "#c", "- d", "-", "? x", "key:", "*a", "&a", "!t", "%x", "@x", "`x`",
-            "{a}", "[a]", "a, b", "'", "\"", "it's", "back\\slash", "tab\there", "\ttab", "line\nfeed", "line\nfeed\n", "two\n\nfeeds\n",
-            "ends\n\n", "\nstarts", " indented\nfirst", "first\n  indented\n", "trailing \nblank", "cr\rhere", "\u{0}", "\u{7f}", "\u{85}",
-            "\u{2028}", "\u{feff}", "umlaut ä", "emoji 🚪", "<none>", "|", ">", "=", "<<", ".inf", ".NaN", "nan", "sha256:abc", "$(VAR)",
-            "---", "...", "docker.io/library/x:1.0", "/var/lib", "a\tb\nc",
+            "",
+            " ",
+            "yes",
+            "No",
+            "ON",
+            "off",
+            "true",
+            "null",
+            "~",
+            "1",
+            "0644",
+            "1e3",
+            "1:30",
+            "-1",
+            "+1",
+            ".5",
+            "0x1f",
+            "1_000",
+            "2026-01-01",
+            "a",
+            "hello world",
+            "a: b",
+            "a #b",
+            "#c",
+            "- d",
+            "-",
+            "? x",
+            "key:",
+            "*a",
+            "&a",
+            "!t",
+            "%x",
+            "@x",
+            "`x`",
+            "{a}",
+            "[a]",
+            "a, b",
+            "'",
+            "\"",
+            "it's",
+            "back\\slash",
+            "tab\there",
+            "\ttab",
+            "line\nfeed",
+            "line\nfeed\n",
+            "two\n\nfeeds\n",
+            "ends\n\n",
+            "\nstarts",
+            " indented\nfirst",
+            "first\n  indented\n",
+            "trailing \nblank",
+            "cr\rhere",
+            "\u{0}",
+            "\u{7f}",
+            "\u{85}",
+            "\u{2028}",
+            "\u{feff}",
+            "umlaut ä",
+            "emoji 🚪",
+            "<none>",
+            "|",
+            ">",
+            "=",
+            "<<",
+            ".inf",
+            ".NaN",
+            "nan",
+            "sha256:abc",
+            "$(VAR)",
+            "---",
+            "...",
+            "docker.io/library/x:1.0",
+            "/var/lib",
+            "a\tb\nc",
         ];
         let mut map = Map::new();
         for text in texts {

@@ -214,6 +214,17 @@ impl Reading {
         self.path("dataDir", &mut config.layout.data);
         self.path("logDir", &mut config.layout.logs);
         self.path("resolvConf", &mut config.resolv_conf);
+        if let Some(root) = self.text("cgroupRoot") {
+            let root = root.trim_matches('/');
+            if root.split('/').any(|part| matches!(part, "" | "." | "..")) || root.split('/').next() == Some("gatepost")
+            {
+                self.wrong(
+                    "cgroupRoot",
+                    "must be a path below the root of the cgroups, without . and .., and not in gatepost/",
+                );
+            }
+            config.cgroup_root = root.to_owned();
+        }
         self.fill_backoff(config);
         self.fill_logs(config);
         self.fill_writable_layer(config);

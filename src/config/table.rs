@@ -53,6 +53,11 @@ pub(super) static CONFIG: Object = Object {
         setting("dataDir", Kind::String, "Durable state, images, layers and volumes. Default: `/var/lib/gatepost`."),
         setting("logDir", Kind::String, "Container logs. Default: `/var/log/pods`."),
         setting(
+            "cgroupRoot",
+            Kind::String,
+            "The cgroup that holds all pods, a path below the root of the hierarchy. Two gateposts on one machine need two. Default: `kubepods`.",
+        ),
+        setting(
             "crashLoopBackOff",
             Kind::Object(&CRASH_LOOP_BACK_OFF),
             "Waits between restarts of a container that ends.",

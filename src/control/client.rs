@@ -43,7 +43,9 @@ pub enum ClientError {
         error: io::Error,
     },
     /// The connection ended without a reply.
-    #[error("gatepost closed the connection before it answered: its supervisor may be restarting; try again in a moment")]
+    #[error(
+        "gatepost closed the connection before it answered: its supervisor may be restarting; try again in a moment"
+    )]
     Closed,
     /// No reply in time.
     #[error("gatepost has not answered for {0} s: if it does not recover by itself, see its log")]
@@ -134,7 +136,9 @@ impl Client {
 fn decode(line: &[u8]) -> Result<Reply, ClientError> {
     let line: Line<Reply> = serde_json::from_slice(line).map_err(|error| ClientError::Protocol(error.to_string()))?;
     match line {
-        Line { version: VERSION, reply: Reply::Error { message, remedy } } => Err(ClientError::Refused { message, remedy }),
+        Line { version: VERSION, reply: Reply::Error { message, remedy } } => {
+            Err(ClientError::Refused { message, remedy })
+        }
         Line { version: VERSION, reply } => Ok(reply),
         Line { version, .. } => Err(ClientError::Protocol(format!("protocol version {version}"))),
     }

@@ -112,8 +112,10 @@ impl Server {
             Ok(peer) if peer.uid.is_root() => {}
             Ok(_) | Err(_) => return Some(("only root may use the control socket", "run the command as root")),
         }
-        (self.connections() > MAX_CONNECTIONS)
-            .then_some(("too many connections to the control socket", "end some running `gatepost get -w` and try again"))
+        (self.connections() > MAX_CONNECTIONS).then_some((
+            "too many connections to the control socket",
+            "end some running `gatepost get -w` and try again",
+        ))
     }
 
     /// Accepts and closes one peer with the spare descriptor.
@@ -265,12 +267,16 @@ impl Connection {
         match serde_json::from_slice::<AnyVersion>(line) {
             Ok(AnyVersion { version: VERSION }) => {}
             Ok(AnyVersion { version }) => {
-                let message = format!("the request has protocol version {version}, this supervisor speaks version {VERSION}");
+                let message =
+                    format!("the request has protocol version {version}, this supervisor speaks version {VERSION}");
                 self.refuse(&message, "use the gatepost binary that is running here");
                 return None;
             }
             Err(error) => {
-                self.refuse(&format!("the request is not understood: {error}"), "send one JSON object with `version` a line");
+                self.refuse(
+                    &format!("the request is not understood: {error}"),
+                    "send one JSON object with `version` a line",
+                );
                 return None;
             }
         }

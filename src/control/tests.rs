@@ -44,10 +44,7 @@ fn a_request_is_answered() {
     assert!(place.server.accept().unwrap().is_none());
     wait_readable(&connection);
     let request = connection.read_request().expect("a request");
-    assert_eq!(
-        request.call,
-        Call::Restart { namespace: "default".into(), name: "web-gw".into(), container: None }
-    );
+    assert_eq!(request.call, Call::Restart { namespace: "default".into(), name: "web-gw".into(), container: None });
     assert!(connection.read_request().is_none());
     assert!(!connection.is_finished());
     connection.queue(&Reply::Done { message: "restarted".into() });
@@ -82,7 +79,8 @@ fn a_socket_without_a_listener_says_so() {
 #[test]
 fn garbage_is_answered_with_an_error_and_closed() {
     let mut place = place();
-    for garbage in ["not json\n", "{\"version\":1}\n", "{\"version\":1,\"call\":\"explode\"}\n", "\u{0}\u{1}\n", "[]\n"] {
+    for garbage in ["not json\n", "{\"version\":1}\n", "{\"version\":1,\"call\":\"explode\"}\n", "\u{0}\u{1}\n", "[]\n"]
+    {
         let mut stream = UnixStream::connect(&place.path).unwrap();
         stream.write_all(garbage.as_bytes()).unwrap();
         let mut connection = place.server.accept().unwrap().unwrap();
@@ -157,7 +155,8 @@ fn one_reply_of_any_size_gets_through() {
     let mut connection = place.server.accept().unwrap().unwrap();
     wait_readable(&connection);
     assert_eq!(connection.read_request().unwrap().call, Call::Watch);
-    let snapshot = Reply::Pods { items: vec![serde_json::Value::String("x".repeat(5 << 20))], warnings: vec!["w".into()] };
+    let snapshot =
+        Reply::Pods { items: vec![serde_json::Value::String("x".repeat(5 << 20))], warnings: vec!["w".into()] };
     connection.queue(&snapshot);
     assert!(connection.wants_write());
     let reader = std::thread::spawn(move || client.next(Duration::from_secs(30)).unwrap());

@@ -1,4 +1,5 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(clippy::format_push_string, clippy::format_collect)] // readable, and not in a hurry
 
 use serde_json::{Value as Json, json};
 
@@ -154,7 +155,6 @@ fn a_file_above_the_limit_is_refused() {
 fn more_values_than_the_limit_are_refused() {
     let text = format!("[{}1]", "1,".repeat(super::MAX_NODES));
     assert!(error(text.as_bytes()).contains("more than 1000000 values"));
-    assert!(error(format!("a: {text}").as_bytes()).contains("more than 1000000 values"));
 }
 
 #[test]

@@ -32,16 +32,16 @@ pub(crate) enum Source {
 /// One member of a tar archive.
 pub(crate) enum Member {
     At { offset: u64, size: u64 },
-    Staged { name: String, size: u64, digest: String },
+    Staged { name: String },
     Link(Vec<u8>),
 }
 
 /// A member to be read.
 pub(crate) enum Blob<'a> {
-    File(File, u64),
-    Range(Range<'a>, u64),
-    /// Already in staging, and hashed: name, size, digest.
-    Staged(&'a str, u64, &'a str),
+    File(File),
+    Range(Range<'a>),
+    /// Already in staging, by name.
+    Staged(&'a str),
 }
 
 impl Source {
@@ -79,10 +79,16 @@ impl Source {
             match entry.kind {
                 Kind::File => {
                     if offset.saturating_add(entry.stored) > size {
-                        return Err(Error::Corrupt(format!("the archive is truncated in its member {}", entry.shown())));
+                        return Err(Error::Corrupt(format!(
+                            "the archive is truncated in its member {}",
+                            entry.shown()
+                        )));
                     }
                     if entry.sparse.is_some() {
-                        return Err(Error::Unsupported(format!("the archive's member {} is a sparse file", entry.shown())));
+                        return Err(Error::Unsupported(format!(
+                            "the archive's member {} is a sparse file",
+                            entry.shown()
+                        )));
                     }
                     add(&mut members, &entry.path, Member::At { offset, size: entry.stored })?;
                 }
@@ -92,7 +98,8 @@ impl Source {
                 }
                 _ => {}
             }
-            let pending = i64::try_from(tarball.pending()).map_err(|_| Error::Corrupt("an impossible member size".into()))?;
+            let pending =
+                i64::try_from(tarball.pending()).map_err(|_| Error::Corrupt("an impossible member size".into()))?;
             tarball.source_mut().seek(SeekFrom::Current(pending)).map_err(|e| Error::io("reading", e))?;
             tarball.skipped();
         }
@@ -113,9 +120,9 @@ impl Source {
             match entry.kind {
                 Kind::File if entry.sparse.is_none() => {
                     let (name, staged) = change.stage_file()?;
-                    let (digest, size) = hash_only(&mut tarball, Some(staged), &silent, "")
+                    hash_only(&mut tarball, Some(staged), &silent, "")
                         .map_err(|e| stream_cause(e).within(format!("member {}", entry.shown())))?;
-                    add(&mut members, &entry.path, Member::Staged { name, size, digest })?;
+                    add(&mut members, &entry.path, Member::Staged { name })?;
                 }
                 Kind::File => {
                     return Err(Error::Unsupported(format!("the archive's member {} is a sparse file", entry.shown())));
@@ -151,7 +158,7 @@ impl Source {
                 if !data.is_file() {
                     return Err(Error::Corrupt(format!("{path} is not a regular file")));
                 }
-                Ok(Some(Blob::File(file, data.len())))
+                Ok(Some(Blob::File(file)))
             }
             Self::Indexed(_, members) | Self::Staged(members) => {
                 let mut name = clean(path.as_bytes());
@@ -160,10 +167,10 @@ impl Source {
                         (None, _) => return Ok(None),
                         (Some(Member::Link(target)), _) => name.clone_from(target),
                         (Some(Member::At { offset, size }), Self::Indexed(file, _)) => {
-                            return Ok(Some(Blob::Range(Range { file, at: *offset, left: *size }, *size)));
+                            return Ok(Some(Blob::Range(Range { file, at: *offset, left: *size })));
                         }
-                        (Some(Member::Staged { name, size, digest }), _) => {
-                            return Ok(Some(Blob::Staged(name, *size, digest)));
+                        (Some(Member::Staged { name }), _) => {
+                            return Ok(Some(Blob::Staged(name)));
                         }
                         (Some(Member::At { .. }), _) => return Ok(None),
                     }
@@ -177,9 +184,9 @@ impl Source {
     pub(crate) fn document(&self, path: &str, change: &Change<'_>) -> Result<Option<Vec<u8>>> {
         let bytes = match self.blob(path)? {
             None => return Ok(None),
-            Some(Blob::File(file, _)) => read_limited(file, MAX_DOCUMENT),
-            Some(Blob::Range(range, _)) => read_limited(range, MAX_DOCUMENT),
-            Some(Blob::Staged(name, ..)) => read_limited(change.open_staged(name)?, MAX_DOCUMENT),
+            Some(Blob::File(file)) => read_limited(file, MAX_DOCUMENT),
+            Some(Blob::Range(range)) => read_limited(range, MAX_DOCUMENT),
+            Some(Blob::Staged(name)) => read_limited(change.open_staged(name)?, MAX_DOCUMENT),
         };
         bytes.map(Some).map_err(|e| e.within(path.to_owned()))
     }

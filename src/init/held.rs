@@ -53,7 +53,6 @@ impl<D> Held<D> {
         }
         let slot = Slot { key, descriptor, noticed: false, watch: Watch::default() };
         if let Some((number, free)) = self.slots.iter_mut().enumerate().find(|(_, slot)| slot.is_none()) {
-            // A former owner of this slot may still be among the noticed ones: that costs one needless look.
             *free = Some(slot);
             return Ok(number);
         }

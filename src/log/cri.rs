@@ -49,7 +49,14 @@ impl Stamp {
 ///
 /// Only whole lines and full 16 KiB parts are taken, unless `last` says that nothing follows: then the rest becomes a `P`
 /// line. Stops before `out` would grow beyond `out_max`, but always takes one line when there is one.
-pub(crate) fn format_lines(input: &[u8], last: bool, stamp: &[u8], kind: StreamKind, out: &mut Vec<u8>, out_max: usize) -> usize {
+pub(crate) fn format_lines(
+    input: &[u8],
+    last: bool,
+    stamp: &[u8],
+    kind: StreamKind,
+    out: &mut Vec<u8>,
+    out_max: usize,
+) -> usize {
     let mut used = 0;
     while let Some(rest) = input.get(used..).filter(|rest| !rest.is_empty()) {
         let reach = rest.get(..=CONTENT_MAX).unwrap_or(rest);

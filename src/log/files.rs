@@ -96,7 +96,8 @@ mod tests {
         for name in ["0.log", "12.log", "3.log.20260102-120000", "3.log.20260102-120000.7"] {
             assert_eq!(LogName::parse(name).unwrap().to_string(), name);
         }
-        for name in ["log", ".log", "x.log", "+1.log", "1.log.gz", "1.log.20260102-120000.gz", "1.logs", "1.log.2026-1"] {
+        for name in ["log", ".log", "x.log", "+1.log", "1.log.gz", "1.log.20260102-120000.gz", "1.logs", "1.log.2026-1"]
+        {
             assert_eq!(LogName::parse(name), None, "{name}");
         }
     }

@@ -22,16 +22,19 @@ use rustix::fs::{FallocateFlags, FlockOperation, OFlags};
 use rustix::pipe::{PipeFlags, SpliceFlags};
 
 use super::protocol::StreamKind;
-use crate::sys::word_mapping::WordMapping;
+use crate::sys::pipe;
+use crate::sys::shared_memory::SharedWords;
+use crate::wire::JOURNAL_BYTES;
 
 /// Largest batch taken from a stream at a time: what a FIFO holds.
-pub(crate) const BATCH: usize = 256 * 1024;
+pub(crate) const BATCH: usize = JOURNAL_BYTES;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"gatelog\x01");
 const PATH_MAX: usize = 4096;
 const PATH_AT: usize = 16;
 const SLOTS_AT: usize = PATH_AT + PATH_MAX / 8;
 const SLOT_WORDS: usize = 4;
+const ZERO: FallocateFlags = FallocateFlags::PUNCH_HOLE.union(FallocateFlags::KEEP_SIZE);
 
 /// How far a batch has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,15 +85,15 @@ pub(crate) struct Losses {
 /// The journal pipe, a private pipe to look into pipes with, and the page.
 #[derive(Debug)]
 pub(crate) struct Journal {
-    page: WordMapping,
+    page: SharedWords,
     slots: usize,
     read: OwnedFd,
     write: OwnedFd,
     look_read: File,
     look_write: OwnedFd,
     null: OwnedFd,
-    /// Held with `flock`: two writers on one journal would be fatal.
-    _lock: File,
+    /// The page's file, held with `flock`: two writers on one journal would be fatal.
+    file: File,
 }
 
 impl Journal {
@@ -102,21 +105,22 @@ impl Journal {
         rustix::fs::flock(&file, FlockOperation::LockExclusive)?;
         let fresh = file.metadata()?.len() == 0;
         let words = SLOTS_AT + slots * SLOT_WORDS;
-        // A hole in a full tmpfs would be a SIGBUS at the first touch.
-        rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, words as u64 * 8)?;
-        let page = WordMapping::new(&file, words)?;
+        if file.metadata()?.len() < words as u64 * 8 {
+            file.set_len(words as u64 * 8)?;
+        }
+        reserve(&file, 0, SLOTS_AT)?;
+        let page = SharedWords::map(&file, words)?;
         let (look_read, look_write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
         // As many page slots as a FIFO; where the limit forbids it, batches are just smaller.
-        let _ = rustix::pipe::fcntl_setpipe_size(&look_write, BATCH);
-        let _ = rustix::pipe::fcntl_setpipe_size(&write, BATCH);
+        let _ = pipe::set_size(&look_write, BATCH);
+        let _ = pipe::set_size(&write, BATCH);
         let null = rustix::fs::open("/dev/null", OFlags::WRONLY | OFlags::CLOEXEC, rustix::fs::Mode::empty())?;
-        let journal =
-            Self { page, slots, read, write, look_read: File::from(look_read), look_write, null, _lock: file };
+        let journal = Self { page, slots, read, write, look_read: File::from(look_read), look_write, null, file };
         let fault = journal.check_page();
         if fresh || fault.is_some() {
-            for word in journal.page.words() {
-                word.store(0, Ordering::Relaxed);
-            }
+            // Zeros everywhere, without touching (and so filling) the pages of slots that nobody uses.
+            rustix::fs::fallocate(&journal.file, ZERO, 0, words as u64 * 8)?;
+            reserve(&journal.file, 0, SLOTS_AT)?;
             journal.set(Field::Magic, MAGIC);
         }
         Ok((journal, fault.filter(|_| !fresh)))
@@ -148,7 +152,7 @@ impl Journal {
     /// Where the batch in hand belongs.
     pub(crate) fn target(&self) -> Option<Target> {
         let length = usize::try_from(self.get(Field::PathLength)).ok().filter(|length| *length <= PATH_MAX)?;
-        let words = self.page.words().get(PATH_AT..SLOTS_AT)?;
+        let words = self.page.get(PATH_AT..SLOTS_AT)?;
         let mut bytes: Vec<u8> = words.iter().flat_map(|word| word.load(Ordering::Relaxed).to_le_bytes()).collect();
         bytes.truncate(length);
         let path = PathBuf::from(std::ffi::OsString::from_vec(bytes));
@@ -171,7 +175,7 @@ impl Journal {
     pub(crate) fn begin(&self, target: &Target, wall_ns: u64) {
         // Streams take turns: the path is only written when it is another one.
         let path = target.path.as_os_str().as_bytes();
-        for (word, bytes) in self.page.words().iter().skip(PATH_AT).zip(path.chunks(8)) {
+        for (word, bytes) in self.page.iter().skip(PATH_AT).zip(path.chunks(8)) {
             let mut full = [0_u8; 8];
             full.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
             word.store(u64::from_le_bytes(full), Ordering::Relaxed);
@@ -234,7 +238,7 @@ impl Journal {
 
     /// Bytes in the journal pipe.
     pub(crate) fn waiting(&self) -> io::Result<u64> {
-        Ok(rustix::io::ioctl_fionread(&self.read)?)
+        Ok(pipe::unread_bytes(&self.read)?)
     }
 
     /// Moves up to `length` bytes of `source` into the journal pipe; 0 when there is nothing (any more).
@@ -272,7 +276,8 @@ impl Journal {
     }
 
     /// Binds a slot to its stream; a new stream starts with no losses.
-    pub(crate) fn bind_slot(&self, slot: u32, stream_id: u64) {
+    pub(crate) fn bind_slot(&self, slot: u32, stream_id: u64) -> io::Result<()> {
+        reserve(&self.file, SLOTS_AT + slot as usize * SLOT_WORDS, SLOT_WORDS)?;
         let words = self.slot_words(slot.into());
         if words.first().is_some_and(|word| word.load(Ordering::SeqCst) != stream_id) {
             for word in words.iter().skip(1) {
@@ -280,6 +285,7 @@ impl Journal {
             }
             words.iter().take(1).for_each(|word| word.store(stream_id, Ordering::SeqCst));
         }
+        Ok(())
     }
 
     pub(crate) fn losses(&self, slot: u32) -> Losses {
@@ -291,23 +297,28 @@ impl Journal {
     fn slot_words(&self, slot: u64) -> &[AtomicU64] {
         let slot = usize::try_from(slot).ok().filter(|slot| *slot < self.slots);
         let start = slot.map_or(usize::MAX, |slot| SLOTS_AT + slot * SLOT_WORDS);
-        self.page.words().get(start..start.saturating_add(SLOT_WORDS)).unwrap_or_default()
+        self.page.get(start..start.saturating_add(SLOT_WORDS)).unwrap_or_default()
     }
 
     fn get(&self, field: Field) -> u64 {
-        self.page.words().get(field as usize).map_or(0, |word| word.load(Ordering::SeqCst))
+        self.page.get(field as usize).map_or(0, |word| word.load(Ordering::SeqCst))
     }
 
     fn set(&self, field: Field, value: u64) {
-        if let Some(word) = self.page.words().get(field as usize) {
+        if let Some(word) = self.page.get(field as usize) {
             word.store(value, Ordering::SeqCst);
         }
     }
 }
 
-fn look_at(pipe: impl AsFd, look: &OwnedFd, length: usize) -> io::Result<usize> {
+/// Makes these words safe to touch: a hole that a full tmpfs cannot fill would be a SIGBUS.
+fn reserve(file: &File, word: usize, words: usize) -> io::Result<()> {
+    Ok(rustix::fs::fallocate(file, FallocateFlags::empty(), word as u64 * 8, words as u64 * 8)?)
+}
+
+fn look_at(from: impl AsFd, look: &OwnedFd, length: usize) -> io::Result<usize> {
     loop {
-        match rustix::pipe::tee(&pipe, look, length, SpliceFlags::NONBLOCK) {
+        match rustix::pipe::tee(&from, look, length, SpliceFlags::NONBLOCK) {
             Ok(seen) => return Ok(seen),
             Err(rustix::io::Errno::AGAIN) => return Ok(0),
             Err(rustix::io::Errno::INTR) => {}
@@ -335,7 +346,7 @@ mod tests {
         {
             let (first, fault) = journal(&path);
             assert_eq!((fault, first.phase()), (None, Phase::Idle));
-            first.bind_slot(3, 9);
+            first.bind_slot(3, 9).unwrap();
             first.begin(&target, 77);
             first.begin_append(1234, 5, Losses { stall_noted: 1, disk_dropped: 2, disk_noted: 3 });
         }
@@ -344,7 +355,7 @@ mod tests {
         assert_eq!((second.offset(), second.wall_ns(), second.losses(3)), (1234, 77, Losses::default()));
         second.finish_append().unwrap();
         assert_eq!(second.losses(3), Losses { stall_noted: 1, disk_dropped: 2, disk_noted: 3 });
-        second.bind_slot(3, 10);
+        second.bind_slot(3, 10).unwrap();
         assert_eq!(second.losses(3), Losses::default());
     }
 
@@ -352,7 +363,7 @@ mod tests {
     fn a_foreign_page_is_idle_and_reported() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("page");
-        std::fs::write(&path, [7_u8; 100_000]).unwrap();
+        std::fs::write(&path, vec![7_u8; 100_000]).unwrap();
         let (page, fault) = journal(&path);
         assert!(fault.is_some());
         assert_eq!((page.phase(), page.losses(0)), (Phase::Idle, Losses::default()));

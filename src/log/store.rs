@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use super::cri::{self, Stamp};
@@ -14,7 +14,9 @@ use super::inventory::Inventory;
 use super::journal::{BATCH, Journal, Losses, Phase, Target};
 use super::protocol::StreamKind;
 use super::writer::warn;
-use crate::sys::word_mapping::WordMapping;
+use crate::sys::pipe;
+use crate::sys::shared_memory::SharedWords;
+use crate::wire::{StreamCounter, stream_word};
 
 /// Bytes handled at a time: read from the journal, and written to a log with one call.
 const PART: usize = 64 * 1024;
@@ -22,7 +24,7 @@ const PART: usize = 64 * 1024;
 /// Most that one turn takes from a terminal, which hands out 4 KiB at a time.
 const TTY_TURN: usize = 16;
 
-/// Words of one slot of the stream table: `read_batches`, `dropped_bytes`.
+/// Words of one slot of the stream table.
 const TABLE_WORDS: usize = 2;
 
 /// The bounds of one container's log.
@@ -47,7 +49,7 @@ pub(crate) enum Turn {
 #[derive(Debug)]
 pub(crate) struct Store {
     journal: Journal,
-    table: WordMapping,
+    table: SharedWords,
     inventory: Inventory,
     /// Bound of all logs together; 0: none.
     total: u64,
@@ -60,8 +62,8 @@ pub(crate) struct Store {
 
 impl Store {
     /// Takes over from a predecessor: what it had in hand is stored before this returns.
-    pub(crate) fn open(page: &Path, logs: &Path, table: OwnedFd, read: OwnedFd, write: OwnedFd) -> io::Result<Self> {
-        let bytes = usize::try_from(rustix::fs::fstat(&table)?.st_size).unwrap_or(0);
+    pub(crate) fn open(page: &Path, logs: &Path, table: &OwnedFd, read: OwnedFd, write: OwnedFd) -> io::Result<Self> {
+        let bytes = usize::try_from(rustix::fs::fstat(table)?.st_size).unwrap_or(0);
         let words = bytes / 8;
         let (journal, fault) = Journal::open(page, read, write, words / TABLE_WORDS)?;
         if let Some(fault) = fault {
@@ -69,7 +71,7 @@ impl Store {
         }
         let mut store = Self {
             journal,
-            table: WordMapping::new(&table, words)?,
+            table: SharedWords::map(table, words)?,
             inventory: Inventory::default(),
             total: 0,
             stamp: Stamp::new(),
@@ -113,7 +115,7 @@ impl Store {
 
     /// Whether the stream table has this slot.
     pub(crate) fn has_slot(&self, slot: u32) -> bool {
-        (slot as usize) < self.table.words().len() / TABLE_WORDS
+        (slot as usize) < self.table.len() / TABLE_WORDS
     }
 
     /// A buffer to receive messages in; free between batches.
@@ -122,12 +124,16 @@ impl Store {
     }
 
     /// A stream begins (or goes on, after a restart). The log file exists afterwards if the disk allows it.
-    pub(crate) fn begin(&mut self, target: &Target) {
-        self.journal.bind_slot(target.slot, target.stream_id);
-        let Some((directory, name)) = split(&target.path) else { return };
+    pub(crate) fn begin(&mut self, target: &Target) -> io::Result<()> {
+        self.journal.bind_slot(target.slot, target.stream_id)?;
+        let Some((directory, name)) = split(&target.path) else { return Ok(()) };
         if let Err(error) = self.inventory.begin_instance(directory, name.instance) {
-            warn(&format!("log {}: {error}; what the container prints is dropped until it works", target.path.display()));
+            warn(&format!(
+                "log {}: {error}; what the container prints is dropped until it works",
+                target.path.display()
+            ));
         }
+        Ok(())
     }
 
     /// Bytes of a stream that never reached its log.
@@ -160,7 +166,7 @@ impl Store {
         patience: usize,
         flush: bool,
     ) -> io::Result<Turn> {
-        let held = usize::try_from(rustix::io::ioctl_fionread(&fifo)?).unwrap_or(BATCH);
+        let held = usize::try_from(pipe::unread_bytes(&fifo)?).unwrap_or(BATCH);
         if held == 0 {
             return Ok(Turn::Empty);
         }
@@ -228,10 +234,16 @@ impl Store {
         let stamp = self.stamp.at(self.journal.wall_ns());
         self.output.clear();
         let before = self.journal.losses(target.slot);
-        let stalled = table_word(&self.table, target.slot, 1).map_or(0, |word| word.load(Ordering::SeqCst));
+        let stalled = table_word(&self.table, target.slot, StreamCounter::DroppedBytes)
+            .map_or(0, |word| word.load(Ordering::SeqCst));
         let mut after = before;
         note(&mut self.output, stamp, stalled.saturating_sub(before.stall_noted), "nobody read the log for over 1 s");
-        note(&mut self.output, stamp, before.disk_dropped.saturating_sub(before.disk_noted), "the log could not be written");
+        note(
+            &mut self.output,
+            stamp,
+            before.disk_dropped.saturating_sub(before.disk_noted),
+            "the log could not be written",
+        );
         after.stall_noted = stalled;
         after.disk_noted = before.disk_dropped;
 
@@ -282,18 +294,18 @@ impl Store {
     }
 
     fn count_read(&self, slot: u32) {
-        if let Some(word) = table_word(&self.table, slot, 0) {
+        if let Some(word) = table_word(&self.table, slot, StreamCounter::ReadBatches) {
             word.fetch_add(1, Ordering::SeqCst);
         }
     }
 
     fn stall_dropped(&self, slot: u32) -> u64 {
-        table_word(&self.table, slot, 1).map_or(0, |word| word.load(Ordering::SeqCst))
+        table_word(&self.table, slot, StreamCounter::DroppedBytes).map_or(0, |word| word.load(Ordering::SeqCst))
     }
 }
 
-fn table_word(table: &WordMapping, slot: u32, word: usize) -> Option<&std::sync::atomic::AtomicU64> {
-    table.words().get((slot as usize).checked_mul(TABLE_WORDS)?.checked_add(word)?)
+fn table_word(table: &[AtomicU64], slot: u32, counter: StreamCounter) -> Option<&AtomicU64> {
+    table.get(stream_word(slot as usize, counter))
 }
 
 /// A line in the log that says what is missing there.

@@ -6,19 +6,16 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
-use std::io::{self, IoSlice, IoSliceMut, Write};
+use std::io::{self, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::fs::Timespec;
 use rustix::io::Errno;
-use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendFlags, recvmsg, sendmsg,
-};
 
 use super::cri::CONTENT_MAX;
 use super::journal::Target;
@@ -26,7 +23,8 @@ use super::protocol::{
     Answer, CONTROL_FD, JOURNAL_READ_FD, JOURNAL_WRITE_FD, Message, Open, Request, STREAM_TABLE_FD, VERSION,
 };
 use super::store::{Bounds, Store, Turn, split};
-use crate::sys::inherited;
+use crate::sys::socket::{self, Received};
+use crate::sys::{inherited, pipe};
 
 /// How long the beginning of a line is kept back for its end. A prompt then appears as a partial line.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -38,7 +36,7 @@ const CONTROL: u64 = u64::MAX;
 ///
 /// Ends with status 0 when the supervisor closes the socket, 1 when it cannot work (said on standard error).
 pub fn main() -> ExitCode {
-    match arguments().and_then(|(page, logs)| run(page, logs)) {
+    match arguments().and_then(|(page, logs)| run(&page, logs)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             warn(&error.to_string());
@@ -73,7 +71,7 @@ fn invalid(text: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, text)
 }
 
-fn run(page: PathBuf, logs: PathBuf) -> io::Result<()> {
+fn run(page: &Path, logs: PathBuf) -> io::Result<()> {
     let inherit = |number, what: &str| {
         inherited::take(number).map_err(|error| invalid(&format!("descriptor {number}, {what}, is not there: {error}")))
     };
@@ -81,7 +79,7 @@ fn run(page: PathBuf, logs: PathBuf) -> io::Result<()> {
     let table = inherit(STREAM_TABLE_FD, "the stream table")?;
     let read = inherit(JOURNAL_READ_FD, "the journal pipe's read end")?;
     let write = inherit(JOURNAL_WRITE_FD, "the journal pipe's write end")?;
-    let store = Store::open(&page, &logs, table, read, write)
+    let store = Store::open(page, &logs, &table, read, write)
         .map_err(|error| io::Error::new(error.kind(), format!("journal page {}: {error}", page.display())))?;
     Writer::new(control, store, logs)?.serve()
 }
@@ -218,36 +216,21 @@ impl Writer {
     /// Takes in all waiting requests.
     fn receive(&mut self) -> io::Result<()> {
         loop {
-            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
-            let mut control = RecvAncillaryBuffer::new(&mut space);
-            let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
             let buffer = self.store.buffer();
-            let message = match recvmsg(&self.control, &mut [IoSliceMut::new(buffer)], &mut control, flags) {
-                Ok(message) => message,
-                Err(Errno::AGAIN) => return Ok(()),
-                Err(Errno::INTR) => continue,
-                Err(Errno::CONNRESET) => {
+            let Received { length, descriptor } = match socket::receive(&self.control, buffer) {
+                Ok(Received { length: 0, .. }) | Err(Errno::CONNRESET) => {
                     self.gone = true;
                     return Ok(());
                 }
+                Ok(message) => message,
+                Err(Errno::AGAIN) => return Ok(()),
                 Err(error) => return Err(error.into()),
             };
-            let descriptors = control.drain().filter_map(|message| match message {
-                RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
-                _ => None,
-            });
-            let descriptor = descriptors.flatten().collect::<Vec<_>>().pop();
-            if message.bytes == 0 {
-                self.gone = true;
-                return Ok(());
-            }
-            let bytes = buffer.get(..message.bytes).unwrap_or_default();
-            let request = if message.flags.contains(ReturnFlags::TRUNC) {
-                Err("the message is longer than 64 KiB".to_owned())
-            } else {
-                decode(bytes)
-            };
-            if let Err(answer) = request.map_err(|reason| refused(0, reason)).and_then(|r| self.carry_out(r, descriptor)) {
+            // A message cut to the buffer's size is no JSON.
+            let request = decode(buffer.get(..length).unwrap_or_default());
+            if let Err(answer) =
+                request.map_err(|reason| refused(0, reason)).and_then(|r| self.carry_out(r, descriptor))
+            {
                 self.answers.push_back(answer);
             }
         }
@@ -301,7 +284,7 @@ impl Writer {
             rustix::fs::fcntl_setfl(&source, flags).map_err(|error| format!("pty master: {error}"))?;
             0
         } else {
-            let size = rustix::pipe::fcntl_getpipe_size(&source).map_err(|error| format!("not a FIFO: {error}"))?;
+            let size = pipe::size(&source).map_err(|error| format!("not a FIFO: {error}"))?;
             // A FIFO that could not be made large must not fill up while a line is kept back.
             CONTENT_MAX.min(size / 4)
         };
@@ -310,18 +293,10 @@ impl Writer {
         epoll::add(&self.epoll, &source, EventData::new_u64(open.stream_id), flags)
             .map_err(|error| format!("cannot wait for stream {}: {error}", open.stream_id))?;
         let target = Target { stream_id: open.stream_id, slot: open.slot, kind: open.stream, path: open.path };
-        self.store.begin(&target);
+        self.store.begin(&target).map_err(|error| format!("the journal page has no room for the stream: {error}"))?;
         let bounds = Bounds { max_size: open.max_size, max_files: open.max_files };
-        let stream = Stream {
-            source,
-            target,
-            bounds,
-            tty: open.tty,
-            patience,
-            held_since: None,
-            closing: false,
-            ready: false,
-        };
+        let stream =
+            Stream { source, target, bounds, tty: open.tty, patience, held_since: None, closing: false, ready: false };
         self.streams.insert(open.stream_id, stream);
         self.make_ready(open.stream_id);
         Ok(())
@@ -332,11 +307,9 @@ impl Writer {
         let before = self.answers.len();
         while let Some(answer) = self.answers.front() {
             let bytes = serde_json::to_vec(&Message::new(answer))?;
-            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-            match sendmsg(&self.control, &[IoSlice::new(&bytes)], &mut SendAncillaryBuffer::default(), flags) {
-                Ok(_) => drop(self.answers.pop_front()),
+            match socket::send(&self.control, &bytes, None) {
+                Ok(()) => drop(self.answers.pop_front()),
                 Err(Errno::AGAIN | Errno::NOBUFS) => break,
-                Err(Errno::INTR) => {}
                 Err(Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN) => {
                     self.gone = true;
                     return Ok(());

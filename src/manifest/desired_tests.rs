@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use super::desired::{DesiredSet, Outcome};
-use super::source::{Limits, Report, Request, VERSION, read_manifests};
+use super::source::{Limits, Report, Request, VERSION, answer, read_manifests};
 
 fn pod(name: &str, extra: &str) -> String {
     format!(
@@ -181,4 +181,26 @@ fn links_are_followed_and_large_files_refused() {
     assert_eq!(names(&outcome), ["linked-n"]);
     assert_eq!(errors(&outcome).len(), 2, "{:?}", errors(&outcome));
     assert!(errors(&outcome)[0].contains("larger than the limit"));
+}
+
+#[test]
+fn the_role_answers_a_request_with_a_report() {
+    let world = World::new(1);
+    world.write("a.yaml", &pod("a", ""));
+    let directories = vec![world.path(0).to_owned()];
+    let request = Request { version: VERSION, directories, node_name: "n".into(), limits: Limits::default() };
+    let mut written = Vec::new();
+    assert!(answer(serde_json::to_vec(&request).expect("JSON").as_slice(), &mut written).expect("an answer"));
+    assert_eq!(serde_json::from_slice::<Report>(&written).expect("a report"), world.report());
+    written.clear();
+    assert!(!answer(b"{}".as_slice(), &mut written).expect("an answer"));
+    assert!(!serde_json::from_slice::<Report>(&written).expect("a report").ok);
+}
+
+#[test]
+fn a_pipe_among_the_manifests_is_not_waited_for() {
+    let mut world = World::new(1);
+    let path = world.path(0).join("pipe");
+    rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).expect("a pipe");
+    assert!(world.update().problems.iter().any(|problem| problem.message.contains("not a regular file")));
 }

@@ -279,7 +279,8 @@ impl Loader<'_> {
             errors.list.push(ValidationError {
                 kind,
                 field: finding.field,
-                value: finding.value,
+                // What a Secret holds must never reach a log or an event.
+                value: finding.value.filter(|_| result.kind != "Secret"),
                 detail: finding.message,
                 line: finding.line,
             });

@@ -28,10 +28,7 @@ impl BackoffRule {
     /// The rule with the set values of a narrower scope.
     #[must_use]
     pub fn with(self, over: BackoffOverride) -> Self {
-        Self {
-            initial_ms: over.initial_ms.unwrap_or(self.initial_ms),
-            max_ms: over.max_ms.unwrap_or(self.max_ms),
-        }
+        Self { initial_ms: over.initial_ms.unwrap_or(self.initial_ms), max_ms: over.max_ms.unwrap_or(self.max_ms) }
     }
 }
 
@@ -107,7 +104,13 @@ impl Retry {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects
+)]
 mod tests {
     use super::*;
 
@@ -160,7 +163,12 @@ mod tests {
     #[test]
     fn a_retry_doubles_to_its_bound() {
         let mut retry = Retry::default();
-        let at: Vec<u64> = (0..9).map(|_| { retry.failed(Instant(0), 1000, 60_000); retry.pending(Instant(0)).unwrap().0 }).collect();
+        let at: Vec<u64> = (0..9)
+            .map(|_| {
+                retry.failed(Instant(0), 1000, 60_000);
+                retry.pending(Instant(0)).unwrap().0
+            })
+            .collect();
         assert_eq!(at, [1000, 2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000, 60_000]);
     }
 }

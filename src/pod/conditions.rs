@@ -26,12 +26,7 @@ impl std::fmt::Display for Condition {
 }
 
 /// What `pod` waits for now.
-pub(crate) fn unmet(
-    pod: &Pod,
-    pods: &BTreeMap<Uid, Pod>,
-    met: &BTreeMap<Condition, bool>,
-    node_name: &str,
-) -> Unmet {
+pub(crate) fn unmet(pod: &Pod, pods: &BTreeMap<Uid, Pod>, met: &BTreeMap<Condition, bool>, node_name: &str) -> Unmet {
     let mut unmet = Unmet::default();
     for condition in &pod.policy.start_after {
         let holds = match condition {

@@ -214,11 +214,13 @@ impl Container {
         }
     }
 
-    /// Asks to remove what ended. While a start is under way it waits: removing is slow, and a restart is not to wait for it.
+    /// On its way to run, with an answer to come soon.
+    pub(crate) fn is_starting(&self) -> bool {
+        matches!(self.state, State::Image { .. } | State::Starting { .. })
+    }
+
+    /// Asks to remove what ended.
     pub(crate) fn sweep(&mut self, turn: &mut Turn<'_>) {
-        if matches!(self.state, State::Image { .. } | State::Starting { .. }) {
-            return;
-        }
         for leftover in &mut self.leftovers {
             if leftover.asked {
                 continue;
@@ -238,8 +240,7 @@ impl Container {
         self.image = Some(image);
         self.pulls = Retry::default();
         let seq = turn.seqs.next();
-        let (mode, step) =
-            if scope.never() { (StartMode::Create, Step::Create) } else { (StartMode::Run, Step::Run) };
+        let (mode, step) = if scope.never() { (StartMode::Create, Step::Create) } else { (StartMode::Run, Step::Run) };
         let present = format!(
             "Container image \"{}\" already present on machine and can be accessed by the pod",
             scope.image_of(&self.name)
@@ -347,7 +348,9 @@ impl Container {
     pub(crate) fn exited(&mut self, exit: Exit, stopping: bool, scope: Scope<'_>, turn: &mut Turn<'_>) {
         let (seq, started) = match self.state {
             State::Running { seq, since } => (seq, Some(since)),
-            State::Starting { step: Step::Created { .. } | Step::Marking { .. } | Step::Marked | Step::Create, .. } => {
+            State::Starting {
+                step: Step::Created { .. } | Step::Marking { .. } | Step::Marked | Step::Create, ..
+            } => {
                 let failure = Failure {
                     reason: "RunContainerError".to_owned(),
                     message: format!("ended with code {} before its program was started", exit.code),
@@ -390,7 +393,13 @@ impl Container {
         let Some(leftover) = self.leftovers.iter_mut().find(|leftover| leftover.seq == seq) else { return };
         leftover.asked = false;
         leftover.retry.failed(turn.now.boot, 1_000, 60_000);
-        self.record(scope, turn, true, "FailedRemove", format!("Cannot remove an ended container: {}", failure.message));
+        self.record(
+            scope,
+            turn,
+            true,
+            "FailedRemove",
+            format!("Cannot remove an ended container: {}", failure.message),
+        );
     }
 
     /// Forgets crash-loop backoff; what waits for it starts at once.

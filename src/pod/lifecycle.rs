@@ -218,8 +218,7 @@ impl Pod {
         turn: &mut Turn<'_>,
         f: impl FnOnce(&mut [Container], Scope<'_>, &mut Turn<'_>) -> R,
     ) -> R {
-        let scope =
-            Scope { uid: &self.uid, pod: &self.manifest, policy: &self.policy, first_seen: self.first_seen };
+        let scope = Scope { uid: &self.uid, pod: &self.manifest, policy: &self.policy, first_seen: self.first_seen };
         f(&mut self.containers, scope, turn)
     }
 
@@ -307,7 +306,7 @@ impl Pod {
         let wanted = self.desired && !self.ending && !around.stop_now;
         match self.stage {
             Stage::Blocked if !self.desired => Flow::Gone,
-            Stage::Blocked if around.node_stops => self.to(Stage::Halted),
+            Stage::Blocked if around.node_stops => self.enter(Stage::Halted),
             Stage::Blocked if around.predecessor => {
                 self.ending = false;
                 Flow::Wait
@@ -316,11 +315,11 @@ impl Pod {
                 self.begin(turn);
                 Flow::Again
             }
-            Stage::Conditions { .. } if self.ending => self.to_teardown(),
-            Stage::Conditions { .. } if around.node_stops => self.to(Stage::Halted),
+            Stage::Conditions { .. } if self.ending => self.tear_down(),
+            Stage::Conditions { .. } if around.node_stops => self.enter(Stage::Halted),
             Stage::Conditions { since } => self.wait_for_conditions(since, &around.unmet, turn),
             Stage::Sandbox { asked: true, .. } => Flow::Wait,
-            Stage::Sandbox { .. } if !wanted => self.to_teardown(),
+            Stage::Sandbox { .. } if !wanted => self.tear_down(),
             Stage::Sandbox { retry, .. } => {
                 if let Some(at) = retry.pending(now) {
                     turn.wake_at(at);
@@ -330,7 +329,7 @@ impl Pod {
                 }
                 Flow::Wait
             }
-            Stage::Up if !wanted => self.to(Stage::Stopping),
+            Stage::Up if !wanted => self.enter(Stage::Stopping),
             Stage::Up => self.run_containers(turn),
             Stage::Stopping => self.stop_containers(turn),
             Stage::Teardown { asked: true, .. } => Flow::Wait,
@@ -344,21 +343,21 @@ impl Pod {
                 }
                 Flow::Wait
             }
-            Stage::Completed if self.ending => self.to_teardown(),
+            Stage::Completed if self.ending => self.tear_down(),
             Stage::Completed => Flow::Wait,
             Stage::Halted if around.node_stops => Flow::Wait,
-            Stage::Halted if self.ending => self.to_teardown(),
-            Stage::Halted => self.to(Stage::Blocked),
+            Stage::Halted if self.ending => self.tear_down(),
+            Stage::Halted => self.enter(Stage::Blocked),
         }
     }
 
-    fn to(&mut self, stage: Stage) -> Flow {
+    fn enter(&mut self, stage: Stage) -> Flow {
         self.stage = stage;
         Flow::Again
     }
 
-    fn to_teardown(&mut self) -> Flow {
-        self.to(Stage::Teardown { asked: false, discard: false, retry: Retry::default() })
+    fn tear_down(&mut self) -> Flow {
+        self.enter(Stage::Teardown { asked: false, discard: false, retry: Retry::default() })
     }
 
     /// A new life: from what is on disk of the earlier ones it follows whether there is anything to run.
@@ -386,7 +385,8 @@ impl Pod {
             for container in self.containers.iter_mut().filter(|c| marks.contains(&c.name)) {
                 container.interrupted(turn);
             }
-            let message = "The pod was interrupted, and restartPolicy Never allows one run only. Delete the pod to run it again.";
+            let message =
+                "The pod was interrupted, and restartPolicy Never allows one run only. Delete the pod to run it again.";
             self.scope().record(turn, true, "Interrupted", message.to_owned());
             self.finish(Some(Failure { reason: "Interrupted".to_owned(), message: message.to_owned() }), turn);
             self.stage = Stage::Completed;
@@ -418,7 +418,7 @@ impl Pod {
             self.scope().record(turn, true, "StartAfterTimeout", text);
         }
         self.trouble = None;
-        self.to(Stage::Sandbox { asked: false, retry: Retry::default() })
+        self.enter(Stage::Sandbox { asked: false, retry: Retry::default() })
     }
 
     /// Init containers one at a time in order, then all app containers; or the end of the pod.
@@ -428,18 +428,23 @@ impl Pod {
         let apps_done = self.apps().all(|c| matches!(c.state, State::Ended) && !c.restart);
         if (never && init_failed) || apps_done {
             self.finish(None, turn);
-            return self.to(Stage::Stopping);
+            return self.enter(Stage::Stopping);
         }
         self.with_containers(turn, |containers, scope, turn| {
             let mut initializing = false;
-            for container in containers {
+            for container in containers.iter_mut() {
                 if container.kind == Kind::Init && container.succeeded() {
                     container.restart = false;
                 } else if !initializing {
                     container.advance(scope, turn);
                     initializing = container.kind == Kind::Init;
                 }
-                container.sweep(turn);
+            }
+            // Removing is slow, and a start is not to wait for it.
+            if !containers.iter().any(Container::is_starting) {
+                for container in containers {
+                    container.sweep(turn);
+                }
             }
         });
         Flow::Wait
@@ -457,7 +462,7 @@ impl Pod {
         if self.containers.iter().any(|c| c.live().is_some() || !c.leftovers.is_empty()) {
             return Flow::Wait;
         }
-        self.to_teardown()
+        self.tear_down()
     }
 
     /// Fixes the final status, here and on disk.

@@ -28,13 +28,19 @@ pub struct Node {
     pub(crate) stopping: bool,
     pub(crate) durable: Durable,
     changed: BTreeSet<Uid>,
-    saved_node: SavedNode,
+    saved: SavedNode,
 }
 
 impl Node {
     /// A node without pods and without a past.
     pub fn new(settings: Settings) -> Self {
-        Self::with(settings, BTreeMap::new(), SeqSource::starting_at(1), false, Durable::new(DurableState::default(), false))
+        Self::with(
+            settings,
+            BTreeMap::new(),
+            SeqSource::starting_at(1),
+            false,
+            Durable::new(DurableState::default(), false),
+        )
     }
 
     pub(crate) fn with(
@@ -50,7 +56,7 @@ impl Node {
             pods,
             order: Vec::new(),
             orphans: Orphans::default(),
-            saved_node: SavedNode::new(seqs.reserved(), stopping),
+            saved: SavedNode::new(seqs.reserved(), stopping),
             seqs,
             met: BTreeMap::new(),
             stopping,
@@ -91,13 +97,13 @@ impl Node {
 
     /// Whether [`Node::node_snapshot`] differs from the one taken last.
     pub fn node_changed(&self) -> bool {
-        self.saved_node != SavedNode::new(self.seqs.reserved(), self.stopping)
+        self.saved != SavedNode::new(self.seqs.reserved(), self.stopping)
     }
 
     /// What to save of the node as a whole.
     pub fn node_snapshot(&mut self) -> SavedNode {
-        self.saved_node = SavedNode::new(self.seqs.reserved(), self.stopping);
-        self.saved_node.clone()
+        self.saved = SavedNode::new(self.seqs.reserved(), self.stopping);
+        self.saved.clone()
     }
 
     /// Whether [`Node::durable_snapshot`] differs from the one taken last.
@@ -228,12 +234,11 @@ impl Node {
             pod.drop_manifest();
         }
         for desired in desired {
-            match self.pods.get_mut(desired.pod.metadata.uid.as_str()) {
-                Some(pod) => pod.keep(desired),
-                None => {
-                    let pod = Pod::new(desired, turn.now.wall);
-                    self.pods.insert(Rc::clone(&pod.uid), pod);
-                }
+            if let Some(pod) = self.pods.get_mut(desired.pod.metadata.uid.as_str()) {
+                pod.keep(desired);
+            } else {
+                let pod = Pod::new(desired, turn.now.wall);
+                self.pods.insert(Rc::clone(&pod.uid), pod);
             }
         }
         turn.durable.retain(|uid| self.pods.contains_key(uid));
@@ -296,7 +301,8 @@ impl Node {
         pod.was_ready = ready;
         self.changed.insert(Rc::clone(&pod.uid));
         if ready {
-            for other in self.pods.values_mut().filter(|other| conditions::depends_on(other, pod, &self.settings.node_name))
+            for other in
+                self.pods.values_mut().filter(|other| conditions::depends_on(other, pod, &self.settings.node_name))
             {
                 other.containers.iter_mut().for_each(Container::clear_backoff);
                 self.changed.insert(Rc::clone(&other.uid));
@@ -312,16 +318,15 @@ impl Node {
             ..Around::default()
         };
         let meta = &pod.manifest.metadata;
-        match pod.stage {
-            Stage::Conditions { .. } => {
-                around.unmet = conditions::unmet(pod, &self.pods, &self.met, &self.settings.node_name);
-            }
-            _ => {
-                around.predecessor = self.pods.values().any(|other| {
-                    let same = &other.manifest.metadata;
-                    other.stage != Stage::Blocked && same.name == meta.name && same.namespace == meta.namespace
-                });
-            }
+        if matches!(pod.stage, Stage::Blocked | Stage::Teardown { .. } | Stage::Halted) {
+            around.predecessor = self.pods.values().any(|other| {
+                let same = &other.manifest.metadata;
+                other.stage != Stage::Blocked && same.name == meta.name && same.namespace == meta.namespace
+            });
+        }
+        // Also for a pod that may come to Conditions in this turn.
+        if !pod.policy.start_after.is_empty() && !pod.sandbox {
+            around.unmet = conditions::unmet(pod, &self.pods, &self.met, &self.settings.node_name);
         }
         around
     }

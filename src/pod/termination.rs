@@ -33,7 +33,9 @@ impl Container {
         let now = turn.now.boot;
         let (seq, running) = match self.state {
             State::Running { seq, .. } => (seq, true),
-            State::Starting { seq, step: Step::Created { .. } | Step::Marking { .. } | Step::Marked, .. } => (seq, false),
+            State::Starting { seq, step: Step::Created { .. } | Step::Marking { .. } | Step::Marked, .. } => {
+                (seq, false)
+            }
             // Asked to create or start: the answer comes, and what runs then gets its grace.
             State::Starting { .. } => return,
             State::Image { .. } => {

@@ -16,4 +16,3 @@ pub mod shared_memory;
 pub mod signal;
 pub mod socket;
 pub mod spawn;
-pub(crate) mod word_mapping;

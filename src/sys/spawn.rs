@@ -331,7 +331,7 @@ impl<'a> Prepared<'a> {
                 return Step::Descriptors;
             }
             reset_signals();
-            let envp = self.envp.as_ref().map_or(libc::environ.cast_const().cast(), |envp| envp.as_ptr());
+            let envp = self.envp.as_ref().map_or(libc::environ.cast_const().cast(), Vec::as_ptr);
             match spawn.program {
                 Program::Path(path) => {
                     libc::execve(path.as_ptr(), self.argv.as_ptr(), envp);
@@ -453,7 +453,7 @@ mod tests {
 
     #[test]
     fn a_child_starts_with_default_signals() {
-        let args = shell("grep -E '^Sig(Blk|Ign)' /proc/$$/status");
+        let args = shell("exec grep -E '^Sig(Blk|Ign)' /proc/self/status");
         let text = output_of(Spawn::new(Program::Path(c"/bin/sh"), &args));
         assert_eq!(text.matches("0000000000000000").count(), 2, "{text}");
     }

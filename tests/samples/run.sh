@@ -3,12 +3,17 @@
 set -eu
 gatepost=$(realpath "$1")
 cd "$(dirname "$0")/../.."
-here=$PWD
 mkdir -p .build
 
-"$gatepost" run --config tests/samples/config.yaml --stop-pods \
-    --set staticPodPath="$here/tests/samples/manifests" --set imagePreloadPath="$here/.build/images" \
-    --set dataDir="$here/.build/data" --set logDir="$here/.build/logs" > .build/gatepost.log 2>&1 &
+# Everything below .build/; nothing of the machine's own is touched but /run/gatepost.
+cat > .build/config.yaml <<CONFIG
+nodeName: gateway
+staticPodPath: $PWD/tests/samples/manifests
+imagePreloadPath: $PWD/.build/images
+dataDir: $PWD/.build/data
+logDir: $PWD/.build/logs
+CONFIG
+"$gatepost" run --config .build/config.yaml --stop-pods > .build/gatepost.log 2>&1 &
 supervisor=$!
 stop() {
     trap - INT TERM

@@ -164,7 +164,11 @@ impl Machine {
                     *seq,
                     Instance { container: container.clone(), state, dies_at: u64::MAX, signalled: None, lost: false },
                 );
-                if *mode == StartMode::Run { self.program_runs(*seq, random)? } else { Event::Created { seq: *seq, pid: 1 } }
+                if *mode == StartMode::Run {
+                    self.program_runs(*seq, random)?
+                } else {
+                    Event::Created { seq: *seq, pid: 1 }
+                }
             }
             Action::Mark { seq, .. } if fails => Event::MarkFailed { seq: *seq, failure: failure("ENOSPC") },
             Action::Mark { seq, .. } => Event::Marked { seq: *seq },

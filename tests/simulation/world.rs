@@ -244,7 +244,8 @@ impl World {
             self.saved.clear();
             self.quarantined.clear();
         }
-        let lost: Vec<_> = self.machine.instances.iter().filter(|(_, i)| matches!(i.state, Life::Ended(_))).map(|(s, _)| *s).collect();
+        let lost: Vec<_> =
+            self.machine.instances.iter().filter(|(_, i)| matches!(i.state, Life::Ended(_))).map(|(s, _)| *s).collect();
         for seq in lost {
             if self.random.percent(20) {
                 if let Some(instance) = self.machine.instances.get_mut(&seq) {
@@ -334,7 +335,11 @@ impl World {
                 let seq = *self.random.pick(&known);
                 let gone = !self.machine.instances.contains_key(&seq)
                     && !self.requests.iter().any(|(_, action)| format!("{action:?}").contains(&format!("{seq:?}")));
-                if gone && self.node.instance(seq).is_none() { self.tell(Event::Marked { seq }) } else { self.tell(Event::Tick) }
+                if gone && self.node.instance(seq).is_none() {
+                    self.tell(Event::Marked { seq })
+                } else {
+                    self.tell(Event::Tick)
+                }
             }
         }
     }
@@ -471,7 +476,7 @@ impl World {
             let uid: Uid = Rc::from(pod.metadata.uid.as_str());
             let status = &pod.status;
             let reason = &status.reason;
-            if self.quarantined.contains(&uid) || reason == "Quarantined" || (!all && reason.starts_with("WaitingFor")) {
+            if reason == "Terminated" || reason == "Quarantined" || (!all && reason.starts_with("WaitingFor")) {
                 continue;
             }
             let done = matches!(status.phase.as_str(), "Succeeded" | "Failed");

@@ -44,7 +44,8 @@ fn describe(out: &mut String, pod: &Value, container: &Value, status: Option<&Va
         line(out, "Restart Count", &int(status, "/restartCount").to_string());
     }
     resources(out, "    ", container.pointer("/resources").unwrap_or(&Value::Null));
-    for (field, label) in [("livenessProbe", "Liveness"), ("readinessProbe", "Readiness"), ("startupProbe", "Startup")] {
+    for (field, label) in [("livenessProbe", "Liveness"), ("readinessProbe", "Readiness"), ("startupProbe", "Startup")]
+    {
         if let Some(probe) = container.get(field) {
             line(out, label, &probe_text(probe));
         }
@@ -168,7 +169,8 @@ fn environment_sources(out: &mut String, sources: &[Value]) {
         };
         let prefix = text(source, "/prefix");
         let prefix = if prefix.is_empty() { String::new() } else { format!(" with prefix '{prefix}'") };
-        writeln!(out, "      {}\t{kind}{prefix}\tOptional: {}", text(reference, "/name"), flag(reference, "/optional")).ok();
+        writeln!(out, "      {}\t{kind}{prefix}\tOptional: {}", text(reference, "/name"), flag(reference, "/optional"))
+            .ok();
     }
 }
 
@@ -190,7 +192,10 @@ fn environment(out: &mut String, pod: &Value, container: &Value) {
             format!("<set to the key '{key}' in secret '{name}'>\tOptional: {}", flag(source, "/secretKeyRef/optional"))
         } else if let Some(key) = part(source, "/configMapKeyRef") {
             let (key, name) = (text(key, "/key"), text(key, "/name"));
-            format!("<set to the key '{key}' of config map '{name}'>\tOptional: {}", flag(source, "/configMapKeyRef/optional"))
+            format!(
+                "<set to the key '{key}' of config map '{name}'>\tOptional: {}",
+                flag(source, "/configMapKeyRef/optional")
+            )
         } else if let Some(field) = part(source, "/fieldRef") {
             let version = text(field, "/apiVersion");
             let version = if version.is_empty() { "v1" } else { version };
@@ -200,7 +205,8 @@ fn environment(out: &mut String, pod: &Value, container: &Value) {
             let resource = text(source, "/resourceFieldRef/resource");
             let other = text(source, "/resourceFieldRef/containerName");
             let holder = if other.is_empty() { Some(container) } else { named(list(pod, "/spec/containers"), other) };
-            let value = resource.split_once('.').and_then(|(field, name)| holder?.get("resources")?.get(field)?.get(name));
+            let value =
+                resource.split_once('.').and_then(|(field, name)| holder?.get("resources")?.get(field)?.get(name));
             format!("{} ({resource})", value.map(plain).unwrap_or_default())
         };
         writeln!(out, "      {name}:\t{}", value.trim_start()).ok();

@@ -172,7 +172,10 @@ fn a_pod_that_ends_tells_since_when_and_its_grace() {
     pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:09:55Z");
     pod["metadata"]["deletionGracePeriodSeconds"] = json!(30);
     let text = pod_text(&pod, &[], NOW);
-    assert!(text.contains("Status:                    Terminating (lasts 5s)\nTermination Grace Period:  30s\n"), "{text}");
+    assert!(
+        text.contains("Status:                    Terminating (lasts 5s)\nTermination Grace Period:  30s\n"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -183,7 +186,12 @@ fn reason_message_and_profile_are_shown_when_set() {
     pod["spec"]["securityContext"] = json!({"seccompProfile": {"type": "RuntimeDefault"}});
     pod["status"]["podIPs"] = json!([]);
     let text = pod_text(&pod, &[], NOW);
-    for line in ["Reason:           Evicted", "Message:          too big", "SeccompProfile:   RuntimeDefault", "IPs:              <none>"] {
+    for line in [
+        "Reason:           Evicted",
+        "Message:          too big",
+        "SeccompProfile:   RuntimeDefault",
+        "IPs:              <none>",
+    ] {
         assert!(text.contains(line), "{line}\n{text}");
     }
 }

@@ -17,11 +17,10 @@ pub(crate) struct Transitions {
 
 /// Notes which conditions have turned.
 pub(crate) fn note_transitions(pod: &mut Pod, now: Now) {
-    for (known, holds) in std::iter::zip(pod_holds(pod), 0_usize..).map(|(holds, at)| (at, holds)) {
-        if let Some(slot) = pod.transitions.known.get_mut(known) {
-            if slot.is_none_or(|(held, _)| held != holds) {
-                *slot = Some((holds, now.wall));
-            }
+    let holds = pod_holds(pod);
+    for (slot, holds) in std::iter::zip(&mut pod.transitions.known, holds) {
+        if slot.is_none_or(|(held, _)| held != holds) {
+            *slot = Some((holds, now.wall));
         }
     }
 }
@@ -34,9 +33,8 @@ pub(super) fn conditions(pod: &Pod, phase: &str, now: Now) -> Vec<PodCondition> 
         "Failed" => Some("PodFailed"),
         _ => None,
     };
-    let listed = |containers: Vec<&Container>| {
-        containers.iter().map(|c| c.name.to_string()).collect::<Vec<_>>().join(" ")
-    };
+    let listed =
+        |containers: Vec<&Container>| containers.iter().map(|c| c.name.to_string()).collect::<Vec<_>>().join(" ");
     let incomplete = || listed(pod.inits().filter(|c| !c.succeeded()).collect());
     let unready = || listed(pod.apps().filter(|c| !c.is_running()).collect());
     let rows = std::iter::zip(TYPES, pod_holds(pod)).zip(pod.transitions.known);

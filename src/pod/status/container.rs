@@ -29,7 +29,8 @@ pub(super) fn status(container: &Container, pod: &Pod, now: Now, settings: &Sett
         image_id: container.image.as_ref().map(|image| image.id.clone()).unwrap_or_default(),
         container_id: shown.map(|seq| container_id(seq, container, pod, settings)).unwrap_or_default(),
         state,
-        last_state: last_state.map(|terminated| ContainerState { terminated: Some(terminated), ..Default::default() })
+        last_state: last_state
+            .map(|terminated| ContainerState { terminated: Some(terminated), ..Default::default() })
             .unwrap_or_default(),
     }
 }

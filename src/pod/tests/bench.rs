@@ -20,7 +20,8 @@ pub(super) struct Bench {
 
 pub(super) fn pod(name: &str, policy: RestartPolicy, inits: &[&str], apps: &[&str]) -> DesiredPod {
     let containers = |names: &[&str]| {
-        let container = |name: &&str| Container { name: (*name).into(), image: format!("{name}:1"), ..Container::default() };
+        let container =
+            |name: &&str| Container { name: (*name).into(), image: format!("{name}:1"), ..Container::default() };
         names.iter().map(container).collect::<Vec<_>>()
     };
     let metadata = ObjectMeta {
@@ -122,12 +123,12 @@ impl Bench {
         Some(match action {
             Action::PrepareSandbox { pod } => Event::SandboxReady { pod: pod.clone(), ips: vec!["10.0.0.1".into()] },
             Action::TeardownSandbox { pod, .. } => Event::SandboxGone { pod: pod.clone() },
-            Action::EnsureImage { container } => Event::ImageReady {
-                container: container.clone(),
-                image_id: "sha256:1".into(),
-                stop_signal: None,
-            },
-            Action::Start { seq, mode: crate::pod::event::StartMode::Create, .. } => Event::Created { seq: *seq, pid: 1 },
+            Action::EnsureImage { container } => {
+                Event::ImageReady { container: container.clone(), image_id: "sha256:1".into(), stop_signal: None }
+            }
+            Action::Start { seq, mode: crate::pod::event::StartMode::Create, .. } => {
+                Event::Created { seq: *seq, pid: 1 }
+            }
             Action::Start { seq, .. } | Action::StartCreated { seq } => Event::Started { seq: *seq, pid: 1 },
             Action::Mark { seq, .. } => Event::Marked { seq: *seq },
             Action::Remove { seq } => Event::Removed { seq: *seq },
@@ -164,7 +165,11 @@ impl Bench {
 
     pub(super) fn object(&self, pod: &str) -> PodObject {
         let uid = format!("{pod}-uid-1");
-        self.node.pod_objects(self.now()).into_iter().find(|object| object.metadata.uid == uid).expect("the pod is known")
+        self.node
+            .pod_objects(self.now())
+            .into_iter()
+            .find(|object| object.metadata.uid == uid)
+            .expect("the pod is known")
     }
 
     pub(super) fn status(&self, pod: &str, container: &str) -> ContainerStatus {

@@ -1,0 +1,85 @@
+//! Start conditions.
+
+use super::bench::*;
+use crate::pod::event::{Action, Condition, DesiredPod, Event};
+
+fn after(name: &str, conditions: &[Condition]) -> DesiredPod {
+    with(always(name), |_, policy| policy.start_after = conditions.to_vec())
+}
+
+fn on(name: &str) -> Condition {
+    Condition::Pod(name.into())
+}
+
+#[test]
+fn a_pod_waits_for_its_conditions_pending_with_the_reason_and_without_backoff() {
+    let (mut bench, actions) = Bench::with(&[after("web", &[Condition::Clock, Condition::Route])]);
+    assert_eq!(actions, []);
+    assert_eq!(bench.phase("web"), "Pending");
+    assert_eq!(bench.object("web").status.reason, "WaitingFor: clock, route");
+    assert_eq!(bench.node.awaited_conditions().len(), 2);
+    assert_eq!(bench.tell(Event::Condition { condition: Condition::Clock, met: true }), []);
+    assert_eq!(bench.object("web").status.reason, "WaitingFor: route");
+    let actions = bench.tell(Event::Condition { condition: Condition::Route, met: true });
+    assert_eq!(words(&actions), ["prepare web-uid-1"]);
+    assert!(bench.node.awaited_conditions().is_empty());
+}
+
+#[test]
+fn after_the_time_out_it_starts_with_a_warning() {
+    let (mut bench, _) = Bench::with(&[after("web", &[Condition::Path("/dev/ttyUSB0".into())])]);
+    assert_eq!(bench.node.deadline().unwrap().0, bench.now + 300_000);
+    assert_eq!(words(&bench.wait()), ["prepare web-uid-1"]);
+    assert_eq!(bench.reasons(), ["StartAfterTimeout"]);
+}
+
+#[test]
+fn a_time_out_of_zero_waits_for_ever() {
+    let desired = with(after("web", &[Condition::Clock]), |_, policy| policy.start_after_timeout_ms = 0);
+    let (bench, _) = Bench::with(&[desired]);
+    assert_eq!(bench.node.deadline(), None);
+}
+
+#[test]
+fn a_pod_starts_when_the_pod_it_waits_for_is_ready() {
+    let (mut bench, actions) = Bench::with(&[after("web", &[on("mqtt")]), always("mqtt")]);
+    let all = words(&bench.run(actions));
+    assert_eq!(all[..4], ["prepare mqtt-uid-1", "image app", "start app 0", "prepare web-uid-1"]);
+}
+
+#[test]
+fn a_dependency_that_becomes_ready_again_clears_the_backoff_of_those_that_wait_for_it() {
+    let mut bench = Bench::running(&[after("web", &[on("default/mqtt-n")]), always("mqtt")]);
+    for _ in 0..2 {
+        let actions = bench.exit(bench.live("web", "app"), 1);
+        bench.run(actions);
+    }
+    assert_eq!(bench.status("web", "app").state.waiting.unwrap().reason, "CrashLoopBackOff");
+    let actions = bench.exit(bench.live("mqtt", "app"), 1);
+    let all = words(&bench.run(actions));
+    assert_eq!(all, ["image app", "start app 1", "remove", "image app", "start app 2"]);
+}
+
+#[test]
+fn pods_that_wait_for_each_other_or_for_themselves_start_nevertheless() {
+    let forever = |pod: DesiredPod| with(pod, |_, policy| policy.start_after_timeout_ms = 0);
+    let desired = [
+        forever(after("a", &[on("b")])),
+        forever(after("b", &[on("c")])),
+        forever(after("c", &[on("a")])),
+        forever(after("d", &[on("d")])),
+    ];
+    let bench = Bench::running(&desired);
+    for name in ["a", "b", "c", "d"] {
+        assert_eq!(bench.phase(name), "Running", "{name}");
+    }
+    assert!(bench.reasons().contains(&"StartAfterCycle"));
+}
+
+#[test]
+fn a_waiting_pod_that_is_not_wanted_any_more_goes() {
+    let (mut bench, _) = Bench::with(&[after("web", &[Condition::Clock])]);
+    let actions: Vec<Action> = bench.desire(&[]);
+    assert_eq!(words(&bench.run(actions)), ["discard web-uid-1"]);
+    assert_eq!(bench.node.pod_objects(bench.now()), []);
+}

@@ -1,0 +1,78 @@
+//! Images as other people's tools make them, and archives no honest tool makes, through the real confined worker.
+//! Needs root, skopeo and umoci.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
+#[path = "images/make.rs"]
+mod make;
+#[path = "images/tree.rs"]
+mod tree;
+
+#[path = "images/hostile.rs"]
+mod hostile;
+#[path = "images/limits.rs"]
+mod limits;
+#[path = "images/tools.rs"]
+mod tools;
+
+use std::path::{Path, PathBuf};
+
+use gatepost::config::Layout;
+use gatepost::image::worker::{Command, Report};
+use gatepost::image::{Reference, Store, StoredImage};
+
+/// A store of its own, removed at the end.
+pub(crate) struct Node {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) layout: Layout,
+}
+
+impl Node {
+    pub(crate) fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let layout =
+            Layout { run: dir.path().join("run"), data: dir.path().join("data"), logs: dir.path().join("logs") };
+        Self { dir, layout }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub(crate) fn call(&self, command: Command) -> Report {
+        let program = Path::new(env!("CARGO_BIN_EXE_gatepost"));
+        gatepost::image::command::call(program, &self.layout, command, |_| ()).expect("the worker reports")
+    }
+
+    pub(crate) fn try_import(&self, path: &Path) -> Report {
+        self.call(Command::Import { path: path.to_owned(), name: None, remember: false })
+    }
+
+    pub(crate) fn import(&self, path: &Path) -> Report {
+        let report = self.try_import(path);
+        assert!(report.ok, "{}: {}", report.reason, report.message);
+        assert!(!report.warnings.iter().any(|w| w.starts_with("confinement")), "confined: {:?}", report.warnings);
+        self.assert_nothing_half_there();
+        report
+    }
+
+    /// Imports what must be refused; gives reason and message, and checks that nothing is left of it.
+    pub(crate) fn refused(&self, path: &Path) -> (String, String) {
+        let before = self.call(Command::List).images;
+        let report = self.try_import(path);
+        assert!(!report.ok, "it was imported: {report:?}");
+        self.assert_nothing_half_there();
+        assert_eq!(self.call(Command::List).images, before);
+        assert!(report.message.contains(&path.display().to_string()), "the archive is named: {}", report.message);
+        (report.reason, report.message)
+    }
+
+    pub(crate) fn resolve(&self, name: &str) -> StoredImage {
+        let reference: Reference = name.parse().unwrap();
+        Store::open(&self.layout).unwrap().resolve(&reference).unwrap().unwrap_or_else(|| panic!("{name} is not there"))
+    }
+
+    fn assert_nothing_half_there(&self) {
+        assert!(!self.layout.images().join(".staging").exists());
+        assert!(!self.layout.layers().join(".staging").exists());
+    }
+}
