@@ -3,10 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    match std::env::args_os().nth(1).as_deref().and_then(std::ffi::OsStr::to_str) {
-        Some("sandbox") => gatepost::runtime::sandbox::main(),
-        Some("launch") => gatepost::runtime::launch::main(),
-        Some("cleanup") => gatepost::runtime::cleanup::main(),
-        _ => gatepost::cli::main(),
-    }
+    gatepost::cli::main()
 }

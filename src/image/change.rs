@@ -116,7 +116,8 @@ impl<'a> Change<'a> {
         let name = self.next_name();
         let failed = |e: Errno| Error::io("making a layer directory", e);
         rustix::fs::mkdirat(&self.layers, &name, Mode::from_raw_mode(0o755)).map_err(failed)?;
-        let dir = open_directory(self.layers.as_fd(), &CString::new(name.clone()).unwrap_or_default()).map_err(failed)?;
+        let dir =
+            open_directory(self.layers.as_fd(), &CString::new(name.clone()).unwrap_or_default()).map_err(failed)?;
         // Whatever the umask is: a layer without an entry for its root has the usual one.
         rustix::fs::fchmod(&dir, Mode::from_raw_mode(0o755)).map_err(failed)?;
         Ok((name, dir))
@@ -169,8 +170,10 @@ impl<'a> Change<'a> {
         for (chain, name) in std::mem::take(&mut self.new_layers) {
             self.place_layer(&chain, &name)?;
         }
-        for (dir, path) in [(&self.store.images, "blobs/sha256"), (&self.store.layers, "l"), (&self.store.layers, ".")] {
-            let dir = rustix::fs::openat(dir, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+        for (dir, path) in [(&self.store.images, "blobs/sha256"), (&self.store.layers, "l"), (&self.store.layers, ".")]
+        {
+            let dir =
+                rustix::fs::openat(dir, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
             dir.and_then(rustix::fs::fsync).map_err(failed)?;
         }
         if !self.entries.is_empty() {
@@ -188,7 +191,9 @@ impl<'a> Change<'a> {
         let target = format!("../{hex}");
         match rustix::fs::readlinkat(&self.store.layers, &link, Vec::new()) {
             Ok(there) if there.to_bytes() == target.as_bytes() => {}
-            Ok(_) => return Err(Error::Unsafe(format!("layer {chain} is made to share its short name with another layer"))),
+            Ok(_) => {
+                return Err(Error::Unsafe(format!("layer {chain} is made to share its short name with another layer")));
+            }
             Err(Errno::NOENT) => rustix::fs::symlinkat(&target, &self.store.layers, &link).map_err(failed)?,
             Err(error) => return Err(failed(error)),
         }

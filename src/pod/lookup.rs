@@ -20,9 +20,9 @@ impl Node {
     /// The pod of that namespace and full name; the wanted one if an old one is still going.
     pub fn uid_of(&self, namespace: &str, name: &str) -> Option<Uid> {
         let named = |uid: &&Uid| {
-            self.pods.get(*uid).is_some_and(|pod| {
-                pod.manifest.metadata.namespace == namespace && pod.manifest.metadata.name == name
-            })
+            self.pods
+                .get(*uid)
+                .is_some_and(|pod| pod.manifest.metadata.namespace == namespace && pod.manifest.metadata.name == name)
         };
         let mut candidates: Vec<&Uid> = self.pods.keys().filter(named).collect();
         candidates.sort_by_key(|uid| self.pods.get(*uid).is_none_or(|pod| !pod.desired));

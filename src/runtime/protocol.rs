@@ -99,9 +99,8 @@ fn read_request<Q: Request>() -> Result<Q, Failure> {
         version: u32,
     }
     let unreadable = |error: String| Failure::internal(format!("the request could not be read: {error}"));
-    let other = |version: u32| {
-        unreadable(format!("its version is {version}, this binary speaks {VERSION}; restart gatepost"))
-    };
+    let other =
+        |version: u32| unreadable(format!("its version is {version}, this binary speaks {VERSION}; restart gatepost"));
     let mut text = Vec::new();
     std::io::stdin().lock().read_to_end(&mut text).map_err(|error| unreadable(error.to_string()))?;
     match serde_json::from_slice::<Q>(&text) {

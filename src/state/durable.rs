@@ -114,13 +114,8 @@ fn replace(directory: &Path, name: &str, content: &[u8]) -> Result<(), StateErro
         return Ok(());
     }
     let staged = directory.join(format!(".{name}.new"));
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&staged)
-        .map_err(io("create"))?;
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&staged).map_err(io("create"))?;
     file.write_all(content).map_err(io("write"))?;
     file.sync_all().map_err(io("sync"))?;
     fs::rename(&staged, &path).map_err(io("replace"))?;
@@ -163,7 +158,8 @@ mod tests {
     fn a_failure_names_the_file() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("file"), "").unwrap();
-        let report = carry_out(&Request { write: vec![("x".into(), "1".into())], ..request(&dir.path().join("file/s")) });
+        let report =
+            carry_out(&Request { write: vec![("x".into(), "1".into())], ..request(&dir.path().join("file/s")) });
         assert!(report.error.unwrap().contains("file/s"));
     }
 }

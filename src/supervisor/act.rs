@@ -48,7 +48,10 @@ pub(crate) enum Task {
 impl Task {
     /// Whether it runs the runtime, whose number is bounded.
     fn is_runtime_call(&self) -> bool {
-        matches!(self, Self::Prepare(_) | Self::Teardown(_) | Self::Launch(_) | Self::StartCreated(_) | Self::CleanUp(_))
+        matches!(
+            self,
+            Self::Prepare(_) | Self::Teardown(_) | Self::Launch(_) | Self::StartCreated(_) | Self::CleanUp(_)
+        )
     }
 }
 
@@ -235,7 +238,13 @@ impl Supervisor {
 
     fn call_role<T: serde::Serialize>(&mut self, role: &str, task: Task, body: &T) {
         let request = encode(body);
-        self.start_helper(Job { task, command: Command::Role(role), request, output: None, bound_ms: RUNTIME_BOUND_MS });
+        self.start_helper(Job {
+            task,
+            command: Command::Role(role),
+            request,
+            output: None,
+            bound_ms: RUNTIME_BOUND_MS,
+        });
     }
 
     fn launch(&mut self, seq: Seq) {
@@ -279,7 +288,8 @@ impl Supervisor {
         }
         let output = outputs.as_ref().map(|(stdout, stderr)| (stdout.as_fd(), stderr.as_fd()));
         let command = Command::Role("launch");
-        let job = Job { task: Task::Launch(seq), command, request: encode(&request), output, bound_ms: RUNTIME_BOUND_MS };
+        let job =
+            Job { task: Task::Launch(seq), command, request: encode(&request), output, bound_ms: RUNTIME_BOUND_MS };
         self.start_helper(job);
         Ok(())
     }
@@ -408,11 +418,16 @@ impl Supervisor {
         let log = self.config.layout.container(&record.id).join("runtime.log");
         let command = self.runtime.start(&self.config.layout.runtime_root(), &log, &record.id);
         let path = self.runtime.path.display().to_string();
-        let args = std::iter::once(path.clone())
-            .chain(command.get_args().map(|a| a.to_string_lossy().into_owned()))
-            .collect();
+        let args =
+            std::iter::once(path.clone()).chain(command.get_args().map(|a| a.to_string_lossy().into_owned())).collect();
         let command = Command::Program(&path, args);
-        let job = Job { task: Task::StartCreated(seq), command, request: Vec::new(), output: None, bound_ms: RUNTIME_BOUND_MS };
+        let job = Job {
+            task: Task::StartCreated(seq),
+            command,
+            request: Vec::new(),
+            output: None,
+            bound_ms: RUNTIME_BOUND_MS,
+        };
         self.start_helper(job);
     }
 

@@ -111,7 +111,8 @@ fn look_at(layout: &Layout, link: &mut Link, mut record: Record, now: Now) -> (F
         };
     };
     let pid = observed.pid;
-    let alive = process::open(pid).ok().filter(|_| process::stat(pid).is_ok_and(|s| s.start_time == observed.start_time));
+    let alive =
+        process::open(pid).ok().filter(|_| process::stat(pid).is_ok_and(|s| s.start_time == observed.start_time));
     record.pid = Some(pid);
     record.start_time = Some(observed.start_time);
     if let Err(error) = instance::save(&directory, &record) {
@@ -175,9 +176,11 @@ impl Supervisor {
             if known.is_some() && self.link.fetch(crate::wire::hold_key(seq.0, stream)).is_ok() {
                 continue;
             }
-            let held = instance::open_fifo(&directory.join(name), instance::End::Keeper).map_err(|e| e.to_string()).and_then(
-                |keeper| self.link.hold(crate::wire::hold_key(seq.0, stream), keeper.as_fd()).map_err(|e| e.to_string()),
-            );
+            let held = instance::open_fifo(&directory.join(name), instance::End::Keeper)
+                .map_err(|e| e.to_string())
+                .and_then(|keeper| {
+                    self.link.hold(crate::wire::hold_key(seq.0, stream), keeper.as_fd()).map_err(|e| e.to_string())
+                });
             match held {
                 Ok(slot) => self.set_slot(seq, stream, slot),
                 Err(error) => log::debug!("instance {}: its {name} is not held: {error}", seq.0),

@@ -164,9 +164,7 @@ mod tests {
         assert!(default_route_in(&format!("{HEAD}{net}{route}"), ""));
         assert!(!default_route_in(&format!("{HEAD}{net}"), ""));
         let zero = "0".repeat(32);
-        let v6 = |device: &str| {
-            format!("{zero} 00 {zero} 00 {zero} ffffffff 00000001 00000000 00200200 {device}\n")
-        };
+        let v6 = |device: &str| format!("{zero} 00 {zero} 00 {zero} ffffffff 00000001 00000000 00200200 {device}\n");
         assert!(default_route_in(HEAD, &v6("eth0")));
         assert!(!default_route_in(HEAD, &v6("lo")));
     }

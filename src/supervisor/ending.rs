@@ -154,10 +154,8 @@ impl Supervisor {
 
     /// Removes what is left, once the core wants it and the log is stored.
     pub(super) fn clean_up_if_ready(&mut self, seq: Seq) {
-        let ready = self
-            .instances
-            .get(&seq)
-            .is_some_and(|i| i.remove && i.open_streams == 0 && i.phase == Phase::Ended);
+        let ready =
+            self.instances.get(&seq).is_some_and(|i| i.remove && i.open_streams == 0 && i.phase == Phase::Ended);
         if ready {
             self.starts.queue_clean_up(seq);
         }

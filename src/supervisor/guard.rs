@@ -31,10 +31,12 @@ impl Guard {
     /// Reads what an earlier supervisor noted; `crashed`: it ended by its own fault.
     pub(crate) fn open(run: &Path, crashed: bool) -> Self {
         let path = run.join("crashes.json");
-        let mut crashes: BTreeMap<String, u32> = volatile::read(&path).unwrap_or_else(|error| {
-            log::warn!("{error}");
-            None
-        }).unwrap_or_default();
+        let mut crashes: BTreeMap<String, u32> = volatile::read(&path)
+            .unwrap_or_else(|error| {
+                log::warn!("{error}");
+                None
+            })
+            .unwrap_or_default();
         let note = File::options().read(true).write(true).create(true).truncate(false).open(run.join("acting-on"));
         let note = note.inspect_err(|error| log::warn!("cannot note which pod is acted on: {error}")).ok();
         if let Some(uid) = note.as_ref().and_then(read_note)
@@ -54,7 +56,9 @@ impl Guard {
     /// Pods to leave alone, and why.
     pub(crate) fn quarantined(&self) -> impl Iterator<Item = (Uid, String)> {
         self.crashes.iter().filter(|(_, count)| **count >= CRASHES).map(|(uid, count)| {
-            let why = format!("gatepost crashed {count} times while it acted on this pod; it is left alone until its manifest changes");
+            let why = format!(
+                "gatepost crashed {count} times while it acted on this pod; it is left alone until its manifest changes"
+            );
             (Uid::from(uid.as_str()), why)
         })
     }

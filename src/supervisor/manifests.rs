@@ -44,7 +44,9 @@ impl Manifests {
     /// Starts from the last good set; the directories are read at once.
     pub(super) fn new(directories: &[PathBuf], set: DesiredSet) -> Self {
         let watch = ManifestWatch::new(directories)
-            .inspect_err(|error| log::error!("cannot watch the manifest directories: {error}; send SIGHUP after a change"))
+            .inspect_err(|error| {
+                log::error!("cannot watch the manifest directories: {error}; send SIGHUP after a change")
+            })
             .ok();
         let desired = set.objects();
         Self { watch, set, desired, problems: Vec::new(), due: Some(Instant(0)), changed_at: None, reading: false }

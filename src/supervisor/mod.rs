@@ -45,11 +45,11 @@ use std::os::unix::net::UnixListener;
 pub use start::{Setup, main};
 
 use crate::config::Config;
-use crate::pod::event::{Event, Seq, Uid};
 use crate::oci::NodeFacts;
+use crate::pod::Node;
+use crate::pod::event::{Event, Seq, Uid};
 use crate::pod::events::EventLog;
 use crate::pod::time::{Instant, Now, Wall};
-use crate::pod::Node;
 use crate::runtime::Runtime;
 use crate::sys::cgroup::Cgroups;
 use crate::sys::clock::{self, BootTimer};
@@ -236,7 +236,10 @@ impl Supervisor {
                 }
             }
             Err((task, error)) => {
-                self.finished(task, helpers::Outcome::Failed(Vec::new(), format!("cannot start a helper process: {error}")));
+                self.finished(
+                    task,
+                    helpers::Outcome::Failed(Vec::new(), format!("cannot start a helper process: {error}")),
+                );
             }
         }
     }
@@ -334,4 +337,3 @@ impl Supervisor {
         self.logs.ended(self.now().boot);
     }
 }
-

@@ -7,9 +7,9 @@ use super::act::Task;
 use super::helpers::Outcome;
 use super::instance::{self, Phase};
 use crate::pod::event::{Event, Failure, Seq, StartMode, Uid};
+use crate::runtime::log_failure;
 use crate::runtime::protocol::Report;
 use crate::runtime::sandbox::Prepared;
-use crate::runtime::log_failure;
 use crate::sys::process;
 
 impl Supervisor {

@@ -153,10 +153,12 @@ impl Supervisor {
 
     /// The event log as an earlier supervisor left it.
     pub(super) fn load_events(run: &std::path::Path) -> EventLog {
-        volatile::read(&run.join("events.json")).unwrap_or_else(|error| {
-            log::warn!("{error}");
-            None
-        }).unwrap_or_default()
+        volatile::read(&run.join("events.json"))
+            .unwrap_or_else(|error| {
+                log::warn!("{error}");
+                None
+            })
+            .unwrap_or_default()
     }
 
     /// Stores the event log; it costs no disk.
@@ -207,4 +209,3 @@ pub(super) fn directories(path: &std::path::Path) -> Vec<String> {
     names.sort();
     names
 }
-

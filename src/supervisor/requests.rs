@@ -34,7 +34,9 @@ impl Supervisor {
                 self.clients.watch(number);
                 self.pods_reply()
             }
-            Call::Events => Reply::Events { items: self.events.objects().filter_map(|e| serde_json::to_value(e).ok()).collect() },
+            Call::Events => {
+                Reply::Events { items: self.events.objects().filter_map(|e| serde_json::to_value(e).ok()).collect() }
+            }
             Call::Restart { namespace, name, container } => self.with_pod(&namespace, &name, |pod| {
                 let container = container.as_deref().map(Rc::from);
                 (Event::Restart { pod, container }, format!("pod/{name} restarted"))

@@ -60,7 +60,8 @@ impl ManifestWatch {
             | WatchFlags::DELETE_SELF
             | WatchFlags::MOVE_SELF;
         // MASK_ADD: a parent may be a manifest directory itself.
-        let names = WatchFlags::CREATE | WatchFlags::DELETE | WatchFlags::MOVE | WatchFlags::MASK_ADD | WatchFlags::ONLYDIR;
+        let names =
+            WatchFlags::CREATE | WatchFlags::DELETE | WatchFlags::MOVE | WatchFlags::MASK_ADD | WatchFlags::ONLYDIR;
         for directory in &self.directories {
             for parent in way_to(directory) {
                 let _ = inotify::add_watch(&self.changes, &parent, names);

@@ -35,7 +35,14 @@ impl Layer {
     }
 
     /// One entry with raw path bytes; nothing is checked or cleaned.
-    pub(crate) fn raw(mut self, kind: tar::EntryType, path: &str, link: &str, data: &[u8], change: impl Fn(&mut tar::Header)) -> Self {
+    pub(crate) fn raw(
+        mut self,
+        kind: tar::EntryType,
+        path: &str,
+        link: &str,
+        data: &[u8],
+        change: impl Fn(&mut tar::Header),
+    ) -> Self {
         if path.len() > 100 {
             self.push(tar::EntryType::GNULongName, "././@LongLink", "", &[path.as_bytes(), b"\0"].concat(), |_| ());
         }
