@@ -554,7 +554,7 @@ fn joined(path: &[CString]) -> CString {
     if path.is_empty() {
         return c".".to_owned();
     }
-    let parts: Vec<&[u8]> = path.iter().map(|part| part.as_bytes()).collect();
+    let parts: Vec<&[u8]> = path.iter().map(std::ffi::CString::as_bytes).collect();
     CString::new(parts.join(&b'/')).unwrap_or_default()
 }
 
