@@ -7,7 +7,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 
 use oci_spec::image::{Descriptor, ImageIndex};
-use rustix::fs::{AtFlags, Dir, FlockOperation, Mode, OFlags};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::error::{Error, Result};
@@ -116,7 +116,8 @@ impl<'a> Change<'a> {
         let name = self.next_name();
         let failed = |e: Errno| Error::io("making a layer directory", e);
         rustix::fs::mkdirat(&self.layers, &name, Mode::from_raw_mode(0o755)).map_err(failed)?;
-        let dir = open_directory(self.layers.as_fd(), &CString::new(name.clone()).unwrap_or_default()).map_err(failed)?;
+        let dir =
+            open_directory(self.layers.as_fd(), &CString::new(name.clone()).unwrap_or_default()).map_err(failed)?;
         // Whatever the umask is: a layer without an entry for its root has the usual one.
         rustix::fs::fchmod(&dir, Mode::from_raw_mode(0o755)).map_err(failed)?;
         Ok((name, dir))
@@ -169,8 +170,10 @@ impl<'a> Change<'a> {
         for (chain, name) in std::mem::take(&mut self.new_layers) {
             self.place_layer(&chain, &name)?;
         }
-        for (dir, path) in [(&self.store.images, "blobs/sha256"), (&self.store.layers, "l"), (&self.store.layers, ".")] {
-            let dir = rustix::fs::openat(dir, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+        for (dir, path) in [(&self.store.images, "blobs/sha256"), (&self.store.layers, "l"), (&self.store.layers, ".")]
+        {
+            let dir =
+                rustix::fs::openat(dir, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
             dir.and_then(rustix::fs::fsync).map_err(failed)?;
         }
         if !self.entries.is_empty() {
@@ -188,7 +191,9 @@ impl<'a> Change<'a> {
         let target = format!("../{hex}");
         match rustix::fs::readlinkat(&self.store.layers, &link, Vec::new()) {
             Ok(there) if there.to_bytes() == target.as_bytes() => {}
-            Ok(_) => return Err(Error::Unsafe(format!("layer {chain} is made to share its short name with another layer"))),
+            Ok(_) => {
+                return Err(Error::Unsafe(format!("layer {chain} is made to share its short name with another layer")));
+            }
             Err(Errno::NOENT) => rustix::fs::symlinkat(&target, &self.store.layers, &link).map_err(failed)?,
             Err(error) => return Err(failed(error)),
         }
@@ -274,17 +279,4 @@ fn make_directory(dir: &OwnedFd, path: &str) -> Result<()> {
         Ok(()) | Err(Errno::EXIST) => Ok(()),
         Err(error) => Err(Error::io(format!("making the image store's directory {path}"), error)),
     }
-}
-
-/// Names in a directory, for tests and for verification.
-pub(crate) fn list_names(dir: &OwnedFd) -> Result<Vec<String>> {
-    let failed = |e: Errno| Error::io("listing a directory of the image store", e);
-    let mut names = Vec::new();
-    let mut entries = Dir::read_from(dir).map_err(failed)?;
-    while let Some(entry) = entries.read() {
-        let entry = entry.map_err(failed)?;
-        names.push(entry.file_name().to_string_lossy().into_owned());
-    }
-    names.retain(|name| name != "." && name != "..");
-    Ok(names)
 }

@@ -54,7 +54,8 @@ pub(crate) fn import(
 ) -> Result<(Vec<Imported>, Vec<String>)> {
     let mut warnings = Vec::new();
     let mut change = Change::begin(store)?;
-    let imported = import_all(&mut change, input, label, name, progress, &mut warnings).map_err(|e| e.within(label.to_owned()))?;
+    let imported =
+        import_all(&mut change, input, label, name, progress, &mut warnings).map_err(|e| e.within(label.to_owned()))?;
     change.commit().map_err(|e| e.within(label.to_owned()))?;
     Ok((imported, warnings))
 }
@@ -85,7 +86,10 @@ fn import_all(
     let mut imported = Vec::new();
     for candidate in candidates {
         let shown = candidate.names.first().cloned().unwrap_or_default();
-        imported.push(store_image(&source, change, candidate, progress, warnings).map_err(|e| e.within(format!("image {shown}")))?);
+        imported.push(
+            store_image(&source, change, candidate, progress, warnings)
+                .map_err(|e| e.within(format!("image {shown}")))?,
+        );
     }
     progress.tell("done");
     Ok(imported)
@@ -135,7 +139,8 @@ fn store_image(
     let host = Platform::host();
     if host.suits(&platform).is_none() {
         let name = candidate.names.first().cloned().unwrap_or_default();
-        warnings.push(format!("image {name} is made for {platform}; this node is {host}, so its programs may not start"));
+        warnings
+            .push(format!("image {name} is made for {platform}; this node is {host}, so its programs may not start"));
     }
     let mut stored = Vec::new();
     for (index, layer) in candidate.layers.iter().enumerate() {
@@ -143,7 +148,10 @@ fn store_image(
         let what = format!("layer {} of {}", index.saturating_add(1), chains.len());
         progress.tell(&what);
         let job = LayerJob { index, diff_id, chain, chains: &chains, what: &what };
-        stored.push(store_layer(source, change, layer, &job, progress, warnings).map_err(|e| e.within(format!("layer blob {}", layer.member)))?);
+        stored.push(
+            store_layer(source, change, layer, &job, progress, warnings)
+                .map_err(|e| e.within(format!("layer blob {}", layer.member)))?,
+        );
     }
     let config_digest = sha256_of(&candidate.config);
     change.add_document(&config_digest, &candidate.config)?;
@@ -271,7 +279,10 @@ fn check(done: &Processed, expected: Option<(&String, u64)>, diff_id: &str) -> R
 
 fn warn(counts: &Counts, chain: &str, warnings: &mut Vec<String>) {
     for (count, what) in [
-        (counts.dropped_xattrs, "extended attributes were left out (overlayfs' own, trusted.*, labels, or not supported here)"),
+        (
+            counts.dropped_xattrs,
+            "extended attributes were left out (overlayfs' own, trusted.*, labels, or not supported here)",
+        ),
         (counts.dropped_devices, "devices were left out (character device 0/0, or CAP_MKNOD is missing)"),
         (counts.unknown_entries, "entries of an unknown type were left out"),
     ] {
@@ -310,7 +321,10 @@ fn from_layout(source: &Source, change: &Change<'_>, index: &[u8]) -> Result<Vec
         let manifest: ImageManifest = parse(&bytes, "manifest")?;
         check_config_type(manifest.config().media_type())?;
         if manifest.layers().len() > MAX_LAYERS {
-            return Err(Error::Limit(format!("the image has {} layers; the limit is {MAX_LAYERS}", manifest.layers().len())));
+            return Err(Error::Limit(format!(
+                "the image has {} layers; the limit is {MAX_LAYERS}",
+                manifest.layers().len()
+            )));
         }
         let config = layout_document(source, change, manifest.config())?;
         let mut layers = Vec::new();
@@ -319,7 +333,10 @@ fn from_layout(source: &Source, change: &Change<'_>, index: &[u8]) -> Result<Vec
             let digest = layer.digest().to_string();
             layers.push(LayerSource { member: blob_path(&digest)?, expected: Some((digest, layer.size())) });
         }
-        match candidates.iter_mut().find(|c| c.manifest.as_ref().is_some_and(|(_, d)| d.digest() == descriptor.digest())) {
+        match candidates
+            .iter_mut()
+            .find(|c| c.manifest.as_ref().is_some_and(|(_, d)| d.digest() == descriptor.digest()))
+        {
             Some(same) => same.names.extend(name),
             None => candidates.push(Candidate {
                 names: name.into_iter().collect(),
@@ -386,9 +403,9 @@ fn choose(
 fn layout_document(source: &Source, change: &Change<'_>, descriptor: &Descriptor) -> Result<Vec<u8>> {
     let digest = descriptor.digest().to_string();
     let path = blob_path(&digest)?;
-    let bytes = source
-        .document(&path, change)?
-        .ok_or_else(|| Error::Corrupt(format!("blob {path} is named by a manifest or index, but the archive does not hold it")))?;
+    let bytes = source.document(&path, change)?.ok_or_else(|| {
+        Error::Corrupt(format!("blob {path} is named by a manifest or index, but the archive does not hold it"))
+    })?;
     check_blob(&sha256_of(&bytes), bytes.len() as u64, Some((&digest, descriptor.size())))
         .map_err(|e| e.within(format!("blob {path}")))?;
     Ok(bytes)
@@ -423,7 +440,10 @@ fn from_docker(source: &Source, change: &Change<'_>, manifest: &[u8]) -> Result<
         if stem.len() == 64 && stem.bytes().all(|b| b.is_ascii_hexdigit()) {
             let found = sha256_of(&config);
             if found != format!("sha256:{stem}") {
-                return Err(Error::Corrupt(format!("configuration {}: wrong digest, its content is {found}", image.config)));
+                return Err(Error::Corrupt(format!(
+                    "configuration {}: wrong digest, its content is {found}",
+                    image.config
+                )));
             }
         }
         candidates.push(Candidate {
@@ -500,11 +520,15 @@ fn name_candidates(
             } else {
                 given.parse::<Reference>()
             };
-            names.push(reference.map_err(|e| e.within("the archive's name for it; give another one with --name"))?.to_string());
+            names.push(
+                reference.map_err(|e| e.within("the archive's name for it; give another one with --name"))?.to_string(),
+            );
         }
         if names.is_empty() {
             let made = stem_of(label).parse::<Reference>().map_err(|_| {
-                Error::Unsupported("the archive names no image, and its file name is no image name; give one with --name".into())
+                Error::Unsupported(
+                    "the archive names no image, and its file name is no image name; give one with --name".into(),
+                )
             })?;
             warnings.push(format!("{label} names no image: stored as {made}"));
             names.push(made.to_string());
@@ -526,17 +550,25 @@ fn stem_of(label: &str) -> String {
 }
 
 fn is_index(media_type: &MediaType) -> bool {
-    matches!(media_type.as_ref(), "application/vnd.oci.image.index.v1+json" | "application/vnd.docker.distribution.manifest.list.v2+json")
+    matches!(
+        media_type.as_ref(),
+        "application/vnd.oci.image.index.v1+json" | "application/vnd.docker.distribution.manifest.list.v2+json"
+    )
 }
 
 fn is_manifest(media_type: &MediaType) -> bool {
-    matches!(media_type.as_ref(), "application/vnd.oci.image.manifest.v1+json" | "application/vnd.docker.distribution.manifest.v2+json")
+    matches!(
+        media_type.as_ref(),
+        "application/vnd.oci.image.manifest.v1+json" | "application/vnd.docker.distribution.manifest.v2+json"
+    )
 }
 
 fn check_config_type(media_type: &MediaType) -> Result<()> {
     match media_type.as_ref() {
         "application/vnd.oci.image.config.v1+json" | "application/vnd.docker.container.image.v1+json" => Ok(()),
-        other => Err(Error::Unsupported(format!("its configuration is of type {other}: an artifact, not a container image"))),
+        other => {
+            Err(Error::Unsupported(format!("its configuration is of type {other}: an artifact, not a container image")))
+        }
     }
 }
 
@@ -551,7 +583,9 @@ fn check_layer_type(media_type: &MediaType) -> Result<()> {
         _ if text.contains("nondistributable") || text.contains("foreign") => Err(Error::Unsupported(format!(
             "a layer of type {text} is not part of the archive but must be fetched elsewhere; make the image without it"
         ))),
-        _ if text.contains("encrypted") => Err(Error::Unsupported(format!("a layer is encrypted ({text}); decrypt the image first"))),
+        _ if text.contains("encrypted") => {
+            Err(Error::Unsupported(format!("a layer is encrypted ({text}); decrypt the image first")))
+        }
         _ => Err(Error::Unsupported(format!("a layer has the unknown type {text}"))),
     }
 }

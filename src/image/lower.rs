@@ -48,7 +48,8 @@ impl Lower {
             }
         }
         if first {
-            let layers: rustix::io::Result<_> = self.layers.iter().map(|fd| rustix::io::fcntl_dupfd_cloexec(fd, 0)).collect();
+            let layers: rustix::io::Result<_> =
+                self.layers.iter().map(|fd| rustix::io::fcntl_dupfd_cloexec(fd, 0)).collect();
             return Ok(Found::Directory(layers?));
         }
         Ok(Found::Directory(here))

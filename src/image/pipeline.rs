@@ -65,7 +65,12 @@ pub(crate) fn process(
 }
 
 /// Reads `source` once for its digest and size, storing it in `blob` if given.
-pub(crate) fn hash_only(source: impl Read, blob: Option<File>, progress: &Progress, what: &str) -> Result<(String, u64)> {
+pub(crate) fn hash_only(
+    source: impl Read,
+    blob: Option<File>,
+    progress: &Progress,
+    what: &str,
+) -> Result<(String, u64)> {
     let mut tee = TeeState { blob, hash: Sha256::new(), size: 0, failed: None };
     let copied = io::copy(&mut Tee { source, state: &mut tee, progress, what }, &mut io::sink());
     if let Some(error) = tee.failed {
@@ -108,7 +113,11 @@ fn read_blob(
     Ok((digest_text(tee.hash.finalize().as_slice()), tee.size, compression))
 }
 
-fn pass(source: impl Read, full: &SyncSender<Vec<u8>>, spare: &Receiver<Vec<u8>>) -> std::result::Result<Compression, Stop> {
+fn pass(
+    source: impl Read,
+    full: &SyncSender<Vec<u8>>,
+    spare: &Receiver<Vec<u8>>,
+) -> std::result::Result<Compression, Stop> {
     let failed = |e: io::Error| {
         Stop::Failed(match e.raw_os_error() {
             Some(_) => Error::io("reading the blob", e),

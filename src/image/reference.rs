@@ -172,7 +172,9 @@ fn check_path_part(part: &str) -> Result<(), String> {
     let mut seen_letter = false;
     for c in part.chars() {
         if c.is_ascii_lowercase() || c.is_ascii_digit() {
-            let joined = separator.is_empty() || matches!(separator.as_str(), "." | "_" | "__") || separator.chars().all(|c| c == '-');
+            let joined = separator.is_empty()
+                || matches!(separator.as_str(), "." | "_" | "__")
+                || separator.chars().all(|c| c == '-');
             if !joined || (!seen_letter && !separator.is_empty()) {
                 return Err(format!("path element {part:?}: {separator:?} may not stand there"));
             }
@@ -246,7 +248,10 @@ mod tests {
     #[test]
     fn a_digest_needs_no_tag_and_keeps_one() {
         let digest = format!("sha256:{}", "a".repeat(64));
-        assert_eq!(format!("app@{digest}").parse::<Reference>().unwrap().to_string(), format!("docker.io/library/app@{digest}"));
+        assert_eq!(
+            format!("app@{digest}").parse::<Reference>().unwrap().to_string(),
+            format!("docker.io/library/app@{digest}")
+        );
         let both: Reference = format!("r.io/app:v1@{digest}").parse().unwrap();
         assert_eq!((both.tag(), both.digest()), (Some("v1"), Some(digest.as_str())));
         assert!(!both.is_latest());
@@ -261,8 +266,24 @@ mod tests {
     #[test]
     fn wrong_names_are_refused_in_words() {
         for bad in [
-            "", "Nginx", "a//b", "/a", "a/", "a:", "a:-x", "a@sha256:12", "a@md5:00", "a b", "a/../b", "-a", "a-", "a..b", "a___b",
-            "host_x.y/app", "h.io:port/app", "ä",
+            "",
+            "Nginx",
+            "a//b",
+            "/a",
+            "a/",
+            "a:",
+            "a:-x",
+            "a@sha256:12",
+            "a@md5:00",
+            "a b",
+            "a/../b",
+            "-a",
+            "a-",
+            "a..b",
+            "a___b",
+            "host_x.y/app",
+            "h.io:port/app",
+            "ä",
         ] {
             let error = bad.parse::<Reference>().unwrap_err();
             assert_eq!(error.reason(), "InvalidImageName", "{bad}");

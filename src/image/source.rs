@@ -79,10 +79,16 @@ impl Source {
             match entry.kind {
                 Kind::File => {
                     if offset.saturating_add(entry.stored) > size {
-                        return Err(Error::Corrupt(format!("the archive is truncated in its member {}", entry.shown())));
+                        return Err(Error::Corrupt(format!(
+                            "the archive is truncated in its member {}",
+                            entry.shown()
+                        )));
                     }
                     if entry.sparse.is_some() {
-                        return Err(Error::Unsupported(format!("the archive's member {} is a sparse file", entry.shown())));
+                        return Err(Error::Unsupported(format!(
+                            "the archive's member {} is a sparse file",
+                            entry.shown()
+                        )));
                     }
                     add(&mut members, &entry.path, Member::At { offset, size: entry.stored })?;
                 }
@@ -92,7 +98,8 @@ impl Source {
                 }
                 _ => {}
             }
-            let pending = i64::try_from(tarball.pending()).map_err(|_| Error::Corrupt("an impossible member size".into()))?;
+            let pending =
+                i64::try_from(tarball.pending()).map_err(|_| Error::Corrupt("an impossible member size".into()))?;
             tarball.source_mut().seek(SeekFrom::Current(pending)).map_err(|e| Error::io("reading", e))?;
             tarball.skipped();
         }

@@ -101,10 +101,12 @@ impl Store {
         let open = |path: PathBuf, mode: u32| {
             std::fs::create_dir_all(&path).map_err(|e| Error::io(format!("making {}", path.display()), e))?;
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            let fd = rustix::fs::open(&path, flags, Mode::empty()).map_err(|e| Error::io(format!("opening {}", path.display()), e))?;
+            let fd = rustix::fs::open(&path, flags, Mode::empty())
+                .map_err(|e| Error::io(format!("opening {}", path.display()), e))?;
             let stat = rustix::fs::fstat(&fd).map_err(|e| Error::io(format!("reading {}", path.display()), e))?;
             if stat.st_mode & 0o7777 != mode {
-                rustix::fs::fchmod(&fd, Mode::from_raw_mode(mode)).map_err(|e| Error::io(format!("setting the mode of {}", path.display()), e))?;
+                rustix::fs::fchmod(&fd, Mode::from_raw_mode(mode))
+                    .map_err(|e| Error::io(format!("setting the mode of {}", path.display()), e))?;
             }
             Ok(fd)
         };
@@ -141,7 +143,9 @@ impl Store {
             image.names.sort();
             image.names.dedup();
         }
-        images.sort_by(|a, b| (a.names.is_empty(), &a.names, &a.manifest_digest).cmp(&(b.names.is_empty(), &b.names, &b.manifest_digest)));
+        images.sort_by(|a, b| {
+            (a.names.is_empty(), &a.names, &a.manifest_digest).cmp(&(b.names.is_empty(), &b.names, &b.manifest_digest))
+        });
         Ok((images, problems))
     }
 
@@ -175,21 +179,25 @@ impl Store {
     /// The index; empty where there is none yet.
     pub(crate) fn index(&self) -> Result<ImageIndex> {
         let failed = |e: Errno| Error::io("reading the image store's index.json", e);
-        let file = match rustix::fs::openat(&self.images, "index.json", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
+        let file = match rustix::fs::openat(&self.images, "index.json", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        {
             Ok(fd) => File::from(fd),
             Err(Errno::NOENT) => return Ok(ImageIndex::default()),
             Err(error) => return Err(failed(error)),
         };
         let bytes = read_limited(file, MAX_DOCUMENT).map_err(|e| e.within("the image store's index.json"))?;
         serde_json::from_slice(&bytes).map_err(|e| {
-            Error::Corrupt(format!("the image store's index.json is damaged ({e}); remove it and import the images again"))
+            Error::Corrupt(format!(
+                "the image store's index.json is damaged ({e}); remove it and import the images again"
+            ))
         })
     }
 
     /// Manifest, configuration and chain ids, digests checked.
     pub(crate) fn load(&self, digest: &str) -> Result<(ImageManifest, ImageConfiguration, Vec<String>)> {
         let manifest: ImageManifest = parse(&self.read_blob(digest)?, "manifest")?;
-        let config: ImageConfiguration = parse(&self.read_blob(manifest.config().digest().as_ref())?, "image configuration")?;
+        let config: ImageConfiguration =
+            parse(&self.read_blob(manifest.config().digest().as_ref())?, "image configuration")?;
         let layers = chain_ids(config.rootfs().diff_ids())?;
         if layers.len() != manifest.layers().len() {
             return Err(Error::Corrupt("manifest and configuration do not have the same number of layers".into()));
@@ -199,7 +207,8 @@ impl Store {
 
     /// A small blob, digest checked.
     pub(crate) fn read_blob(&self, digest: &str) -> Result<Vec<u8>> {
-        let bytes = read_limited(self.open_blob(digest)?, MAX_DOCUMENT).map_err(|e| e.within(format!("blob {digest}")))?;
+        let bytes =
+            read_limited(self.open_blob(digest)?, MAX_DOCUMENT).map_err(|e| e.within(format!("blob {digest}")))?;
         let found = sha256_of(&bytes);
         if found != digest {
             return Err(Error::Corrupt(format!("blob {digest}: its content has the digest {found}")));
@@ -285,7 +294,10 @@ pub(crate) fn annotation<'a>(entry: &'a Descriptor, key: &str) -> Option<&'a str
 
 /// The full name of an index entry, also where another tool wrote it.
 pub(crate) fn name_of(entry: &Descriptor) -> Option<String> {
-    [CONTAINERD_NAME, REF_NAME].iter().find_map(|key| annotation(entry, key)?.parse::<Reference>().ok()).map(|r| r.to_string())
+    [CONTAINERD_NAME, REF_NAME]
+        .iter()
+        .find_map(|key| annotation(entry, key)?.parse::<Reference>().ok())
+        .map(|r| r.to_string())
 }
 
 /// Decodes a JSON document of an image.

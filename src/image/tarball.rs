@@ -192,7 +192,9 @@ impl<R: Read> Tarball<R> {
         };
         let path = header.path_bytes().into_owned();
         let kind = match header.entry_type() {
-            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse if path.ends_with(b"/") => Kind::Directory,
+            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse if path.ends_with(b"/") => {
+                Kind::Directory
+            }
             EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => Kind::File,
             EntryType::Link => Kind::HardLink,
             EntryType::Symlink => Kind::Symlink,
@@ -238,7 +240,9 @@ impl<R: Read> Tarball<R> {
                 b"size" => entry.stored = number()?,
                 b"uid" => entry.uid = number()?,
                 b"gid" => entry.gid = number()?,
-                b"mtime" => entry.mtime = parse_time(value).ok_or_else(|| self.bad("has a PAX header with a damaged time"))?,
+                b"mtime" => {
+                    entry.mtime = parse_time(value).ok_or_else(|| self.bad("has a PAX header with a damaged time"))?
+                }
                 b"GNU.sparse.major" => sparse.version_one = value == b"1",
                 b"GNU.sparse.name" => sparse.name = Some(value.to_vec()),
                 b"GNU.sparse.realsize" | b"GNU.sparse.size" => sparse.size = Some(number()?),
@@ -260,7 +264,8 @@ impl<R: Read> Tarball<R> {
         }
         if let Some(size) = sparse.size {
             // Version 1.0 keeps its map in front of the data; finish_entry reads it.
-            let regions = sparse.numbers.chunks_exact(2).filter_map(|pair| Some((*pair.first()?, *pair.last()?))).collect();
+            let regions =
+                sparse.numbers.chunks_exact(2).filter_map(|pair| Some((*pair.first()?, *pair.last()?))).collect();
             entry.sparse = Some(Sparse { size, regions });
             if sparse.version_one {
                 entry.sparse = Some(Sparse { size, regions: vec![(u64::MAX, 0)] });
@@ -296,7 +301,8 @@ impl<R: Read> Tarball<R> {
             let mut data = 0_u64;
             for (offset, length) in &sparse.regions {
                 let next = offset.checked_add(*length).filter(|next| *offset >= end && *next <= sparse.size);
-                end = next.ok_or_else(|| Error::Corrupt(format!("{}: its sparse map is damaged", shown(&entry.path))))?;
+                end =
+                    next.ok_or_else(|| Error::Corrupt(format!("{}: its sparse map is damaged", shown(&entry.path))))?;
                 data = data.saturating_add(*length);
             }
             if data != entry.stored {

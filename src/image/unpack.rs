@@ -80,14 +80,7 @@ const BUFFER: usize = 128 << 10;
 impl<'a> LayerWriter<'a> {
     /// `root`: the layer's empty directory. `lower`: the layers below.
     pub(crate) fn new(root: OwnedFd, lower: &'a Lower) -> Self {
-        Self {
-            root,
-            lower,
-            parent: None,
-            opaque: BTreeSet::new(),
-            buffer: vec![0; BUFFER],
-            counts: Counts::default(),
-        }
+        Self { root, lower, parent: None, opaque: BTreeSet::new(), buffer: vec![0; BUFFER], counts: Counts::default() }
     }
 
     /// Unpacks all entries and completes the layer.
@@ -206,14 +199,18 @@ impl<'a> LayerWriter<'a> {
     fn hard_link(&mut self, name: &CString, entry: &Entry) -> Result<()> {
         let target = shown(&entry.link);
         let mut path = components(&entry.link).map_err(|e| e.within(format!("hard link to {target}")))?;
-        let Some(target_name) = path.pop() else { return Err(Error::Unsafe("a hard link to the root directory".into())) };
+        let Some(target_name) = path.pop() else {
+            return Err(Error::Unsafe("a hard link to the root directory".into()));
+        };
         let (resolved, fd) = self.resolve(&path)?;
         let mut dir = GuardedDir::new(fd).map_err(|e| Error::io("reading the link target's directory", e))?;
         let mut stat = rustix::fs::statat(&dir.fd, &target_name, AtFlags::SYMLINK_NOFOLLOW);
         if stat.is_err() && !self.is_opaque(&resolved) {
             let mut full = resolved;
             full.push(target_name.clone());
-            if let Found::Other { dir: from, stat: below } = self.lower.find(&full).map_err(|e| Error::io("reading the layers below", e))? {
+            if let Found::Other { dir: from, stat: below } =
+                self.lower.find(&full).map_err(|e| Error::io("reading the layers below", e))?
+            {
                 dir.changed = true;
                 self.copy_up(&from, &below, &dir.fd, &target_name)?;
                 stat = rustix::fs::statat(&dir.fd, &target_name, AtFlags::SYMLINK_NOFOLLOW);
@@ -297,7 +294,8 @@ impl<'a> LayerWriter<'a> {
     }
 
     fn is_opaque(&self, path: &[CString]) -> bool {
-        !self.opaque.is_empty() && (0..=path.len()).any(|n| path.get(..n).is_some_and(|part| self.opaque.contains(part)))
+        !self.opaque.is_empty()
+            && (0..=path.len()).any(|n| path.get(..n).is_some_and(|part| self.opaque.contains(part)))
     }
 
     /// Creates a name in the current parent; what this layer already has there goes first (a later entry wins).
@@ -382,7 +380,9 @@ impl<'a> LayerWriter<'a> {
             if let Some(target) = self.step(&mut here, &done, &name)? {
                 links = links.saturating_add(1);
                 if links > MAX_SYMLINKS {
-                    return Err(Error::Unsafe(format!("its parent is reached through more than {MAX_SYMLINKS} symbolic links")));
+                    return Err(Error::Unsafe(format!(
+                        "its parent is reached through more than {MAX_SYMLINKS} symbolic links"
+                    )));
                 }
                 if target.first() == Some(&b'/') {
                     done.clear();
@@ -403,7 +403,8 @@ impl<'a> LayerWriter<'a> {
     /// One component: enters the directory (making it if need be), or gives the target of a symbolic link.
     fn step(&mut self, here: &mut OwnedFd, done: &[CString], name: &CString) -> Result<Option<Vec<u8>>> {
         let failed = |e: Errno| Error::io("opening its parent directory", e);
-        let not_a_directory = || Error::Corrupt(format!("its parent {} is not a directory", shown(joined(done).as_bytes())));
+        let not_a_directory =
+            || Error::Corrupt(format!("its parent {} is not a directory", shown(joined(done).as_bytes())));
         match rustix::fs::statat(&*here, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) if is_whiteout(&stat) => {
                 let mut guard = GuardedDir::new(reopen(here)?).map_err(failed)?;

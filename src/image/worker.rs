@@ -124,8 +124,8 @@ pub fn main() -> ExitCode {
 
 fn read_request() -> Result<Request> {
     let bytes = read_limited(std::io::stdin().lock(), MAX_DOCUMENT)?;
-    let request: Request =
-        serde_json::from_slice(&bytes).map_err(|e| Error::Worker(format!("the worker's request cannot be read: {e}")))?;
+    let request: Request = serde_json::from_slice(&bytes)
+        .map_err(|e| Error::Worker(format!("the worker's request cannot be read: {e}")))?;
     if request.version != VERSION {
         return Err(Error::Worker(format!("request version {}; this worker speaks {VERSION}", request.version)));
     }
@@ -144,7 +144,13 @@ pub(crate) fn run(request: &Request, progress: &Progress, confined: bool) -> Rep
 }
 
 fn failure(error: &Error) -> Report {
-    Report { version: VERSION, ok: false, reason: error.reason().to_owned(), message: error.to_string(), ..Report::default() }
+    Report {
+        version: VERSION,
+        ok: false,
+        reason: error.reason().to_owned(),
+        message: error.to_string(),
+        ..Report::default()
+    }
 }
 
 fn work(request: &Request, progress: &Progress, confined: bool, report: &mut Report) -> Result<()> {
@@ -159,7 +165,8 @@ fn work(request: &Request, progress: &Progress, confined: bool, report: &mut Rep
     let archives = open_archives(&request.command, report)?;
     if confined {
         let directories = [(layout.images(), "images"), (layout.layers(), "layers")];
-        let directories = [(directories[0].0.as_path(), directories[0].1), (directories[1].0.as_path(), directories[1].1)];
+        let directories =
+            [(directories[0].0.as_path(), directories[0].1), (directories[1].0.as_path(), directories[1].1)];
         let state = confine::worker(&layout.data, &directories);
         report.warnings.extend(state.warnings);
         if state.rooted {
@@ -182,7 +189,8 @@ fn work(request: &Request, progress: &Progress, confined: bool, report: &mut Rep
             }
         }
         Command::Unpack { manifest_digest } => {
-            let warnings = unpack_stored(&store, manifest_digest, progress).map_err(|e| e.within(format!("image {manifest_digest}")))?;
+            let warnings = unpack_stored(&store, manifest_digest, progress)
+                .map_err(|e| e.within(format!("image {manifest_digest}")))?;
             report.warnings.extend(warnings);
             report.done.push(format!("unpacked image {manifest_digest}"));
         }
@@ -274,12 +282,20 @@ fn preload_candidates(paths: &[PathBuf], report: &mut Report) -> Vec<PathBuf> {
 
 fn open_archive(path: &Path) -> Result<Archive> {
     let failed = |e: Errno| Error::io(format!("opening {}", path.display()), e);
-    let fd = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty()).map_err(failed)?;
+    let fd =
+        rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty()).map_err(failed)?;
     // A layout's own time and size do not change with its content; its index does.
-    let stat = if is_directory(&fd) { rustix::fs::statat(&fd, "index.json", rustix::fs::AtFlags::empty()) } else { rustix::fs::fstat(&fd) };
+    let stat = if is_directory(&fd) {
+        rustix::fs::statat(&fd, "index.json", rustix::fs::AtFlags::empty())
+    } else {
+        rustix::fs::fstat(&fd)
+    };
     let stat = match stat {
         Err(Errno::NOENT) => {
-            return Err(Error::Unsupported(format!("{}: a directory without index.json is no OCI image layout", path.display())));
+            return Err(Error::Unsupported(format!(
+                "{}: a directory without index.json is no OCI image layout",
+                path.display()
+            )));
         }
         stat => stat.map_err(failed)?,
     };
@@ -313,7 +329,12 @@ fn import_one(
     let (imported, warnings) = import(store, archive.fd, &archive.label, name, progress)?;
     report.warnings.extend(warnings);
     for image in imported {
-        report.done.push(format!("imported {} ({}) from {}", image.names.join(", "), image.manifest_digest, archive.label));
+        report.done.push(format!(
+            "imported {} ({}) from {}",
+            image.names.join(", "),
+            image.manifest_digest,
+            archive.label
+        ));
     }
     if remember {
         memory.retain(|known| known.path != archive.identity.path);
@@ -359,9 +380,9 @@ fn remove(store: &Store, name: &str, in_use: &[String], report: &mut Report) -> 
     let gone = if last { store.load(&digest).ok() } else { None };
     let mut needed = BTreeSet::new();
     for entry in &kept {
-        let (manifest, _, layers) = store.load(entry.digest().as_ref()).map_err(|e| {
-            e.within(format!("image {} cannot be read, so what it needs is not known", entry.digest()))
-        })?;
+        let (manifest, _, layers) = store
+            .load(entry.digest().as_ref())
+            .map_err(|e| e.within(format!("image {} cannot be read, so what it needs is not known", entry.digest())))?;
         needed.insert(manifest.config().digest().to_string());
         needed.extend(manifest.layers().iter().map(|layer| layer.digest().to_string()));
         needed.extend(layers.into_iter().map(|chain| format!("layer {chain}")));
@@ -402,7 +423,9 @@ fn verify(store: &Store, progress: &Progress, report: &mut Report) -> Result<()>
             let checked = store.open_blob(&digest).and_then(|blob| hash_only(blob, None, progress, &digest));
             match checked {
                 Ok((found, size)) if found == digest && size == layer.size() => {}
-                Ok((found, _)) => report.warnings.push(format!("image {name}: blob {digest} is damaged: its content has the digest {found}")),
+                Ok((found, _)) => report
+                    .warnings
+                    .push(format!("image {name}: blob {digest} is damaged: its content has the digest {found}")),
                 Err(error) => report.warnings.push(format!("image {name}: {error}")),
             }
         }
@@ -419,7 +442,10 @@ fn remove_tree(layout: &Layout, path: &Path, confined: bool, report: &mut Report
     let below = roots.iter().find_map(|root| Some((root, path.strip_prefix(root).ok()?)));
     let plain = |rest: &Path| rest.components().all(|part| matches!(part, Component::Normal(_)));
     let Some((root, rest)) = below.filter(|(_, rest)| plain(rest) && rest.file_name().is_some()) else {
-        return Err(Error::Unsafe(format!("{} does not lie below pods, containers or logs; nothing was deleted", path.display())));
+        return Err(Error::Unsafe(format!(
+            "{} does not lie below pods, containers or logs; nothing was deleted",
+            path.display()
+        )));
     };
     let failed = |e: Errno| Error::io(format!("deleting {}", path.display()), e);
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;

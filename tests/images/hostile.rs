@@ -159,7 +159,12 @@ fn odd_but_legal_layers_give_the_right_tree() {
         .file("twice", "second")
         .file("missing/parents/file", "x")
         .raw(EntryType::GNUSparse, "sparse", "", b"data", sparse)
-        .pax(&[("SCHILY.xattr.user.note", b"kept"), ("SCHILY.xattr.user.overlay.opaque", b"y"), ("SCHILY.xattr.trusted.overlay.opaque", b"y"), ("mtime", b"1.5")])
+        .pax(&[
+            ("SCHILY.xattr.user.note", b"kept"),
+            ("SCHILY.xattr.user.overlay.opaque", b"y"),
+            ("SCHILY.xattr.trusted.overlay.opaque", b"y"),
+            ("mtime", b"1.5"),
+        ])
         .file("attributes", "x")
         .file(&format!("{}/{}", "p".repeat(120), "q".repeat(120)), "long");
     let report = node.import(&gzip_layout(&node.path("odd"), "example.com/odd:1", &[base, top]));
@@ -168,12 +173,17 @@ fn odd_but_legal_layers_give_the_right_tree() {
     let mounted = Mounted::new(&node.layout, &image, &node.path("mount"));
     let at = |name: &str| mounted.at.join(name);
     let names = |name: &str| {
-        let mut names: Vec<_> = std::fs::read_dir(at(name)).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        let mut names: Vec<_> =
+            std::fs::read_dir(at(name)).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         names
     };
     assert_eq!(names("d"), ["kept"]);
-    assert_eq!(std::os::unix::fs::MetadataExt::mode(&at("d").metadata().unwrap()) & 0o777, 0o711, "as in the layer below");
+    assert_eq!(
+        std::os::unix::fs::MetadataExt::mode(&at("d").metadata().unwrap()) & 0o777,
+        0o711,
+        "as in the layer below"
+    );
     assert_eq!(names("opaque"), ["new", "sub"]);
     assert_eq!(names("opaque/sub"), ["new"]);
     assert!(at("becomes-file").is_file() && at("becomes-dir/x").is_file());

@@ -40,7 +40,8 @@ fn a_full_disk_in_mid_import_leaves_nothing() {
     let node = Node::new();
     std::fs::create_dir_all(&node.layout.data).unwrap();
     tool("mount", &["-t", "tmpfs", "-o", "size=2m", "tmpfs", &node.layout.data.display().to_string()]);
-    let noise: String = (0..3_000_000_u32).map(|n| char::from(b'a' + (n.wrapping_mul(2_654_435_761) >> 24) as u8 % 26)).collect();
+    let noise: String =
+        (0..3_000_000_u32).map(|n| char::from(b'a' + (n.wrapping_mul(2_654_435_761) >> 24) as u8 % 26)).collect();
     let path = gzip_layout(&node.path("large"), "example.com/large:1", &[Layer::new().file("noise", &noise)]);
     let (reason, message) = node.refused(&path);
     let left = std::fs::read_dir(node.layout.layers()).unwrap().flatten().filter(|e| e.file_name().len() == 64).count();
@@ -62,7 +63,12 @@ fn a_deep_tree_and_its_links_are_deleted_without_leaving_it() {
     assert!(report.ok, "{}", report.message);
     assert!(!node.layout.data.join("containers/x-1").exists());
     assert!(node.path("outside").exists());
-    for bad in [node.path("outside"), node.layout.data.clone(), node.layout.data.join("containers/../../outside"), node.layout.images()] {
+    for bad in [
+        node.path("outside"),
+        node.layout.data.clone(),
+        node.layout.data.join("containers/../../outside"),
+        node.layout.images(),
+    ] {
         assert_eq!(node.call(Command::RemoveTree { path: bad }).reason, "UnsafeImage");
     }
 }

@@ -35,7 +35,14 @@ impl Layer {
     }
 
     /// One entry with raw path bytes; nothing is checked or cleaned.
-    pub(crate) fn raw(mut self, kind: tar::EntryType, path: &str, link: &str, data: &[u8], change: impl Fn(&mut tar::Header)) -> Self {
+    pub(crate) fn raw(
+        mut self,
+        kind: tar::EntryType,
+        path: &str,
+        link: &str,
+        data: &[u8],
+        change: impl Fn(&mut tar::Header),
+    ) -> Self {
         if path.len() > 100 {
             self.push(tar::EntryType::GNULongName, "././@LongLink", "", &[path.as_bytes(), b"\0"].concat(), |_| ());
         }
@@ -149,7 +156,9 @@ pub(crate) fn umoci_image(dir: &Path) -> PathBuf {
     tool("umoci", &["init", "--layout", &path]);
     tool("umoci", &["new", "--image", &image]);
     let tree = dir.join("rootfs");
-    for (name, mode) in [("etc/deep/er", 0o755), ("tmp", 0o1777), ("var/spool", 0o2750), ("opt/gone", 0o755)] {
+    for (name, mode) in
+        [("etc/deep/er", 0o755), ("tmp", 0o1777), ("var/spool", 0o2750), ("opt/gone", 0o755), ("usr/share", 0o755)]
+    {
         let at = tree.join(name);
         std::fs::create_dir_all(&at).unwrap();
         std::fs::set_permissions(&at, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();

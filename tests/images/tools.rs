@@ -36,7 +36,8 @@ fn every_kind_of_archive_gives_the_tree_that_umoci_unpacks() {
         tool("gzip", &["-1", "-k", &path]);
         tool("zstd", &["-q", "-1", "-k", &path]);
     }
-    let archives = ["docker.tar", "docker.tar.gz", "docker.tar.zst", "oci.tar", "oci.tar.gz", "oci.tar.zst", "zstd", "v2s2"];
+    let archives =
+        ["docker.tar", "docker.tar.gz", "docker.tar.zst", "oci.tar", "oci.tar.gz", "oci.tar.zst", "zstd", "v2s2"];
     for name in archives {
         let node = Node::new();
         let report = node.import(&at(name));
@@ -85,7 +86,8 @@ fn a_buildah_image_is_imported_with_its_name() {
 #[test]
 fn an_image_of_127_layers_starts_on_one_mount() {
     let node = Node::new();
-    let layers: Vec<Layer> = (0..127).map(|n| Layer::new().file("counter", &n.to_string()).file(&format!("dir/{n}"), "x")).collect();
+    let layers: Vec<Layer> =
+        (0..127).map(|n| Layer::new().file("counter", &n.to_string()).file(&format!("dir/{n}"), "x")).collect();
     let layout = gzip_layout(&node.path("deep"), "example.com/deep:1", &layers);
     node.import(&layout);
     let image = node.resolve("example.com/deep:1");
@@ -128,7 +130,11 @@ fn what_was_preloaded_once_is_not_read_again() {
 #[test]
 fn layers_of_a_copied_layout_are_unpacked_on_demand() {
     let node = Node::new();
-    gzip_layout(&node.layout.images(), "example.com/copied:1", &[Layer::new().file("a", "1"), Layer::new().file("b", "2")]);
+    gzip_layout(
+        &node.layout.images(),
+        "example.com/copied:1",
+        &[Layer::new().file("a", "1"), Layer::new().file("b", "2")],
+    );
     let image = node.resolve("example.com/copied:1");
     assert!(!image.unpacked);
     let report = node.call(Command::Unpack { manifest_digest: image.manifest_digest.clone() });
@@ -143,7 +149,8 @@ fn an_image_goes_with_its_last_name_and_keeps_what_others_need() {
     node.import(&gzip_layout(&node.path("one"), "example.com/one:1", &[base(), Layer::new().file("one", "1")]));
     node.import(&gzip_layout(&node.path("two"), "example.com/two:1", &[base(), Layer::new().file("two", "2")]));
     let one = node.resolve("example.com/one:1");
-    let used = node.call(Command::Remove { name: "example.com/one:1".into(), in_use: vec![one.manifest_digest.clone()] });
+    let used =
+        node.call(Command::Remove { name: "example.com/one:1".into(), in_use: vec![one.manifest_digest.clone()] });
     assert_eq!((used.ok, used.reason.as_str()), (false, "ImageInUse"));
     let removed = node.call(Command::Remove { name: "example.com/one:1".into(), in_use: Vec::new() });
     assert!(removed.ok, "{}", removed.message);
@@ -152,7 +159,10 @@ fn an_image_goes_with_its_last_name_and_keeps_what_others_need() {
     let left = std::fs::read_dir(node.layout.layers()).unwrap().flatten().filter(|e| e.file_name().len() == 64).count();
     assert_eq!(left, 2);
     assert!(node.call(Command::Verify).warnings.is_empty());
-    assert_eq!(node.call(Command::Remove { name: "example.com/one:1".into(), in_use: Vec::new() }).reason, "ImageNotFound");
+    assert_eq!(
+        node.call(Command::Remove { name: "example.com/one:1".into(), in_use: Vec::new() }).reason,
+        "ImageNotFound"
+    );
 }
 
 #[test]
