@@ -144,12 +144,12 @@ impl<'a> Change<'a> {
     /// Names an image in the index at commit. `entry` carries no name; an earlier holder of a name loses it.
     pub(crate) fn name_image(&mut self, entry: &Descriptor, names: &[String]) {
         for name in names {
-            let mut named = entry.clone();
-            let mut annotations = named.annotations().clone().unwrap_or_default();
+            let mut with_name = entry.clone();
+            let mut annotations = with_name.annotations().clone().unwrap_or_default();
             annotations.insert(REF_NAME.to_owned(), name.clone());
             annotations.insert(CONTAINERD_NAME.to_owned(), name.clone());
-            named.set_annotations(Some(annotations));
-            self.entries.push(named);
+            with_name.set_annotations(Some(annotations));
+            self.entries.push(with_name);
         }
     }
 

@@ -14,7 +14,7 @@ pub(crate) fn tool(program: &str, args: &[&str]) {
 }
 
 pub(crate) fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+    Sha256::digest(bytes).iter().fold(String::new(), |text, b| format!("{text}{b:02x}"))
 }
 
 pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
