@@ -222,6 +222,14 @@ impl Reading {
         if let Some(limit) = self.size("podsMemoryLimit") {
             config.pods_memory_limit = limit;
         }
+        if let Some(root) = self.get("cgroupRoot").and_then(Json::as_str).map(str::to_owned) {
+            let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+            if root.is_empty() || root.starts_with('.') || !root.chars().all(plain) {
+                self.wrong("cgroupRoot", "is not the name of one cgroup; use letters, digits, `-`, `_` and `.`");
+            } else {
+                config.cgroup_root = root;
+            }
+        }
         if let Some(starts) = self.get("maxParallelStarts").and_then(Json::as_i64) {
             match usize::try_from(starts) {
                 Ok(starts) => config.max_parallel_starts = starts,

@@ -85,6 +85,11 @@ pub(super) static CONFIG: Object = Object {
             "Processes that all pods together may have; 0 or -1 for no limit. Default: 0.",
         ),
         setting(
+            "cgroupRoot",
+            Kind::String,
+            "Name of the cgroup that holds all pods. Default: `kubepods`.",
+        ),
+        setting(
             "resolvConf",
             Kind::String,
             "The resolver file that pods get with `dnsPolicy: Default`. Default: `/etc/resolv.conf`.",

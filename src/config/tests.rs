@@ -27,7 +27,7 @@ fn every_key_reaches_its_setting() {
         "nodeName: gw-1\nstaticPodPath: [/flash, /data/m]\nimagePreloadPath: /flash/images\nruntime: crun\nrunDir: /run/g\n\
          dataDir: /d\nlogDir: /l\ncrashLoopBackOff: {initialRestartPeriod: 2s, maxContainerRestartPeriod: 1m}\n\
          containerLogMaxSize: 1Mi\ncontainerLogMaxFiles: 2\nlogsMaxTotal: 8Mi\nwritableLayer: {medium: memory, size: 8Mi}\n\
-         podPidsLimit: -1\npodsMemoryLimit: 100Mi\npodsPidsLimit: 500\nresolvConf: /r\nmaxParallelStarts: 3\n",
+         podPidsLimit: -1\npodsMemoryLimit: 100Mi\npodsPidsLimit: 500\nresolvConf: /r\nmaxParallelStarts: 3\ncgroupRoot: gp\n",
         &[],
     );
     assert_eq!(config.node_name, "gw-1");
@@ -40,6 +40,7 @@ fn every_key_reaches_its_setting() {
     assert_eq!((config.logs.max_size, config.logs.max_files, config.logs.total), (1 << 20, 2, 8 << 20));
     assert_eq!(config.writable_layer, WritableLayer::Memory(8 << 20));
     assert_eq!((config.pod_pids_limit, config.pods_memory_limit, config.pods_pids_limit), (0, 100 << 20, 500));
+    assert_eq!(config.cgroup_root, "gp");
     assert_eq!((config.resolv_conf, config.max_parallel_starts), (PathBuf::from("/r"), 3));
 }
 
