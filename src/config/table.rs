@@ -84,11 +84,7 @@ pub(super) static CONFIG: Object = Object {
             Kind::Int64,
             "Processes that all pods together may have; 0 or -1 for no limit. Default: 0.",
         ),
-        setting(
-            "cgroupRoot",
-            Kind::String,
-            "Name of the cgroup that holds all pods. Default: `kubepods`.",
-        ),
+        setting("cgroupRoot", Kind::String, "Name of the cgroup that holds all pods. Default: `kubepods`."),
         setting(
             "resolvConf",
             Kind::String,

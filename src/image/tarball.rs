@@ -415,15 +415,8 @@ impl<R: Read> Tarball<R> {
             let length = match self.source.read(slice) {
                 // Some writers leave out the padding of the last entry.
                 Ok(0) if self.left == 0 => {
-<<<<<<< HEAD
-                    return {
-                        self.skipped();
-                        Ok(())
-                    };
-=======
                     self.skipped();
                     return Ok(());
->>>>>>> image
                 }
                 Ok(0) => return Err(self.bad("is truncated inside an entry")),
                 Ok(length) => length as u64,

@@ -554,11 +554,7 @@ fn joined(path: &[CString]) -> CString {
     if path.is_empty() {
         return c".".to_owned();
     }
-<<<<<<< HEAD
-    let parts: Vec<&[u8]> = path.iter().map(std::ffi::CString::as_bytes).collect();
-=======
     let parts: Vec<&[u8]> = path.iter().map(AsRef::as_ref).map(std::ffi::CStr::to_bytes).collect();
->>>>>>> image
     CString::new(parts.join(&b'/')).unwrap_or_default()
 }
 
