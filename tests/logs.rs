@@ -147,6 +147,15 @@ impl Writer {
         poll(&mut [PollFd::new(&self.child.pidfd, PollFlags::IN)], None).unwrap();
     }
 
+    /// Waits for a log to say something; fails when the log-writer has ended.
+    fn wait_for(&self, log: &Path, done: impl Fn(&str) -> bool) {
+        let timeout = rustix::event::Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
+        while !log.exists() || !done(&text(&options(log))) {
+            let ended = poll(&mut [PollFd::new(&self.child.pidfd, PollFlags::IN)], Some(&timeout)).unwrap();
+            assert_eq!(ended, 0, "the log-writer has ended");
+        }
+    }
+
     /// Waits until it sleeps.
     fn wait_idle(&self) {
         while !fs::read_to_string(format!("/proc/{}/stat", self.child.pid)).unwrap().contains(") S ") {
@@ -303,9 +312,7 @@ fn a_flooding_container_keeps_its_bound_and_does_not_starve_another() {
     for number in 0..20 {
         quiet.print(format!("quiet {number}\n"));
         let expected = format!("quiet {number}\n");
-        while !quiet_log.exists() || !text(&options(&quiet_log)).ends_with(&expected) {
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        writer.wait_for(&quiet_log, |text| text.ends_with(&expected));
         assert!(files(&loud_log).len() <= 3);
     }
     stop.store(true, SeqCst);
@@ -412,9 +419,7 @@ fn an_unfinished_line_appears_late_and_then_the_writer_sleeps() {
     writer.open(&stream(1, &log), &fifo);
     fifo.print("name");
     fifo.print("? ");
-    while !log.exists() || text(&options(&log)) != "name? " {
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    writer.wait_for(&log, |text| text == "name? ");
     assert_eq!(pipe::unread_bytes(&fifo.hold).unwrap(), 0);
     writer.wait_idle();
     let before = writer.status("voluntary_ctxt_switches");
@@ -533,9 +538,7 @@ fn following_goes_over_rotations_until_the_container_has_ended() {
     let writer = node.start();
     writer.open(&Open { max_size: 20_000, max_files: 1000, ..stream(1, &log) }, &fifo);
     fifo.print("first\n");
-    while !log.exists() || text(&options(&log)).is_empty() {
-        std::thread::yield_now();
-    }
+    writer.wait_for(&log, |text| !text.is_empty());
     let ended = Arc::new(AtomicBool::new(false));
     let (asked, path) = (ended.clone(), log.clone());
     let follower = std::thread::spawn(move || {

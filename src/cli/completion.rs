@@ -96,7 +96,7 @@ fn bash() -> String {
             Words::None => {}
             Words::Files => out.push_str("        COMPREPLY=($(compgen -f -- \"$cur\"))\n"),
             Words::Pods => {
-                writeln!(out, "        COMPREPLY=($(compgen -W \"$({LIST_PODS})\" -- \"$cur\"))").unwrap_or_default()
+                writeln!(out, "        COMPREPLY=($(compgen -W \"$({LIST_PODS})\" -- \"$cur\"))").unwrap_or_default();
             }
             Words::OneOf(words) => {
                 writeln!(

@@ -113,7 +113,7 @@ fn show(query: &Query<'_>, snapshot: Snapshot) -> Outcome {
     let (pods, failures) = select(query, snapshot.pods);
     match query.format {
         Format::Table | Format::Wide if pods.is_empty() && failures.is_empty() => {
-            output::note(&nothing(query.namespace))
+            output::note(&nothing(query.namespace));
         }
         // Nothing of what was asked for is there: only the errors are printed.
         _ if pods.is_empty() && !failures.is_empty() => {}

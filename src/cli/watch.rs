@@ -19,7 +19,7 @@ use super::yaml::to_yaml;
 use crate::control::{Call, Client, Reply};
 
 /// How long one wait for a change is, where nothing has to be redrawn meanwhile.
-const LONG: Duration = Duration::from_secs(3600);
+const LONG: Duration = Duration::from_hours(1);
 /// Ages move on a live table.
 const SECOND: Duration = Duration::from_secs(1);
 

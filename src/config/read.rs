@@ -214,17 +214,6 @@ impl Reading {
         self.path("dataDir", &mut config.layout.data);
         self.path("logDir", &mut config.layout.logs);
         self.path("resolvConf", &mut config.resolv_conf);
-        if let Some(root) = self.text("cgroupRoot") {
-            let root = root.trim_matches('/');
-            if root.split('/').any(|part| matches!(part, "" | "." | "..")) || root.split('/').next() == Some("gatepost")
-            {
-                self.wrong(
-                    "cgroupRoot",
-                    "must be a path below the root of the cgroups, without . and .., and not in gatepost/",
-                );
-            }
-            config.cgroup_root = root.to_owned();
-        }
         self.fill_backoff(config);
         self.fill_logs(config);
         self.fill_writable_layer(config);
@@ -232,6 +221,14 @@ impl Reading {
         self.count("podsPidsLimit", &mut config.pods_pids_limit);
         if let Some(limit) = self.size("podsMemoryLimit") {
             config.pods_memory_limit = limit;
+        }
+        if let Some(root) = self.get("cgroupRoot").and_then(Json::as_str).map(str::to_owned) {
+            let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+            if root.is_empty() || root.starts_with('.') || !root.chars().all(plain) {
+                self.wrong("cgroupRoot", "is not the name of one cgroup; use letters, digits, `-`, `_` and `.`");
+            } else {
+                config.cgroup_root = root;
+            }
         }
         if let Some(starts) = self.get("maxParallelStarts").and_then(Json::as_i64) {
             match usize::try_from(starts) {

@@ -53,11 +53,6 @@ pub(super) static CONFIG: Object = Object {
         setting("dataDir", Kind::String, "Durable state, images, layers and volumes. Default: `/var/lib/gatepost`."),
         setting("logDir", Kind::String, "Container logs. Default: `/var/log/pods`."),
         setting(
-            "cgroupRoot",
-            Kind::String,
-            "The cgroup that holds all pods, a path below the root of the hierarchy. Two gateposts on one machine need two. Default: `kubepods`.",
-        ),
-        setting(
             "crashLoopBackOff",
             Kind::Object(&CRASH_LOOP_BACK_OFF),
             "Waits between restarts of a container that ends.",
@@ -89,6 +84,7 @@ pub(super) static CONFIG: Object = Object {
             Kind::Int64,
             "Processes that all pods together may have; 0 or -1 for no limit. Default: 0.",
         ),
+        setting("cgroupRoot", Kind::String, "Name of the cgroup that holds all pods. Default: `kubepods`."),
         setting(
             "resolvConf",
             Kind::String,

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 
 use oci_spec::image::{Descriptor, ImageIndex};
-use rustix::fs::{AtFlags, Dir, FlockOperation, Mode, OFlags};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::error::{Error, Result};
@@ -144,12 +144,12 @@ impl<'a> Change<'a> {
     /// Names an image in the index at commit. `entry` carries no name; an earlier holder of a name loses it.
     pub(crate) fn name_image(&mut self, entry: &Descriptor, names: &[String]) {
         for name in names {
-            let mut named = entry.clone();
-            let mut annotations = named.annotations().clone().unwrap_or_default();
+            let mut with_name = entry.clone();
+            let mut annotations = with_name.annotations().clone().unwrap_or_default();
             annotations.insert(REF_NAME.to_owned(), name.clone());
             annotations.insert(CONTAINERD_NAME.to_owned(), name.clone());
-            named.set_annotations(Some(annotations));
-            self.entries.push(named);
+            with_name.set_annotations(Some(annotations));
+            self.entries.push(with_name);
         }
     }
 
@@ -279,17 +279,4 @@ fn make_directory(dir: &OwnedFd, path: &str) -> Result<()> {
         Ok(()) | Err(Errno::EXIST) => Ok(()),
         Err(error) => Err(Error::io(format!("making the image store's directory {path}"), error)),
     }
-}
-
-/// Names in a directory, for tests and for verification.
-pub(crate) fn list_names(dir: &OwnedFd) -> Result<Vec<String>> {
-    let failed = |e: Errno| Error::io("listing a directory of the image store", e);
-    let mut names = Vec::new();
-    let mut entries = Dir::read_from(dir).map_err(failed)?;
-    while let Some(entry) = entries.read() {
-        let entry = entry.map_err(failed)?;
-        names.push(entry.file_name().to_string_lossy().into_owned());
-    }
-    names.retain(|name| name != "." && name != "..");
-    Ok(names)
 }

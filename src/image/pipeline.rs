@@ -48,7 +48,7 @@ pub(crate) fn process(
             .stack_size(512 << 10)
             .spawn_scoped(scope, move || read_blob(source, blob, progress, what, &full, &spare))
             .map_err(|e| Error::io("starting the reading thread", e))?;
-        let mut stream = Plain { plain, empty, chunk: Vec::new(), at: 0, hash: Sha256::new() };
+        let mut stream = Plain { chunks: plain, empty, chunk: Vec::new(), at: 0, hash: Sha256::new() };
         let written = unpack(&mut stream, layer);
         let diff_id = digest_text(stream.hash.clone().finalize().as_slice());
         // Lets a reader that still has something to send stop.
@@ -158,7 +158,7 @@ fn pass(
 
 /// The inflated stream on the unpacking side.
 struct Plain {
-    plain: Receiver<Vec<u8>>,
+    chunks: Receiver<Vec<u8>>,
     empty: Sender<Vec<u8>>,
     chunk: Vec<u8>,
     at: usize,
@@ -172,7 +172,7 @@ impl Plain {
             let _ = self.empty.send(std::mem::take(&mut self.chunk));
         }
         self.at = 0;
-        match self.plain.recv() {
+        match self.chunks.recv() {
             Ok(chunk) => {
                 self.hash.update(&chunk);
                 self.chunk = chunk;

@@ -164,7 +164,6 @@ impl Source {
                 let mut name = clean(path.as_bytes());
                 for _ in 0..MAX_SYMLINKS {
                     match (members.get(&name), self) {
-                        (None, _) => return Ok(None),
                         (Some(Member::Link(target)), _) => name.clone_from(target),
                         (Some(Member::At { offset, size }), Self::Indexed(file, _)) => {
                             return Ok(Some(Blob::Range(Range { file, at: *offset, left: *size })));
@@ -172,7 +171,7 @@ impl Source {
                         (Some(Member::Staged { name }), _) => {
                             return Ok(Some(Blob::Staged(name)));
                         }
-                        (Some(Member::At { .. }), _) => return Ok(None),
+                        (None | Some(Member::At { .. }), _) => return Ok(None),
                     }
                 }
                 Err(Error::Corrupt(format!("{path} is a link that leads in a circle")))

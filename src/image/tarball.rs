@@ -241,7 +241,7 @@ impl<R: Read> Tarball<R> {
                 b"uid" => entry.uid = number()?,
                 b"gid" => entry.gid = number()?,
                 b"mtime" => {
-                    entry.mtime = parse_time(value).ok_or_else(|| self.bad("has a PAX header with a damaged time"))?
+                    entry.mtime = parse_time(value).ok_or_else(|| self.bad("has a PAX header with a damaged time"))?;
                 }
                 b"GNU.sparse.major" => sparse.version_one = value == b"1",
                 b"GNU.sparse.name" => sparse.name = Some(value.to_vec()),
@@ -414,7 +414,10 @@ impl<R: Read> Tarball<R> {
             let slice = buffer.get_mut(..most).unwrap_or_default();
             let length = match self.source.read(slice) {
                 // Some writers leave out the padding of the last entry.
-                Ok(0) if self.left == 0 => return Ok(self.skipped()),
+                Ok(0) if self.left == 0 => {
+                    self.skipped();
+                    return Ok(());
+                }
                 Ok(0) => return Err(self.bad("is truncated inside an entry")),
                 Ok(length) => length as u64,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,

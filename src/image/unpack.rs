@@ -554,7 +554,7 @@ fn joined(path: &[CString]) -> CString {
     if path.is_empty() {
         return c".".to_owned();
     }
-    let parts: Vec<&[u8]> = path.iter().map(|part| part.as_bytes()).collect();
+    let parts: Vec<&[u8]> = path.iter().map(AsRef::as_ref).map(std::ffi::CStr::to_bytes).collect();
     CString::new(parts.join(&b'/')).unwrap_or_default()
 }
 

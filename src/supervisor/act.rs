@@ -367,7 +367,7 @@ impl Supervisor {
         let Some(listener) = self.terminals.get(&seq) else { return };
         let Ok((stream, _)) = listener.accept() else { return };
         // The runtime sends at once after it has connected (runc: docs/terminals.md); wait for that, but not for ever.
-        let _ = stream.set_read_timeout(Some(std::time::Duration::from_millis(1000)));
+        let _ = stream.set_read_timeout(Some(std::time::Duration::from_secs(1)));
         let ready = rustix::event::poll(
             &mut [rustix::event::PollFd::new(&stream, rustix::event::PollFlags::IN)],
             Some(&rustix::time::Timespec { tv_sec: 1, tv_nsec: 0 }),

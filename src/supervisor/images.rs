@@ -92,19 +92,18 @@ impl Supervisor {
                     let image_id = image.manifest_digest;
                     self.inbox.push_back(Event::ImageReady { container, image_id, stop_signal });
                 }
-                Some(image) => match self.images.broken.remove(&image.manifest_digest) {
-                    Some(why) => {
+                Some(image) => {
+                    if let Some(why) = self.images.broken.remove(&image.manifest_digest) {
                         let failure = Failure { reason: "ImageInspectError".to_owned(), message: why };
                         self.inbox.push_back(Event::ImageFailed { container, failure });
-                    }
-                    None => {
+                    } else {
                         self.images.waiting.insert(container, reference);
                         let task = ImageTask::Unpack(image.manifest_digest);
                         if !self.images.next.contains(&task) {
                             self.images.next.push_back(task);
                         }
                     }
-                },
+                }
                 None if self.images.importing() => {
                     self.images.waiting.insert(container, reference);
                 }

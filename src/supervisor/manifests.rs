@@ -45,7 +45,7 @@ impl Manifests {
     pub(super) fn new(directories: &[PathBuf], set: DesiredSet) -> Self {
         let watch = ManifestWatch::new(directories)
             .inspect_err(|error| {
-                log::error!("cannot watch the manifest directories: {error}; send SIGHUP after a change")
+                log::error!("cannot watch the manifest directories: {error}; send SIGHUP after a change");
             })
             .ok();
         let desired = set.objects();

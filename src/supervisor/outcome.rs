@@ -60,12 +60,11 @@ impl Supervisor {
         match outcome {
             Outcome::Done(report) => {
                 self.warn_of(&report, &record.id);
-                match instance::read_pid(&directory) {
-                    Some(pid) => self.has_process(seq, pid, record.mode),
-                    None => {
-                        let message = "the runtime reports success but leaves no pid file".to_owned();
-                        self.start_failed(seq, "CreateContainerError", message);
-                    }
+                if let Some(pid) = instance::read_pid(&directory) {
+                    self.has_process(seq, pid, record.mode)
+                } else {
+                    let message = "the runtime reports success but leaves no pid file".to_owned();
+                    self.start_failed(seq, "CreateContainerError", message);
                 }
             }
             Outcome::Failed(report, why) => {

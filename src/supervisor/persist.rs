@@ -63,15 +63,14 @@ impl Supervisor {
         for uid in self.node.changed_pods() {
             let directory = self.config.layout.pod(&uid);
             let path = directory.join("state.json");
-            let result = match self.node.snapshot(&uid) {
-                Some(saved) => std::fs::create_dir_all(&directory)
+            let result = if let Some(saved) = self.node.snapshot(&uid) {
+                std::fs::create_dir_all(&directory)
                     .map_err(|source| crate::state::StateError::Io { action: "create", path: directory, source })
-                    .and_then(|()| volatile::write(&path, &saved)),
-                None => {
-                    // The pod is gone; so may be its directory.
-                    let _ = std::fs::remove_file(&path);
-                    Ok(())
-                }
+                    .and_then(|()| volatile::write(&path, &saved))
+            } else {
+                // The pod is gone; so may be its directory.
+                let _ = std::fs::remove_file(&path);
+                Ok(())
             };
             if let Err(error) = result {
                 log::error!("{error}; a restart of gatepost would not know this pod's latest state");

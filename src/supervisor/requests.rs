@@ -110,19 +110,16 @@ impl Supervisor {
     fn renew_client_watch(&mut self, number: u64) {
         let wants = self.clients.wants(number);
         let Some(socket) = self.clients.descriptor(number) else { return };
-        match wants {
-            Some((read, write)) => {
-                let mut flags = EventFlags::empty();
-                flags.set(EventFlags::IN, read);
-                flags.set(EventFlags::OUT, write);
-                if let Err(error) = self.epoll.modify(socket, Token::Client(number).into(), flags) {
-                    log::warn!("cannot wait on a control connection: {error}");
-                }
+        if let Some((read, write)) = wants {
+            let mut flags = EventFlags::empty();
+            flags.set(EventFlags::IN, read);
+            flags.set(EventFlags::OUT, write);
+            if let Err(error) = self.epoll.modify(socket, Token::Client(number).into(), flags) {
+                log::warn!("cannot wait on a control connection: {error}");
             }
-            None => {
-                let _ = self.epoll.remove(socket);
-                self.clients.forget(number);
-            }
+        } else {
+            let _ = self.epoll.remove(socket);
+            self.clients.forget(number);
         }
     }
 }

@@ -14,7 +14,7 @@ pub(crate) fn tool(program: &str, args: &[&str]) {
 }
 
 pub(crate) fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+    Sha256::digest(bytes).iter().fold(String::new(), |text, b| format!("{text}{b:02x}"))
 }
 
 pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -156,7 +156,9 @@ pub(crate) fn umoci_image(dir: &Path) -> PathBuf {
     tool("umoci", &["init", "--layout", &path]);
     tool("umoci", &["new", "--image", &image]);
     let tree = dir.join("rootfs");
-    for (name, mode) in [("etc/deep/er", 0o755), ("tmp", 0o1777), ("var/spool", 0o2750), ("opt/gone", 0o755)] {
+    for (name, mode) in
+        [("etc/deep/er", 0o755), ("tmp", 0o1777), ("var/spool", 0o2750), ("opt/gone", 0o755), ("usr/share", 0o755)]
+    {
         let at = tree.join(name);
         std::fs::create_dir_all(&at).unwrap();
         std::fs::set_permissions(&at, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();

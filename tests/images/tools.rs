@@ -50,9 +50,12 @@ fn every_kind_of_archive_gives_the_tree_that_umoci_unpacks() {
         drop(mounted);
         let verified = node.call(Command::Verify);
         assert!(verified.ok && verified.warnings.is_empty(), "{name}: {:?}", verified.warnings);
-        // Other tools read the store as the layout it is.
-        let stored = format!("oci:{}:example.com/real:v1", node.layout.images().display());
-        tool("skopeo", &["inspect", &stored]);
+        // Other tools read the store as the layout it is. skopeo finds no docker manifest in any OCI layout, not even
+        // in the one it has written itself.
+        if name != "v2s2" {
+            let stored = format!("oci:{}:example.com/real:v1", node.layout.images().display());
+            tool("skopeo", &["inspect", &stored]);
+        }
     }
 }
 

@@ -110,15 +110,13 @@ impl Machine {
                     return Err(format!("{seq:?} is killed before its grace of {grace} ms is over"));
                 }
             }
-            Action::Remove { seq } => {
-                if self.instances.get(seq).is_some_and(|i| matches!(i.state, Life::Running | Life::Created)) {
-                    return Err(format!("{seq:?} is removed while it lives"));
-                }
+            Action::Remove { seq }
+                if self.instances.get(seq).is_some_and(|i| matches!(i.state, Life::Running | Life::Created)) =>
+            {
+                return Err(format!("{seq:?} is removed while it lives"));
             }
-            Action::TeardownSandbox { pod, .. } => {
-                if self.instances.values().any(|i| i.container.pod == *pod) {
-                    return Err(format!("the sandbox of {pod} is removed before its containers"));
-                }
+            Action::TeardownSandbox { pod, .. } if self.instances.values().any(|i| i.container.pod == *pod) => {
+                return Err(format!("the sandbox of {pod} is removed before its containers"));
             }
             _ => {}
         }
@@ -197,10 +195,10 @@ impl Machine {
             Action::Kill { seq } => {
                 let stuck = self.faults && random.percent(20);
                 let boot = self.boot;
-                if let Some(instance) = self.instances.get_mut(seq).filter(|i| !matches!(i.state, Life::Ended(_))) {
-                    if !stuck {
-                        instance.dies_at = instance.dies_at.min(boot + random.below(50));
-                    }
+                if let Some(instance) = self.instances.get_mut(seq).filter(|i| !matches!(i.state, Life::Ended(_)))
+                    && !stuck
+                {
+                    instance.dies_at = instance.dies_at.min(boot + random.below(50));
                 }
                 return Ok(None);
             }
@@ -273,10 +271,11 @@ impl Machine {
             return Err(format!("{container:?} with restartPolicy Never runs {runs} times, allowed are {allowed}"));
         }
         // It may be dead before anybody says that it started; then only the end is told.
-        if faults && random.percent(5) {
-            if let Some(event) = self.end(seq, 1) {
-                return Ok(event);
-            }
+        if faults
+            && random.percent(5)
+            && let Some(event) = self.end(seq, 1)
+        {
+            return Ok(event);
         }
         Ok(Event::Started { seq, pid: 1 })
     }

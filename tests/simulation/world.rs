@@ -247,12 +247,12 @@ impl World {
         let lost: Vec<_> =
             self.machine.instances.iter().filter(|(_, i)| matches!(i.state, Life::Ended(_))).map(|(s, _)| *s).collect();
         for seq in lost {
-            if self.random.percent(20) {
-                if let Some(instance) = self.machine.instances.get_mut(&seq) {
-                    instance.lost = true;
-                    let container = instance.container.clone();
-                    self.machine.rule(&container).clear();
-                }
+            if self.random.percent(20)
+                && let Some(instance) = self.machine.instances.get_mut(&seq)
+            {
+                instance.lost = true;
+                let container = instance.container.clone();
+                self.machine.rule(&container).clear();
             }
         }
         // Through their written form and back.
@@ -464,7 +464,7 @@ impl World {
                 return Err(format!("{seq:?} of {:?} still runs though nobody wants it", instance.container));
             }
         }
-        if self.steps % 16 != 0 || self.next_moment().is_some() {
+        if !self.steps.is_multiple_of(16) || self.next_moment().is_some() {
             return Ok(());
         }
         self.check_settled(false)

@@ -160,7 +160,7 @@ impl Bench {
 
     pub(super) fn try_live(&self, pod: &str, container: &str) -> Option<Seq> {
         let pod = self.node.pods.get(format!("{pod}-uid-1").as_str())?;
-        pod.containers.iter().find(|c| *c.name == *container).and_then(|c| c.live())
+        pod.containers.iter().find(|c| *c.name == *container).and_then(super::super::container::Container::live)
     }
 
     pub(super) fn object(&self, pod: &str) -> PodObject {

@@ -110,9 +110,7 @@ fn a_start_that_fails_backs_off_without_counting_as_a_restart() {
     let mut waits = Vec::new();
     for _ in 0..4 {
         let failed = bench.now;
-        if words(&actions) != ["image app"] {
-            panic!("{actions:?}");
-        }
+        assert!(words(&actions) == ["image app"], "{actions:?}");
         bench.tell(Event::ImageReady { container: container("web", "app"), image_id: "i".into(), stop_signal: None });
         let seq = bench.live("web", "app");
         actions = bench.tell(Event::StartFailed { seq, failure: failure("RunContainerError") });

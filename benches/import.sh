@@ -1,0 +1,33 @@
+#!/bin/sh
+# Wall time and peak memory of importing an image, beside `umoci unpack` of the same image.
+# usage: benches/import.sh GATEPOST OCI-LAYOUT:TAG      (root; skopeo, umoci, python3; the third of three runs counts)
+set -eu
+gatepost=$1 image=$2
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+skopeo copy -q "oci:$image" "oci-archive:$work/oci.tar:bench.example/image:1"
+skopeo copy -q "oci:$image" "docker-archive:$work/docker.tar:bench.example/image:1"
+cat > "$work/run.py" <<'PY'
+import json, os, resource, subprocess, sys, time
+def measure(label, argv, fds=None):
+    t = time.monotonic(); p = subprocess.Popen(argv, **(fds or {})); _, status, ru = os.wait4(p.pid, 0)
+    print(f"{label:24} {time.monotonic()-t:6.2f} s wall {ru.ru_utime+ru.ru_stime:6.2f} s cpu {ru.ru_maxrss/1024:6.1f} MiB peak", "" if status == 0 else f"FAILED {status}", flush=True)
+work, gatepost, image = sys.argv[1:4]
+def import_(label, archive, number):
+    layout = {"run": f"{work}/run", "data": f"{work}/data{number}", "logs": f"{work}/logs"}
+    os.makedirs(layout["data"])
+    with open(f"{work}/request", "w") as f:
+        json.dump({"version": 1, "layout": layout, "command": {"import": {"path": archive, "name": "bench.example/image:1", "remember": False}}}, f)
+    report = os.open(f"{work}/report", os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+    def fd3(): os.dup2(report, 3); os.set_inheritable(3, True)
+    measure(label, [gatepost, "image-worker"], {"stdin": open(f"{work}/request"), "preexec_fn": fd3, "close_fds": False})
+    subprocess.run(["rm", "-rf", layout["data"]])
+for n in range(3):
+    subprocess.run(["sync"])
+    measure("umoci unpack", ["umoci", "unpack", "--image", image, f"{work}/bundle{n}"])
+    subprocess.run(["rm", "-rf", f"{work}/bundle{n}"]); subprocess.run(["sync"])
+    import_("gatepost (layout)", os.path.abspath(image.rsplit(":", 1)[0]), f"a{n}"); subprocess.run(["sync"])
+    import_("gatepost (oci-archive)", f"{work}/oci.tar", f"b{n}"); subprocess.run(["sync"])
+    import_("gatepost (docker-archive)", f"{work}/docker.tar", f"c{n}")
+PY
+python3 "$work/run.py" "$work" "$gatepost" "$image"
