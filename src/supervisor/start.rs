@@ -138,6 +138,7 @@ impl Supervisor {
             runs_in_flight: 0,
             announced: None,
             changed: true,
+            events_changed: false,
             leaving: false,
             started_at: now.wall,
             stop_pods,
