@@ -14,7 +14,6 @@ use super::roles::RunOptions;
 use crate::config::{self, Config, Layout};
 use crate::pod::SavedNode;
 use crate::runtime::{self, Runtime};
-use crate::state::volatile;
 use crate::supervisor::Setup;
 use crate::sys::cgroup::Cgroups;
 use crate::sys::mount;
@@ -78,8 +77,7 @@ fn prepare(options: RunOptions) -> Result<init::Options, String> {
     start_pods_again(&config.layout)?;
     let stop_bound_ms = if options.stop_pods { STOP_BOUND_MS } else { LEAVE_BOUND_MS };
     let run = config.layout.run.clone();
-    volatile::write(&Setup::path(&run), &Setup { config, runtime, stop_pods: options.stop_pods })
-        .map_err(|e| e.to_string())?;
+    Setup { config, runtime, stop_pods: options.stop_pods }.begin().map_err(|e| e.to_string())?;
     // Held until this process ends; init never closes it.
     std::mem::forget(lock);
     let argument = CString::new(run.as_os_str().as_bytes()).map_err(|_| "runDir holds a NUL byte".to_owned())?;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 
 use super::Supervisor;
 use super::helpers::{Command, Job};
@@ -60,6 +60,15 @@ const RUNTIME_BOUND_MS: u64 = 120_000;
 
 /// Memory in bytes that must be free for each further runtime call; `runc create` peaks at 14 MB.
 const MEMORY_A_CALL: u64 = 24 << 20;
+
+/// A terminal on its way from the runtime.
+#[derive(Debug)]
+pub(super) enum Terminal {
+    /// The runtime has not connected yet.
+    Awaited(UnixListener),
+    /// It has, and will send the master.
+    Offered(UnixStream),
+}
 
 /// What waits for a free place at the runtime: starts before removals, both in the core's order.
 #[derive(Debug, Default)]
@@ -118,8 +127,7 @@ impl Supervisor {
                     if event.field_path.is_empty() { String::new() } else { format!("{}: ", event.field_path) },
                     event.message
                 );
-                self.events.record(event, self.now().wall);
-                self.store_events();
+                self.record(event);
             }
         }
     }
@@ -283,8 +291,8 @@ impl Supervisor {
         };
         if record.mode == StartMode::Run {
             // It may end before it can be registered: then init keeps the zombie until it is.
-            self.runs_in_flight = self.runs_in_flight.saturating_add(1);
             self.link.keep_unknown(true).map_err(|e| format!("init does not answer: {e}"))?;
+            self.runs_in_flight = self.runs_in_flight.saturating_add(1);
         }
         let output = outputs.as_ref().map(|(stdout, stderr)| (stdout.as_fd(), stderr.as_fd()));
         let command = Command::Role("launch");
@@ -358,33 +366,31 @@ impl Supervisor {
         let listener = UnixListener::bind(&path)?;
         listener.set_nonblocking(true)?;
         self.watch(listener.as_fd(), Token::Terminal(seq), EventFlags::IN);
-        self.terminals.insert(seq, listener);
+        self.terminals.insert(seq, Terminal::Awaited(listener));
         Ok(())
     }
 
-    /// Takes a terminal's master: init keeps it, the log writer reads it.
+    /// The runtime connects, and then sends the master (runc: docs/terminals.md): init keeps it, the log writer reads it.
     pub(super) fn terminal_offered(&mut self, seq: Seq) {
-        let Some(listener) = self.terminals.get(&seq) else { return };
-        let Ok((stream, _)) = listener.accept() else { return };
-        // The runtime sends at once after it has connected (runc: docs/terminals.md); wait for that, but not for ever.
-        let _ = stream.set_read_timeout(Some(std::time::Duration::from_secs(1)));
-        let ready = rustix::event::poll(
-            &mut [rustix::event::PollFd::new(&stream, rustix::event::PollFlags::IN)],
-            Some(&rustix::time::Timespec { tv_sec: 1, tv_nsec: 0 }),
-        );
-        let mut name = [0; 4096];
-        let master = match ready.and_then(|_| socket::receive(&stream, &mut name)) {
-            Ok(received) => received.descriptor,
-            Err(error) => {
-                log::error!("container instance {}: the runtime's terminal does not come: {error}", seq.0);
-                None
+        match self.terminals.remove(&seq) {
+            Some(Terminal::Awaited(listener)) => match listener.accept() {
+                Ok((stream, _)) => {
+                    let _ = self.epoll.remove(&listener);
+                    self.watch(stream.as_fd(), Token::Terminal(seq), EventFlags::IN);
+                    self.terminals.insert(seq, Terminal::Offered(stream));
+                }
+                Err(_) => drop(self.terminals.insert(seq, Terminal::Awaited(listener))),
+            },
+            Some(Terminal::Offered(stream)) => {
+                let _ = self.epoll.remove(&stream);
+                let mut name = [0; 4096];
+                match socket::receive(&stream, &mut name).map(|received| received.descriptor) {
+                    Ok(Some(master)) => self.copy_terminal(seq, master),
+                    Ok(None) => log::error!("container instance {}: the runtime offers no terminal", seq.0),
+                    Err(error) => log::error!("container instance {}: its terminal does not come: {error}", seq.0),
+                }
             }
-        };
-        if let Some(listener) = self.terminals.remove(&seq) {
-            let _ = self.epoll.remove(&listener);
-        }
-        if let Some(master) = master {
-            self.copy_terminal(seq, master);
+            None => {}
         }
     }
 

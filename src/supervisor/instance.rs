@@ -104,11 +104,6 @@ impl Instance {
             remove: false,
         }
     }
-
-    /// Whether it may still have processes.
-    pub(crate) fn may_live(&self) -> bool {
-        self.phase != Phase::Ended
-    }
 }
 
 /// Makes the directory and FIFOs of an instance and writes its record.

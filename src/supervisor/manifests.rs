@@ -266,8 +266,7 @@ impl Supervisor {
             reason: if problem.error { "FailedValidation" } else { "ManifestWarning" }.to_owned(),
             message: line_of(problem),
         };
-        self.events.record(recorded, self.now().wall);
-        self.store_events();
+        self.record(recorded);
     }
 
     /// The last good set is to be on disk.

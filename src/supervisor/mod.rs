@@ -40,7 +40,6 @@ mod logs;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::BorrowedFd;
-use std::os::unix::net::UnixListener;
 
 pub use start::{Setup, main};
 
@@ -55,7 +54,7 @@ use crate::sys::cgroup::Cgroups;
 use crate::sys::clock::{self, BootTimer};
 use crate::sys::epoll::{Epoll, EventFlags, NO_EVENT};
 use crate::sys::signal::{Signal, SignalFd};
-use act::{Starts, Task};
+use act::{Starts, Task, Terminal};
 use clients::Clients;
 use conditions::Conditions;
 use guard::Guard;
@@ -85,6 +84,8 @@ struct Supervisor {
     /// Events for the core that have not been handled yet.
     inbox: VecDeque<Event>,
     events: EventLog,
+    /// Events were recorded in this turn and are not stored yet.
+    events_changed: bool,
     helpers: Helpers<Task>,
     starts: Starts,
     instances: BTreeMap<Seq, Instance>,
@@ -98,7 +99,7 @@ struct Supervisor {
     /// Pods being torn down: whether their volumes go too.
     discard: BTreeMap<Uid, bool>,
     /// Where runtimes hand terminals over.
-    terminals: BTreeMap<Seq, UnixListener>,
+    terminals: BTreeMap<Seq, Terminal>,
     /// `run` calls of the runtime under way.
     runs_in_flight: u32,
     /// SIGTERM stops the pods.
@@ -172,6 +173,9 @@ impl Supervisor {
         }
         self.start_waiting();
         self.save_durable_if_due();
+        if std::mem::take(&mut self.events_changed) {
+            self.store_events();
+        }
         if std::mem::take(&mut self.changed) {
             self.tell_watchers();
         }
@@ -266,6 +270,7 @@ impl Supervisor {
             } else if !self.leaving {
                 log::info!("asked to leave");
                 self.leaving = true;
+                self.durable.hurry();
                 if self.stop_pods {
                     self.inbox.push_back(Event::StopAll);
                 }

@@ -76,6 +76,8 @@ impl Supervisor {
                     }
                     failure
                 });
+                // A runtime that was killed half-way may have left a process behind.
+                let _ = self.cgroups.kill_once(&record.cgroup);
                 self.start_failed(seq, &failure.reason, failure.message);
             }
         }

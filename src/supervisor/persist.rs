@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Supervisor;
 use super::act::Task;
 use super::helpers::{Command, Job, Outcome};
-use crate::pod::event::{Event, Failure, Seq};
+use crate::pod::event::{Event, Failure, Recorded, Seq, Uid};
 use crate::pod::events::EventLog;
 use crate::pod::time::Instant;
 use crate::pod::{DurableState, SavedPod};
@@ -19,6 +19,10 @@ pub(super) const MANIFESTS_FILE: &str = "manifests.json";
 /// Milliseconds a state writer may take: longer than a disk's hiccup, since another try would only queue behind it.
 const BOUND_MS: u64 = 120_000;
 
+/// Milliseconds for which restart counts gather before they are written: a power cut may lose as many. A hundred
+/// crash-looping containers write some 2 MiB a day.
+const GATHER_MS: u64 = 900_000;
+
 /// Milliseconds until a write that failed is tried again.
 const RETRY_MS: u64 = 10_000;
 
@@ -31,19 +35,35 @@ pub(crate) struct Durable {
     marks: Vec<Seq>,
     /// A writer is at work, with these marks.
     writing: Option<Vec<Seq>>,
-    /// After a failure: no further try before this.
-    retry_at: Option<Instant>,
+    /// No write before this: after a failure, or while restart counts gather.
+    not_before: Option<Instant>,
+    /// What of the core's state must not be lost, as it was handed over last.
+    urgent: BTreeMap<Uid, (bool, usize)>,
 }
 
 impl Durable {
     /// `content` is to be in `file`.
     pub(super) fn put(&mut self, file: &'static str, content: String) {
         self.pending.insert(file, content);
+        self.not_before = None;
     }
 
-    /// When a failed write is due again.
+    /// The same, some time within [`GATHER_MS`]: flash is not worn by every restart of a crashing container.
+    fn put_later(&mut self, file: &'static str, content: String, now: Instant) {
+        if self.pending.is_empty() && self.not_before.is_none() {
+            self.not_before = Some(now.after(GATHER_MS));
+        }
+        self.pending.insert(file, content);
+    }
+
+    /// When a write that waits is due.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.retry_at
+        if self.writing.is_none() && !self.pending.is_empty() { self.not_before } else { None }
+    }
+
+    /// Whatever waits is written now.
+    pub(super) fn hurry(&mut self) {
+        self.not_before = None;
     }
 
     /// Whether nothing waits to be written.
@@ -93,8 +113,16 @@ impl Supervisor {
         if let Err(error) = volatile::write(&path, &state) {
             log::error!("{error}");
         }
+        let urgent: BTreeMap<Uid, (bool, usize)> =
+            state.pods.iter().map(|(uid, pod)| (uid.clone(), (pod.completed.is_some(), pod.marks.len()))).collect();
         match serde_json::to_string(&state) {
-            Ok(content) => self.durable.put(CORE_FILE, content),
+            Ok(content) if urgent == self.durable.urgent && !self.leaving => {
+                self.durable.put_later(CORE_FILE, content, self.now().boot);
+            }
+            Ok(content) => {
+                self.durable.urgent = urgent;
+                self.durable.put(CORE_FILE, content);
+            }
             Err(error) => log::error!("cannot encode the durable state: {error}"),
         }
     }
@@ -102,11 +130,11 @@ impl Supervisor {
     /// Hands what is pending to a state writer, one at a time: writes coalesce while one is at work.
     pub(super) fn save_durable_if_due(&mut self) {
         let nothing = self.durable.pending.is_empty() && self.durable.marks.is_empty();
-        let too_early = self.durable.retry_at.is_some_and(|at| at > self.now().boot);
+        let too_early = self.durable.marks.is_empty() && self.durable.not_before.is_some_and(|at| at > self.now().boot);
         if self.durable.writing.is_some() || nothing || too_early {
             return;
         }
-        self.durable.retry_at = None;
+        self.durable.not_before = None;
         let write = std::mem::take(&mut self.durable.pending).into_iter().map(|(f, c)| (f.to_owned(), c)).collect();
         self.durable.writing = Some(std::mem::take(&mut self.durable.marks));
         let request = durable::Request {
@@ -143,10 +171,10 @@ impl Supervisor {
             });
         }
         if failure.is_some() {
-            self.durable.retry_at = Some(self.now().boot.after(RETRY_MS));
             // What is in the core is newer than what was lost with the writer.
             self.put_durable_state();
             self.manifests_to_disk();
+            self.durable.not_before = Some(self.now().boot.after(RETRY_MS));
         }
     }
 
@@ -158,6 +186,12 @@ impl Supervisor {
                 None
             })
             .unwrap_or_default()
+    }
+
+    /// Notes an event for people.
+    pub(super) fn record(&mut self, event: Recorded) {
+        self.events.record(event, self.now().wall);
+        self.events_changed = true;
     }
 
     /// Stores the event log; it costs no disk.

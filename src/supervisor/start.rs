@@ -46,6 +46,18 @@ impl Setup {
     pub fn path(run: &Path) -> PathBuf {
         run.join("setup.json")
     }
+
+    /// Leaves it for the supervisors to come. A stop that an earlier `gatepost run` was asked for ends with that one.
+    pub fn begin(&self) -> Result<(), crate::state::StateError> {
+        let run = &self.config.layout.run;
+        let node = run.join("node.json");
+        if let Ok(Some(saved)) = volatile::read::<crate::pod::SavedNode>(&node)
+            && saved.stopping
+        {
+            volatile::write(&node, &crate::pod::SavedNode { stopping: false, ..saved })?;
+        }
+        volatile::write(&Self::path(run), self)
+    }
 }
 
 /// The role `supervise RUN-DIR`, started by init. `crashed`: the one before ended by its own fault.
@@ -127,6 +139,7 @@ impl Supervisor {
             runs_in_flight: 0,
             announced: None,
             changed: true,
+            events_changed: false,
             leaving: false,
             started_at: now.wall,
             stop_pods,

@@ -3,6 +3,7 @@
 set -eu
 gatepost=$(realpath "$1")
 cd "$(dirname "$0")/../.."
+mkdir -p .build
 
 # Everything below .build/; nothing of the machine's own is touched but /run/gatepost.
 cat > .build/config.yaml <<CONFIG
@@ -14,15 +15,22 @@ logDir: $PWD/.build/logs
 CONFIG
 "$gatepost" run --config .build/config.yaml --stop-pods > .build/gatepost.log 2>&1 &
 supervisor=$!
-trap 'trap - INT TERM; echo; echo "stopping the pods…"; kill -TERM $supervisor 2>/dev/null; wait $supervisor || true; exit 0' INT TERM
+stop() {
+    trap - INT TERM
+    echo
+    echo "stopping the pods…"
+    kill -TERM "$supervisor" 2>/dev/null || true
+    wait "$supervisor" || true
+    exit 0
+}
+trap stop INT TERM
 
 echo "gatepost runs as process $supervisor; its log is .build/gatepost.log"
 echo "In another terminal: $gatepost get pods, describe pod redis, logs crash --previous, exec nginx -- sh"
 # It answers once its control socket is there; a supervisor that cannot start ends, and says why in its log.
 until "$gatepost" get pods >/dev/null 2>&1; do
-    kill -0 $supervisor 2>/dev/null || { cat .build/gatepost.log >&2; exit 1; }
+    kill -0 "$supervisor" 2>/dev/null || { cat .build/gatepost.log >&2; exit 1; }
     sleep 0.2
 done
 "$gatepost" get pods -w -A || true
-kill -TERM $supervisor 2>/dev/null || true
-wait $supervisor || true
+stop
