@@ -285,9 +285,9 @@ impl Supervisor {
         }
     }
 
-    /// Whether nothing is left to be done before this process may end.
-    fn has_left(&self) -> bool {
-        (!self.stop_pods || self.node.stopped()) && self.durable.is_saved()
+    /// Whether nothing is left to be done before this process may end. The log writer goes last: it stores what was printed.
+    fn has_left(&mut self) -> bool {
+        (!self.stop_pods || self.node.stopped()) && self.durable.is_saved() && self.logs.leave()
     }
 
     fn conditions_changed(&mut self) {
