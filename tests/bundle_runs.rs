@@ -136,7 +136,7 @@ impl Drop for Bench {
     fn drop(&mut self) {
         self.runc(&["delete", "--force", &self.id]);
         // runc removes the container's cgroup, not the pod's, which the sandbox would.
-        let parent = gatepost::oci::cgroup_parent(gatepost::oci::qos_class(&self.pod), &self.pod.metadata.uid);
+        let parent = gatepost::oci::cgroup_parent(gatepost::manifest::qos_class(&self.pod), &self.pod.metadata.uid);
         let parent = parent.trim_start_matches('/');
         let mut roots = vec![PathBuf::from("/sys/fs/cgroup")];
         roots.extend(fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten().map(|entry| entry.path()));

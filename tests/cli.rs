@@ -84,7 +84,7 @@ fn a_wrong_command_line_exits_with_2_and_says_what_was_meant() {
         (&["describe"], "name a pod"),
         (&["logs"], "name a pod"),
         (&["logs", "web", "--tail", "many"], "expected a number of lines"),
-        (&["logs", "web", "--since", "yesterday"], "expected a duration"),
+        (&["logs", "web", "--since", "yesterday"], "is no duration"),
         (&["exec", "web"], "after `--`"),
         (&["exec", "web", "ls"], "after `--`"),
         (&["exec", "--", "ls"], "name a pod"),

@@ -4,6 +4,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::host;
+use crate::manifest::source;
+use crate::sys::confine;
+use crate::sys::helper::Helper;
 
 /// Internal roles: the first argument names one, and it takes no others. Not commands for people, so no help lists them.
 pub(super) const ROLES: &[(&str, fn() -> ExitCode)] = &[
@@ -19,21 +22,18 @@ pub(super) const ROLES: &[(&str, fn() -> ExitCode)] = &[
 
 /// Confines itself, then reads.
 fn read_manifests() -> ExitCode {
-    let Some(report) = crate::sys::confine::take_passed_fd(3) else {
-        log::error!("the role `read-manifests` is started by the supervisor only");
-        return ExitCode::from(2);
+    let mut helper = match Helper::start("read-manifests") {
+        Ok(helper) => helper,
+        Err(status) => return status,
     };
-    for warning in crate::sys::confine::reader() {
+    for warning in confine::reader() {
         log::debug!("read-manifests: {warning}");
     }
-    match crate::manifest::source::answer(std::io::stdin().lock(), std::fs::File::from(report)) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            log::error!("read-manifests: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    let report = match helper.request(source::VERSION) {
+        Ok(request) => source::read_manifests(&request),
+        Err(error) => source::Report::refused(error),
+    };
+    helper.report(&report, report.ok)
 }
 
 /// What `gatepost run` does once its command line is understood.

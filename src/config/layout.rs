@@ -26,6 +26,10 @@ impl Layout {
     pub fn control_socket(&self) -> PathBuf {
         self.run.join("control.sock")
     }
+    /// What the core keeps of the node as a whole.
+    pub fn node_state(&self) -> PathBuf {
+        self.run.join("node.json")
+    }
     /// Held with `flock` by the one running init role.
     pub fn lock(&self) -> PathBuf {
         self.run.join("lock")

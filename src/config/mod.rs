@@ -7,6 +7,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use crate::document::duration;
 pub use layout::Layout;
 pub use read::{ConfigError, load, parse};
 pub use settings::{Backoff, Config, LogLimits, WritableLayer};

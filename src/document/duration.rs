@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// A duration: a number with `ms`, `s`, `m`, `h` or `d`, several of them in a row (`1m30s`), or bare seconds.
+/// A duration: a number with `ms`, `s`, `m`, `h` or `d`, with a fraction or not, several of them in a row (`1m30s`), or bare
+/// seconds.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is no duration; write one such as 5s, 2m, 1h30m, or bare seconds");
     let mut rest = text.trim();
@@ -14,11 +15,16 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         return Err(wrong());
     }
     while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
         let (number, after) = rest.split_at(digits);
         let letters = after.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(after.len());
         let (unit, beyond) = after.split_at(letters);
-        let number: u32 = number.parse().map_err(|_| wrong())?;
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+        let whole: u32 = whole.parse().map_err(|_| wrong())?;
+        if fraction.is_empty() || fraction.contains('.') {
+            return Err(wrong());
+        }
+        let fraction: f64 = format!("0.{fraction}").parse().map_err(|_| wrong())?;
         let unit = match unit {
             "ms" => Duration::from_millis(1),
             "s" => Duration::from_secs(1),
@@ -27,7 +33,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
             "d" => Duration::from_hours(24),
             _ => return Err(wrong()),
         };
-        total = total.saturating_add(unit.saturating_mul(number));
+        total = total.saturating_add(unit.saturating_mul(whole)).saturating_add(unit.mul_f64(fraction));
         rest = beyond;
     }
     Ok(total)

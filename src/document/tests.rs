@@ -262,12 +262,18 @@ fn quantities_are_exact_and_print_canonically() {
 
 #[test]
 fn durations_are_read_as_people_write_them() {
-    for (text, millis) in
-        [("5s", 5_000), ("2m", 120_000), ("1h30m", 5_400_000), ("90", 90_000), ("5m0s", 300_000), ("250ms", 250)]
-    {
+    for (text, millis) in [
+        ("5s", 5_000),
+        ("2m", 120_000),
+        ("1h30m", 5_400_000),
+        ("90", 90_000),
+        ("5m0s", 300_000),
+        ("250ms", 250),
+        ("1.5h", 5_400_000),
+    ] {
         assert_eq!(duration(text).expect("a duration").as_millis(), millis, "{text}");
     }
-    for text in ["", "s", "5 s", "-1s", "1.5s", "5x", "99999999999s"] {
+    for text in ["", "s", "5 s", "-1s", "1.", "1..5s", "1.5.5s", ".5s", "1.5", "1h-2m", "5x", "99999999999s"] {
         assert!(duration(text).is_err(), "{text}");
     }
 }

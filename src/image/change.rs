@@ -12,8 +12,9 @@ use rustix::io::Errno;
 
 use super::error::{Error, Result};
 use super::lower::open_directory;
-use super::store::{CONTAINERD_NAME, REF_NAME, Store, blob_path, hex_of, link_name, name_of, write_atomic};
+use super::store::{CONTAINERD_NAME, REF_NAME, Store, blob_path, hex_of, link_name, name_of};
 use super::tree;
+use crate::sys::replace::replace_durably;
 
 /// Name of the staging directory in the image layout and in the layers' directory.
 const STAGING: &str = ".staging";
@@ -202,10 +203,11 @@ impl<'a> Change<'a> {
 
     pub(crate) fn write_index(&self, index: &ImageIndex) -> Result<()> {
         if rustix::fs::statat(&self.store.images, "oci-layout", AtFlags::SYMLINK_NOFOLLOW).is_err() {
-            write_atomic(&self.store.images, "oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
+            replace_durably(&self.store.images, "oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#, 0o644)
+                .map_err(|e| Error::io("writing oci-layout", e))?;
         }
         let bytes = serde_json::to_vec(index).map_err(|e| Error::Worker(format!("encoding index.json: {e}")))?;
-        write_atomic(&self.store.images, "index.json", &bytes)
+        replace_durably(&self.store.images, "index.json", &bytes, 0o644).map_err(|e| Error::io("writing index.json", e))
     }
 
     /// Deletes a layer that no image has any more: out of sight first, then its tree.

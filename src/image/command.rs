@@ -11,9 +11,11 @@ use super::error::{Error, Result};
 use super::limits::MAX_DOCUMENT;
 use super::progress::Step;
 use super::store::read_limited;
-use super::worker::{Command, Report, Request, VERSION};
+use super::worker::{Command, PROGRESS, Report, Request, VERSION};
 use crate::config::Layout;
 use crate::sys::confine;
+use crate::sys::helper::REPORT;
+use crate::sys::spawn::memfd_with;
 
 /// Imports an archive. `progress` is called for each step the worker tells. The report may say `ok: false`.
 pub fn import_command(layout: &Layout, path: &Path, name: Option<&str>, progress: impl FnMut(&Step)) -> Result<Report> {
@@ -38,12 +40,13 @@ pub fn call(program: &Path, layout: &Layout, command: Command, mut progress: imp
     let failed = |what: &str, e: std::io::Error| Error::io(format!("starting the image worker: {what}"), e);
     let request = Request { version: VERSION, layout: layout.clone(), command };
     let bytes = serde_json::to_vec(&request).map_err(|e| Error::Worker(format!("encoding the request: {e}")))?;
-    let input = confine::request_file(&bytes).map_err(|e| failed("request", e))?;
+    let input = memfd_with("request", &bytes).map_err(|e| failed("request", e.into()))?;
     let (report_read, report_write) = pipe().map_err(|e| failed("pipe", e))?;
     let (steps_read, steps_write) = pipe().map_err(|e| failed("pipe", e))?;
     let mut process = Process::new(program);
     process.arg("image-worker").stdin(Stdio::from(input)).stdout(Stdio::null());
-    confine::pass_fds(&mut process, vec![(report_write, 3), (steps_write, 4)]).map_err(|e| failed("descriptors", e))?;
+    confine::pass_fds(&mut process, vec![(report_write, REPORT), (steps_write, PROGRESS)])
+        .map_err(|e| failed("descriptors", e))?;
     let mut child = process.spawn().map_err(|e| failed(&program.display().to_string(), e))?;
     // Closes this side's write ends, which the command still holds.
     drop(process);

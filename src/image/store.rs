@@ -8,8 +8,8 @@
 //! ```
 
 use std::fs::File;
-use std::io::{Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::Read;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use oci_spec::image::{Descriptor, ImageConfiguration, ImageIndex, ImageManifest};
@@ -319,18 +319,6 @@ pub(crate) fn read_limited(source: impl Read, limit: u64) -> Result<Vec<u8>> {
         return Err(Error::Limit(format!("the document is larger than {} MiB", limit >> 20)));
     }
     Ok(bytes)
-}
-
-/// Replaces a file so that a power cut leaves the old or the new content.
-pub(crate) fn write_atomic(dir: impl AsFd, name: &str, bytes: &[u8]) -> Result<()> {
-    let failed = |e: Errno| Error::io(format!("writing {name}"), e);
-    let temporary = format!(".{name}.new");
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let fd = rustix::fs::openat(&dir, &temporary, flags, Mode::from_raw_mode(0o644)).map_err(failed)?;
-    let mut file = File::from(fd);
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(|e| Error::io(format!("writing {name}"), e))?;
-    rustix::fs::renameat(&dir, &temporary, &dir, name).map_err(failed)?;
-    rustix::fs::fsync(&dir).map_err(failed)
 }
 
 fn size_of(manifest: &ImageManifest) -> u64 {

@@ -4,8 +4,7 @@
 use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::fs::File;
-use std::io::Write;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::path::{Component, Path, PathBuf};
 use std::process::ExitCode;
 
@@ -21,13 +20,18 @@ use super::pipeline::hash_only;
 use super::progress::Progress;
 use super::reference::Reference;
 use super::source::is_directory;
-use super::store::{ImageSummary, Store, hex_of, name_of, read_limited, write_atomic};
+use super::store::{ImageSummary, Store, hex_of, name_of, read_limited};
 use super::tree;
 use crate::config::Layout;
-use crate::sys::confine;
+use crate::sys::helper::Helper;
+use crate::sys::replace::replace_durably;
+use crate::sys::{confine, inherited};
 
 /// Version of request and report.
 pub const VERSION: u32 = 1;
+
+/// Descriptor of the progress lines; it need not be there.
+pub(super) const PROGRESS: RawFd = 4;
 
 /// What the worker is to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,29 +111,16 @@ pub struct Report {
 
 /// Entry of the role.
 pub fn main() -> ExitCode {
-    let report_pipe = confine::take_passed_fd(3);
-    let progress = Progress::new(confine::take_passed_fd(4).map(File::from));
-    let report = match read_request() {
+    let mut helper = match Helper::start("image-worker") {
+        Ok(helper) => helper,
+        Err(status) => return status,
+    };
+    let progress = Progress::new(inherited::take(PROGRESS).ok().map(File::from));
+    let report = match helper.request(VERSION) {
         Ok(request) => run(&request, &progress, true),
-        Err(error) => failure(&error),
+        Err(error) => failure(&Error::Worker(error)),
     };
-    let ok = report.ok;
-    let Some(pipe) = report_pipe else {
-        log::error!("image-worker: started without a report pipe (this role is started by gatepost itself)");
-        return ExitCode::from(2);
-    };
-    let written = serde_json::to_vec(&report).map(|bytes| File::from(pipe).write_all(&bytes));
-    if ok && matches!(written, Ok(Ok(()))) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-fn read_request() -> Result<Request> {
-    let bytes = read_limited(std::io::stdin().lock(), MAX_DOCUMENT)?;
-    let request: Request = serde_json::from_slice(&bytes)
-        .map_err(|e| Error::Worker(format!("the worker's request cannot be read: {e}")))?;
-    if request.version != VERSION {
-        return Err(Error::Worker(format!("request version {}; this worker speaks {VERSION}", request.version)));
-    }
-    Ok(request)
+    helper.report(&report, report.ok)
 }
 
 /// Does the work in this process and gives the report. `confined`: give up everything that is not needed first (for a
@@ -341,7 +332,8 @@ fn import_one(
         memory.push(archive.identity);
         let bytes = serde_json::to_vec(&Remembered { version: VERSION, archives: memory })
             .map_err(|e| Error::Worker(format!("encoding imported.json: {e}")))?;
-        write_atomic(&store.layers, "imported.json", &bytes)?;
+        replace_durably(&store.layers, "imported.json", &bytes, 0o644)
+            .map_err(|e| Error::io("writing imported.json", e))?;
     }
     Ok(())
 }

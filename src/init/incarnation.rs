@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
+use super::supervision::Death;
 use super::{COMMANDS, Init, say};
 use crate::sys::clock::boottime_ms;
 use crate::sys::epoll::EventFlags;
@@ -34,7 +35,7 @@ impl Init {
             }
             Err(error) => {
                 say(format_args!("cannot start the supervisor: {error}"));
-                self.supervision.died(now);
+                self.supervision.died(Death::Crash, now);
             }
         }
     }
@@ -43,7 +44,9 @@ impl Init {
         let (ours, theirs) = socket::pair()?;
         self.epoll.add(&ours, COMMANDS, EventFlags::IN)?;
         let program = Program::Descriptor(self.options.supervisor_program.as_fd());
-        let mut spawn = Spawn::new(program, &self.options.supervisor_args);
+        let crashed = self.supervision.crashed();
+        let args = if crashed { &self.args_after_crash } else { &self.options.supervisor_args };
+        let mut spawn = Spawn::new(program, args);
         spawn.extra_fds = vec![
             (theirs.as_fd(), wire::COMMAND_SOCKET),
             (self.records.read_end(), wire::EXIT_RECORDS),
@@ -83,6 +86,11 @@ impl Init {
             Some(failure) => say(format_args!("the supervisor did not start: {failure}")),
             None => say(format_args!("the supervisor (pid {}) {how} {}", ended.pid, ended.status)),
         }
-        self.supervision.died(boottime_ms());
+        let death = match (ended.code, ended.status) {
+            (libc::CLD_EXITED, 0) => Death::Left,
+            (libc::CLD_KILLED, libc::SIGKILL) => Death::Killed,
+            _ => Death::Crash,
+        };
+        self.supervision.died(death, boottime_ms());
     }
 }

@@ -59,7 +59,7 @@ use supervision::{Due, Supervision, Wedged};
 pub struct Options {
     /// The program of the supervisor, open for reading: replacing the file by that name does no harm to a restart.
     pub supervisor_program: OwnedFd,
-    /// Its arguments, `argv[0]` included.
+    /// Its arguments, `argv[0]` included. After a supervisor that crashed the next one gets [`wire::CRASHED`] besides, as the last.
     pub supervisor_args: Vec<CString>,
     /// How long init waits for the supervisor after it was asked to stop, in milliseconds.
     pub stop_bound_ms: u64,
@@ -96,6 +96,8 @@ const OPEN_FILES: u64 = 16_384;
 /// All that init has.
 struct Init {
     options: Options,
+    /// The supervisor's arguments when the one before has crashed.
+    args_after_crash: Vec<CString>,
     epoll: Epoll,
     signals: SignalFd,
     timer: BootTimer,
@@ -128,8 +130,11 @@ impl Init {
         let streams = step("the stream table", Streams::new())?;
         let journal = step("the journal pipe", crate::sys::pipe::pair(wire::JOURNAL_BYTES))?;
         let null = File::options().write(true).open("/dev/null").map_err(|error| ("opening /dev/null", error))?;
+        let mut args_after_crash = options.supervisor_args.clone();
+        args_after_crash.push(wire::CRASHED.to_owned());
         Ok(Self {
             options,
+            args_after_crash,
             epoll,
             signals,
             timer,

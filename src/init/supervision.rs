@@ -11,7 +11,7 @@ const SOCKET_CLOSED_MS: u64 = 1_000;
 const LATE_MS: u64 = 1_000;
 /// Unknown zombies are kept this long without a word from a supervisor.
 const KEEP_UNKNOWN_MS: u64 = 60_000;
-/// A supervisor that lived less than this died early, and the next start is delayed.
+/// A supervisor that crashed within this time died early, and the next start is delayed.
 const EARLY_MS: u64 = 10_000;
 /// Delays grow from this, doubled each time …
 const FIRST_DELAY_MS: u64 = 1_000;
@@ -30,6 +30,19 @@ pub(super) struct Supervision {
     keep_unknown: Option<u64>,
     /// Set once the role is asked to stop: when it stops waiting for the supervisor.
     stop_at: Option<u64>,
+    /// The supervisor before ended by its own fault.
+    crashed: bool,
+}
+
+/// Why a supervisor ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Death {
+    /// By its own fault: a status other than 0, a fatal signal, or it could not be started at all.
+    Crash,
+    /// SIGKILL: somebody's, or the kernel's for want of memory; or init's own, which makes it a crash.
+    Killed,
+    /// With status 0: it was asked to end.
+    Left,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,6 +103,7 @@ impl Supervision {
             unread: None,
             keep_unknown: Some(now),
             stop_at: None,
+            crashed: false,
         }
     }
 
@@ -101,20 +115,29 @@ impl Supervision {
         }
     }
 
-    /// The supervisor has ended, or could not be started.
-    pub(super) fn died(&mut self, now: u64) {
-        let since = match self.phase {
-            Phase::Up { since } | Phase::Killed { since } => since,
-            Phase::Down { .. } => now,
+    /// The supervisor has ended, or could not be started. Only what is its own fault delays the next one: a supervisor that
+    /// others kill is to be back at once, however often they do it.
+    pub(super) fn died(&mut self, how: Death, now: u64) {
+        let (since, wedged) = match self.phase {
+            Phase::Up { since } => (since, false),
+            Phase::Killed { since } => (since, true),
+            Phase::Down { .. } => (now, false),
         };
-        if now.saturating_sub(since) < EARLY_MS {
-            self.early_deaths = self.early_deaths.saturating_add(1);
-        } else {
+        self.crashed = how == Death::Crash || (how == Death::Killed && wedged);
+        if now.saturating_sub(since) >= EARLY_MS {
             self.early_deaths = 0;
+        } else if self.crashed {
+            self.early_deaths = self.early_deaths.saturating_add(1);
         }
-        self.phase = Phase::Down { start_at: now.saturating_add(delay_ms(self.early_deaths)) };
+        let delay = if self.crashed { delay_ms(self.early_deaths) } else { 0 };
+        self.phase = Phase::Down { start_at: now.saturating_add(delay) };
         self.set_overdue(None);
         self.keep_unknown = Some(now);
+    }
+
+    /// Whether the supervisor before ended by its own fault; the next one is told.
+    pub(super) fn crashed(&self) -> bool {
+        self.crashed
     }
 
     /// A command came: the supervisor lives.
@@ -271,7 +294,7 @@ mod tests {
         let mut now = 1_000_100;
         let mut delays = Vec::new();
         for _ in 0..200 {
-            supervision.died(now);
+            supervision.died(Death::Crash, now);
             let start_at = supervision.next_ms().unwrap();
             delays.push(start_at - now);
             now = start_at;
@@ -287,13 +310,39 @@ mod tests {
     fn a_supervisor_that_lived_ten_seconds_is_started_again_at_once() {
         let mut supervision = running();
         for _ in 0..5 {
-            supervision.died(1_000_000);
+            supervision.died(Death::Crash, 1_000_000);
             supervision.started(1_000_000);
         }
-        supervision.died(1_010_000);
+        supervision.died(Death::Crash, 1_010_000);
         assert_eq!(supervision.due(1_010_000), Some(Due::Start));
-        supervision.died(1_010_000);
+        supervision.died(Death::Crash, 1_010_000);
         assert_eq!(supervision.due(1_010_000), Some(Due::Start), "the first early death costs nothing");
+    }
+
+    #[test]
+    fn a_supervisor_that_others_kill_is_back_at_once_and_not_called_crashed() {
+        let mut supervision = running();
+        for _ in 0..50 {
+            supervision.died(Death::Killed, 1_000_100);
+            assert!(!supervision.crashed());
+            assert_eq!(supervision.due(1_000_100), Some(Due::Start));
+            supervision.started(1_000_100);
+        }
+        supervision.died(Death::Left, 1_000_200);
+        assert!(!supervision.crashed());
+        assert_eq!(supervision.due(1_000_200), Some(Due::Start));
+        supervision.started(1_000_200);
+        supervision.died(Death::Crash, 1_000_300);
+        assert!(supervision.crashed());
+    }
+
+    #[test]
+    fn a_supervisor_that_init_killed_because_it_was_wedged_has_crashed() {
+        let mut supervision = running();
+        supervision.deadline(1_005_000);
+        assert_eq!(supervision.due(1_015_000), Some(Due::Kill(Wedged::Deadline)));
+        supervision.died(Death::Killed, 1_015_001);
+        assert!(supervision.crashed());
     }
 
     #[test]
@@ -307,7 +356,7 @@ mod tests {
         assert_eq!(supervision.due(1_030_000), Some(Due::Kill(Wedged::Deadline)));
         assert_eq!(supervision.due(1_030_001), None, "one SIGKILL is enough");
         assert_eq!(supervision.next_ms(), None);
-        supervision.died(1_030_002);
+        supervision.died(Death::Crash, 1_030_002);
         assert_eq!(supervision.due(1_030_002), Some(Due::Start));
     }
 
@@ -360,7 +409,7 @@ mod tests {
     fn records_unread_at_a_death_are_the_next_supervisors_from_its_start_on() {
         let mut supervision = running();
         supervision.records_written(0, 1, 1_000_000);
-        supervision.died(1_009_000);
+        supervision.died(Death::Crash, 1_009_000);
         assert_eq!(supervision.due(1_009_500), Some(Due::Start));
         supervision.started(1_009_500);
         assert_eq!(supervision.due(1_010_000), None);
@@ -371,7 +420,7 @@ mod tests {
     fn unknown_zombies_are_kept_from_a_death_until_told_or_for_a_minute_without_a_word() {
         let mut supervision = running();
         assert!(!supervision.keeps_unknown());
-        supervision.died(1_100_000);
+        supervision.died(Death::Crash, 1_100_000);
         assert!(supervision.keeps_unknown());
         supervision.started(1_100_000);
         supervision.hello();
@@ -397,7 +446,7 @@ mod tests {
 
         let mut supervision = running();
         supervision.stop(5_000, 1_000_000);
-        supervision.died(1_000_100);
+        supervision.died(Death::Crash, 1_000_100);
         assert_eq!(supervision.due(1_000_100), Some(Due::Exit));
     }
 

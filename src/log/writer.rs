@@ -7,14 +7,11 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use rustix::event::epoll::{self, EventData, EventFlags};
-use rustix::fs::Timespec;
 use rustix::io::Errno;
 
 use super::cri::CONTENT_MAX;
@@ -23,6 +20,7 @@ use super::protocol::{
     Answer, CONTROL_FD, JOURNAL_READ_FD, JOURNAL_WRITE_FD, Message, Open, Request, STREAM_TABLE_FD, VERSION,
 };
 use super::store::{Bounds, Store, Turn, split};
+use crate::sys::epoll::{Epoll, EventFlags, NO_EVENT};
 use crate::sys::socket::{self, Received};
 use crate::sys::{inherited, pipe};
 
@@ -102,7 +100,7 @@ struct Stream {
 #[derive(Debug)]
 struct Writer {
     control: OwnedFd,
-    epoll: OwnedFd,
+    epoll: Epoll,
     store: Store,
     logs: PathBuf,
     streams: BTreeMap<u64, Stream>,
@@ -115,8 +113,8 @@ struct Writer {
 
 impl Writer {
     fn new(control: OwnedFd, store: Store, logs: PathBuf) -> io::Result<Self> {
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        epoll::add(&epoll, &control, EventData::new_u64(CONTROL), EventFlags::IN)?;
+        let epoll = Epoll::new()?;
+        epoll.add(&control, CONTROL, EventFlags::IN)?;
         let (streams, turns) = (BTreeMap::new(), VecDeque::new());
         let answers = VecDeque::from([Answer::Ready]);
         Ok(Self { control, epoll, store, logs, streams, turns, answers, gone: false })
@@ -124,15 +122,10 @@ impl Writer {
 
     fn serve(mut self) -> io::Result<()> {
         self.send_answers()?;
-        let mut space = [MaybeUninit::uninit(); 32];
+        let mut events = [NO_EVENT; 32];
         while !self.gone {
-            let timeout = self.timeout().map(timespec);
-            let events = match epoll::wait(&self.epoll, &mut space, timeout.as_ref()) {
-                Ok((events, _)) => events,
-                Err(Errno::INTR) => continue,
-                Err(error) => return Err(error.into()),
-            };
-            for event in events {
+            let ready = self.epoll.wait_for(&mut events, self.timeout())?;
+            for event in events.iter().take(ready) {
                 match event.data.u64() {
                     CONTROL => {
                         self.receive()?;
@@ -290,7 +283,8 @@ impl Writer {
         };
         // Edge-triggered: a held line or a terminal without processes is no reason to wake up.
         let flags = EventFlags::IN | EventFlags::ET;
-        epoll::add(&self.epoll, &source, EventData::new_u64(open.stream_id), flags)
+        self.epoll
+            .add(&source, open.stream_id, flags)
             .map_err(|error| format!("cannot wait for stream {}: {error}", open.stream_id))?;
         let target = Target { stream_id: open.stream_id, slot: open.slot, kind: open.stream, path: open.path };
         self.store.begin(&target).map_err(|error| format!("the journal page has no room for the stream: {error}"))?;
@@ -319,7 +313,7 @@ impl Writer {
         }
         if before > 0 {
             let flags = if self.answers.is_empty() { EventFlags::IN } else { EventFlags::IN | EventFlags::OUT };
-            epoll::modify(&self.epoll, &self.control, EventData::new_u64(CONTROL), flags)?;
+            self.epoll.modify(&self.control, CONTROL, flags)?;
         }
         Ok(())
     }
@@ -336,10 +330,4 @@ fn decode(bytes: &[u8]) -> Result<Request, String> {
         return Err(format!("version {} of the log protocol is not known, only {VERSION}", message.version));
     }
     serde_json::from_value(message.body).map_err(|error| error.to_string())
-}
-
-fn timespec(duration: Duration) -> Timespec {
-    // Rounded up to the next microsecond, so that a deadline has passed when the wait for it ends.
-    let duration = duration + if duration.is_zero() { Duration::ZERO } else { Duration::from_micros(100) };
-    Timespec { tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX), tv_nsec: duration.subsec_nanos().into() }
 }

@@ -9,7 +9,6 @@ pub mod desired;
 #[cfg(test)]
 mod desired_tests;
 mod error;
-mod expand;
 mod fields;
 pub mod identity;
 mod load;
@@ -24,7 +23,6 @@ mod verdict;
 
 pub use crate::document::{Quantity, QuantityError};
 pub use error::{ErrorKind, ValidationError};
-pub use expand::expand;
 pub use fields::fields_reference;
 pub use load::{Loaded, Object, Warning, load};
 pub use qos::{QosClass, qos_class};

@@ -29,7 +29,8 @@ impl fmt::Display for QosClass {
     }
 }
 
-/// The class of a defaulted pod. Only CPU and memory above zero count; init containers count like app containers.
+/// The class of a pod. Only CPU and memory above zero count, a limit stands for a missing request, and init containers count
+/// like app containers.
 pub fn qos_class(pod: &Pod) -> QosClass {
     let mut requests = [0_i128; 2];
     let mut limits = [0_i128; 2];
@@ -37,8 +38,8 @@ pub fn qos_class(pod: &Pod) -> QosClass {
     let mut all_limited = true;
     for container in pod.spec.init_containers.iter().chain(&pod.spec.containers) {
         for ((name, request), limit) in ["cpu", "memory"].into_iter().zip(&mut requests).zip(&mut limits) {
-            let asked = amount(&container.resources.requests, name);
-            let bound = amount(&container.resources.limits, name);
+            let bound = amount(&container.resources.limits, name).unwrap_or(0);
+            let asked = amount(&container.resources.requests, name).unwrap_or(bound);
             *request = request.saturating_add(asked);
             *limit = limit.saturating_add(bound);
             anything |= asked > 0 || bound > 0;
@@ -54,6 +55,6 @@ pub fn qos_class(pod: &Pod) -> QosClass {
     }
 }
 
-fn amount(list: &BTreeMap<String, String>, name: &str) -> i128 {
-    list.get(name).and_then(|text| Quantity::parse(text).ok()).map_or(0, Quantity::nanos).max(0)
+fn amount(list: &BTreeMap<String, String>, name: &str) -> Option<i128> {
+    list.get(name).and_then(|text| Quantity::parse(text).ok()).map(|quantity| quantity.nanos().max(0))
 }

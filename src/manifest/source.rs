@@ -90,22 +90,11 @@ pub struct FileReport {
     pub documents: Vec<Loaded>,
 }
 
-/// The role: a JSON request in, a JSON report out. True when the report says ok.
-pub fn answer(mut request: impl Read, mut report: impl io::Write) -> io::Result<bool> {
-    let mut text = String::new();
-    request.read_to_string(&mut text)?;
-    let answer = match serde_json::from_str::<Request>(&text) {
-        Ok(request) if request.version == VERSION => read_manifests(&request),
-        Ok(request) => refusal(format!("version {} of the request is not known", request.version)),
-        Err(error) => refusal(format!("the request is not understood: {error}")),
-    };
-    serde_json::to_writer(&mut report, &answer)?;
-    report.flush()?;
-    Ok(answer.ok)
-}
-
-fn refusal(error: String) -> Report {
-    Report { version: VERSION, ok: false, error: Some(error), directories: Vec::new() }
+impl Report {
+    /// The answer to a request that is not understood.
+    pub fn refused(error: String) -> Self {
+        Self { version: VERSION, ok: false, error: Some(error), directories: Vec::new() }
+    }
 }
 
 /// Reads and checks everything in the directories.

@@ -6,8 +6,8 @@
 use std::collections::HashMap;
 
 use super::expansion::{MAX_LENGTH, TooLong, expand};
-use super::{BundleInput, ConfigError, base64, field_ref, hosts, resources};
-use crate::manifest::v1;
+use super::{BundleInput, ConfigError, field_ref, hosts, resources};
+use crate::manifest::{base64, v1};
 
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -176,7 +176,7 @@ fn missing_secret(name: &str) -> ConfigError {
 fn secret_text(input: &BundleInput, name: &str, key: &str, encoded: &str) -> Result<String, ConfigError> {
     let namespace = &input.pod.metadata.namespace;
     let bytes = base64::decode(encoded)
-        .ok_or_else(|| ConfigError::config(format!("key {key} in Secret {namespace}/{name} is not valid base64")))?;
+        .map_err(|error| ConfigError::config(format!("key {key} in Secret {namespace}/{name} is {error}")))?;
     String::from_utf8(bytes).map_err(|_| {
         ConfigError::config(format!(
             "key {key} in Secret {namespace}/{name} is not UTF-8 text and cannot be an environment variable; \

@@ -1,18 +1,18 @@
 //! `$(VAR)` in manifests: [`expand`] (Kubernetes `third_party/forked/golang/expansion`).
 
 /// The longest argument or variable that the kernel takes, in bytes (`MAX_ARG_STRLEN` less its NUL).
-pub const MAX_LENGTH: usize = 32 * 4096 - 1;
+pub(super) const MAX_LENGTH: usize = 32 * 4096 - 1;
 
 /// The text grew beyond [`MAX_LENGTH`]. Without a bound a few variables that double each other fill the memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("longer than the {MAX_LENGTH} bytes that the kernel takes")]
-pub struct TooLong;
+pub(super) struct TooLong;
 
 /// Replaces each `$(NAME)` that `lookup` knows.
 ///
 /// What it does not know stays as written; `$$` yields one `$`, so `$$(NAME)` yields the text `$(NAME)`. A `$` before
 /// anything else, a last `$`, and an unterminated `$(` are kept. Values are not expanded again.
-pub fn expand(text: &str, lookup: impl Fn(&str) -> Option<String>) -> Result<String, TooLong> {
+pub(super) fn expand(text: &str, lookup: impl Fn(&str) -> Option<String>) -> Result<String, TooLong> {
     let mut out = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('$') {

@@ -6,10 +6,9 @@
 //! `oci_spec::runtime::Spec` and `Process` are written, never read, outside tests: their `Deserialize` checks CPU lists with
 //! the crate `regex`, which makes the release binary 1.6 MB larger. A `LinuxSeccomp` may be read.
 
-mod base64;
 mod capabilities;
 mod environment;
-pub mod expansion;
+mod expansion;
 mod field_ref;
 mod hosts;
 mod mounts;
@@ -27,11 +26,11 @@ use oci_spec::runtime::{Linux, LinuxNamespace, LinuxNamespaceType, LinuxSeccomp,
 
 use serde::{Deserialize, Serialize};
 
-use crate::manifest::v1;
+use crate::manifest::{qos_class, v1};
 
 pub use hosts::{etc_hostname, etc_hosts, hostname};
 pub use resolv_conf::resolv_conf;
-pub use resources::{PodResources, QosClass, cgroup_parent, pod_resources, qos_class, whole_bytes};
+pub use resources::{PodResources, cgroup_parent, pod_resources};
 pub use sysctls::{SysctlForbidden, sandbox_sysctls};
 
 /// The specification that every runtime in use reads (runc 1.1, crun 1.8).

@@ -41,15 +41,9 @@ pub struct CleanupRequest {
     pub cgroup: String,
 }
 
-impl protocol::Request for CleanupRequest {
-    fn version(&self) -> u32 {
-        self.version
-    }
-}
-
 /// The role's entry: request on descriptor 0, report on descriptor 3.
 pub fn main() -> ExitCode {
-    protocol::serve(|request: CleanupRequest| clean(&request).map(|()| ((), Vec::new())))
+    protocol::serve("cleanup", |request: CleanupRequest| clean(&request).map(|()| ((), Vec::new())))
 }
 
 /// Ends what runs, removes every trace, and verifies it.

@@ -27,7 +27,7 @@ use crate::config::{Layout, WritableLayer};
 use crate::image::{Reference, Store};
 use crate::manifest::v1::{ConfigMap, Container, Pod, Secret};
 use crate::oci::{self, BundleInput, Device, DeviceKind, HostDevice, HostVolume, NodeFacts};
-use crate::sys::{helper, mount, namespace};
+use crate::sys::{mount, namespace};
 
 const REASON: &str = "CreateContainerError";
 /// `/etc/passwd` and `/etc/group` of an image are read up to this size; an image is not to be trusted.
@@ -100,17 +100,11 @@ pub struct LaunchRequest {
     pub console_socket: Option<PathBuf>,
 }
 
-impl protocol::Request for LaunchRequest {
-    fn version(&self) -> u32 {
-        self.version
-    }
-}
-
 /// The role's entry: request on descriptor 0, report on descriptor 3. Comes back only when it failed.
 pub fn main() -> ExitCode {
-    protocol::serve_until_exec(|request: LaunchRequest| {
+    protocol::serve_until_exec("launch", |helper, request: LaunchRequest| {
         let (mut command, warnings) = prepare(&request)?;
-        helper::drop_request().map_err(context(REASON, "opening", Path::new("/dev/null")))?;
+        helper.drop_request().map_err(context(REASON, "opening", Path::new("/dev/null")))?;
         let log = request.layout.container(&request.id).join("runtime.log");
         Ok((warnings, move || note_exec_failure(&log, &command.exec())))
     })

@@ -1,14 +1,12 @@
-//! The helper protocol: a JSON request on descriptor 0, one JSON [`Report`] on descriptor 3, exit status 0 iff it says ok.
+//! What the helper roles of this room say: one [`Report`] each, over [`Helper`].
 
-use std::fs::File;
-use std::io::{Read as _, Write as _};
 use std::process::ExitCode;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::Failure;
-use crate::sys::helper;
+use crate::sys::helper::Helper;
 
 /// Version of the requests and reports of this room; both ends are the same binary but for the moment of its replacement.
 pub const VERSION: u32 = 1;
@@ -40,76 +38,40 @@ impl<T> Report<T> {
 pub type Outcome<T> = Result<(T, Vec<String>), Failure>;
 
 /// Reads the request, does the role's work and reports.
-pub(super) fn serve<Q: Request, T: Serialize>(role: impl FnOnce(Q) -> Outcome<T>) -> ExitCode {
-    let mut pipe = match helper::take_report_pipe() {
-        Ok(pipe) => pipe,
-        Err(error) => return not_a_helper(&error),
+pub(super) fn serve<Q: DeserializeOwned, T: Serialize>(
+    role: &'static str,
+    work: impl FnOnce(Q) -> Outcome<T>,
+) -> ExitCode {
+    let mut helper = match Helper::start(role) {
+        Ok(helper) => helper,
+        Err(status) => return status,
     };
-    let report = match read_request().and_then(role) {
+    let report = match helper.request(VERSION).map_err(Failure::internal).and_then(work) {
         Ok((result, warnings)) => Report { version: VERSION, failure: None, warnings, result: Some(result) },
         Err(failure) => Report::failed(failure),
     };
-    write_report(&mut pipe, &report)
+    helper.report(&report, report.failure.is_none())
 }
 
-/// As [`serve`] for a role that becomes another program in the end: `role` returns its warnings and the last step, which comes
+/// As [`serve`] for a role that becomes another program in the end: `work` returns its warnings and the last step, which comes
 /// back only when it failed. Without warnings nothing is reported, and the pipe closes when the program is executed.
-pub(super) fn serve_until_exec<Q: Request, E: FnOnce()>(
-    role: impl FnOnce(Q) -> Result<(Vec<String>, E), Failure>,
+pub(super) fn serve_until_exec<Q: DeserializeOwned, E: FnOnce()>(
+    role: &'static str,
+    work: impl FnOnce(&Helper, Q) -> Result<(Vec<String>, E), Failure>,
 ) -> ExitCode {
-    let mut pipe = match helper::take_report_pipe() {
-        Ok(pipe) => pipe,
-        Err(error) => return not_a_helper(&error),
+    let mut helper = match Helper::start(role) {
+        Ok(helper) => helper,
+        Err(status) => return status,
     };
-    match read_request().and_then(role) {
+    let request = helper.request(VERSION).map_err(Failure::internal);
+    match request.and_then(|request| work(&helper, request)) {
         Ok((warnings, exec)) => {
             if !warnings.is_empty() {
-                write_report(&mut pipe, &Report::<()> { version: VERSION, failure: None, warnings, result: None });
+                helper.report(&Report::<()> { version: VERSION, failure: None, warnings, result: None }, true);
             }
             exec();
             ExitCode::FAILURE
         }
-        Err(failure) => write_report(&mut pipe, &Report::<()>::failed(failure)),
-    }
-}
-
-fn not_a_helper(error: &std::io::Error) -> ExitCode {
-    log::error!("this role is started by the supervisor only: no report pipe on descriptor 3: {error}");
-    ExitCode::from(2)
-}
-
-/// Writes a report and turns it into the exit status.
-fn write_report<T: Serialize>(pipe: &mut File, report: &Report<T>) -> ExitCode {
-    let written = serde_json::to_vec(report).map_err(std::io::Error::from).and_then(|text| pipe.write_all(&text));
-    if let Err(error) = &written {
-        log::error!("the report could not be written: {error}");
-    }
-    if written.is_ok() && report.failure.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-/// What every request says of itself.
-pub(super) trait Request: DeserializeOwned {
-    /// Its version; another than [`VERSION`] is refused.
-    fn version(&self) -> u32;
-}
-
-fn read_request<Q: Request>() -> Result<Q, Failure> {
-    #[derive(Deserialize)]
-    struct Versioned {
-        version: u32,
-    }
-    let unreadable = |error: String| Failure::internal(format!("the request could not be read: {error}"));
-    let other =
-        |version: u32| unreadable(format!("its version is {version}, this binary speaks {VERSION}; restart gatepost"));
-    let mut text = Vec::new();
-    std::io::stdin().lock().read_to_end(&mut text).map_err(|error| unreadable(error.to_string()))?;
-    match serde_json::from_slice::<Q>(&text) {
-        Ok(request) if request.version() == VERSION => Ok(request),
-        Ok(request) => Err(other(request.version())),
-        // Another version may well look different altogether; then that is what to say.
-        Err(error) => Err(match serde_json::from_slice::<Versioned>(&text) {
-            Ok(Versioned { version }) if version != VERSION => other(version),
-            _ => unreadable(error.to_string()),
-        }),
+        Err(failure) => helper.report(&Report::<()>::failed(failure), false),
     }
 }

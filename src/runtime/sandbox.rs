@@ -22,10 +22,12 @@ use super::failure::context;
 use super::protocol::{self, Outcome};
 use crate::config::Layout;
 use crate::manifest::v1::{ConfigMap, Pod, Secret, Volume};
+use crate::manifest::{QosClass, Quantity, qos_class};
 use crate::oci::{self, GeneratedFiles, PodNamespaces};
 use crate::sys::cgroup::{Cgroups, Limits};
 use crate::sys::mount;
 use crate::sys::namespace::{self, Kind};
+use crate::sys::replace::replace;
 use crate::volume;
 
 /// CRI: 64 MiB for `/dev/shm`.
@@ -113,15 +115,9 @@ pub struct TeardownRequest {
     pub discard_volumes: bool,
 }
 
-impl protocol::Request for SandboxRequest {
-    fn version(&self) -> u32 {
-        self.version
-    }
-}
-
 /// The role's entry: request on descriptor 0, report on descriptor 3.
 pub fn main() -> ExitCode {
-    protocol::serve(|request: SandboxRequest| match request.verb {
+    protocol::serve("sandbox", |request: SandboxRequest| match request.verb {
         Verb::Prepare(request) => prepare(&request).map(|(prepared, warnings)| (Some(prepared), warnings)),
         Verb::Teardown(request) => teardown(&request).map(|()| (None, Vec::new())),
     })
@@ -129,7 +125,7 @@ pub fn main() -> ExitCode {
 
 /// The pod's cgroup below `root`.
 pub fn pod_cgroup(root: &str, pod: &Pod) -> String {
-    let path = oci::cgroup_parent(oci::qos_class(pod), &pod.metadata.uid);
+    let path = oci::cgroup_parent(qos_class(pod), &pod.metadata.uid);
     // The function knows kubelet's root only.
     path.strip_prefix("/kubepods").map_or(path.clone(), |rest| format!("/{}{rest}", root.trim_matches('/')))
 }
@@ -228,13 +224,13 @@ fn make_cgroups(request: &PrepareRequest) -> Result<String, Failure> {
     let root = request.cgroup_root.trim_matches('/');
     create(root, &Limits { memory_max: given(caps.memory_bytes), pids_max: given(caps.pids), ..Limits::none() })?;
     let path = pod_cgroup(root, &request.pod);
-    match oci::qos_class(&request.pod) {
-        oci::QosClass::Guaranteed => {}
-        oci::QosClass::Burstable => {
+    match qos_class(&request.pod) {
+        QosClass::Guaranteed => {}
+        QosClass::Burstable => {
             let shares = caps.burstable_shares.clamp(2, 262_144);
             create(&format!("{root}/burstable"), &Limits { cpu_shares: Some(shares), ..Limits::none() })?;
         }
-        oci::QosClass::BestEffort => {
+        QosClass::BestEffort => {
             create(&format!("{root}/besteffort"), &Limits { cpu_shares: Some(2), ..Limits::none() })?;
         }
     }
@@ -275,9 +271,7 @@ fn make_files(request: &PrepareRequest) -> Result<Vec<String>, Failure> {
 }
 
 fn write_file(path: &Path, text: &str) -> Result<(), Failure> {
-    let temporary = path.with_extension("tmp");
-    fs::write(&temporary, text).map_err(context(REASON, "writing", &temporary))?;
-    fs::rename(&temporary, path).map_err(context(REASON, "naming", path))
+    replace(path, text.as_bytes(), 0o644).map_err(context(REASON, "writing", path))
 }
 
 fn make_tmpfs(path: &Path, bytes: u64, mode: u32) -> Result<(), Failure> {
@@ -290,8 +284,9 @@ fn make_tmpfs(path: &Path, bytes: u64, mode: u32) -> Result<(), Failure> {
 
 /// Kubernetes: the size of a tmpfs volume is the least of its sizeLimit and the pod's memory limit.
 fn memory_bytes(pod: &Pod, volume: &Volume) -> Option<u64> {
-    let own = volume.empty_dir.as_ref()?.size_limit.as_deref().and_then(oci::whole_bytes).filter(|bytes| *bytes > 0);
+    let own = volume.empty_dir.as_ref()?.size_limit.as_deref().and_then(|text| Quantity::parse(text).ok());
     let of_pod = oci::pod_resources(pod, 0).memory_max.and_then(|bytes| u64::try_from(bytes).ok());
+    let own = own.and_then(|size| u64::try_from(size.whole()).ok()).filter(|bytes| *bytes > 0);
     own.into_iter().chain(of_pod).min()
 }
 

@@ -2,15 +2,16 @@
 //!
 //! The supervisor never waits for a disk, so it hands the documents to this short-lived process ([`Request`]) and goes on.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde::{Deserialize, Serialize};
 
 use super::StateError;
+use crate::sys::helper::Helper;
+use crate::sys::replace::replace_durably;
 
 /// Version of [`Request`] and [`Report`].
 pub const VERSION: u32 = 1;
@@ -42,23 +43,17 @@ pub struct Report {
     pub error: Option<String>,
 }
 
-/// The role's entry: request on descriptor 0, report on descriptor 3.
+/// The role's entry.
 pub fn main() -> ExitCode {
-    let Some(pipe) = crate::sys::confine::take_passed_fd(3) else {
-        log::error!("the role `state-writer` is started by the supervisor only");
-        return ExitCode::from(2);
+    let mut helper = match Helper::start("state-writer") {
+        Ok(helper) => helper,
+        Err(status) => return status,
     };
-    let report = match serde_json::from_reader::<_, Request>(io::stdin().lock()) {
-        Ok(request) if request.version == VERSION => carry_out(&request),
-        Ok(request) => refused(format!("version {} of the request is not known", request.version)),
-        Err(error) => refused(format!("the request is not understood: {error}")),
+    let report = match helper.request(VERSION) {
+        Ok(request) => carry_out(&request),
+        Err(error) => Report { version: VERSION, error: Some(error), ..Report::default() },
     };
-    let said = serde_json::to_writer(File::from(pipe), &report);
-    if said.is_ok() && report.error.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-fn refused(error: String) -> Report {
-    Report { version: VERSION, error: Some(error), ..Report::default() }
+    helper.report(&report, report.error.is_none())
 }
 
 /// Carries a request out.
@@ -103,23 +98,15 @@ fn read(path: &Path) -> Result<Option<String>, StateError> {
     Ok(Some(content))
 }
 
-/// Temporary file, fsync, rename, fsync of the directory; nothing when the content is the same.
+/// Does nothing when the content is the same.
 fn replace(directory: &Path, name: &str, content: &[u8]) -> Result<(), StateError> {
     let path = directory.join(name);
-    let io = |action| {
-        let path = path.clone();
-        move |source| StateError::Io { action, path, source }
-    };
     if fs::read(&path).is_ok_and(|old| old == content) {
         return Ok(());
     }
-    let staged = directory.join(format!(".{name}.new"));
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&staged).map_err(io("create"))?;
-    file.write_all(content).map_err(io("write"))?;
-    file.sync_all().map_err(io("sync"))?;
-    fs::rename(&staged, &path).map_err(io("replace"))?;
-    File::open(directory).and_then(|d| d.sync_all()).map_err(io("sync the directory of"))
+    File::open(directory)
+        .and_then(|directory| replace_durably(directory, name, content, 0o600))
+        .map_err(|source| StateError::Io { action: "replace", path, source })
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::StateError;
+use crate::sys::replace::replace;
 
 /// Format version of every volatile document; a supervisor of another version sets them aside.
 pub const VERSION: u32 = 1;
@@ -32,9 +33,7 @@ struct In<T> {
 pub fn write<T: Serialize>(path: &Path, body: &T) -> Result<(), StateError> {
     let io = |action| move |source: io::Error| StateError::Io { action, path: path.to_owned(), source };
     let text = serde_json::to_vec(&Out { version: VERSION, body }).map_err(|e| io("encode")(e.into()))?;
-    let staged = path.with_extension("new");
-    fs::write(&staged, text).map_err(io("write"))?;
-    fs::rename(&staged, path).map_err(io("replace"))
+    replace(path, &text, 0o600).map_err(io("write"))
 }
 
 /// The document at `path`; `None` when there is none.

@@ -13,7 +13,7 @@ use super::instance::{self, End, Instance, Phase, Record};
 use super::logs::Source;
 use super::token::Token;
 use crate::log::protocol::{Open, StreamKind};
-use crate::manifest::v1;
+use crate::manifest::{QosClass, qos_class, v1};
 use crate::oci;
 use crate::pod::event::{Action, ContainerRef, Event, Failure, Seq, StartMode, Uid};
 use crate::runtime::cleanup::CleanupRequest;
@@ -238,7 +238,7 @@ impl Supervisor {
     /// CPU shares of all Burstable pods together (kubelet: the sum of their requests).
     fn burstable_shares(&self) -> u64 {
         let pods = self.node.uids().filter_map(|uid| self.node.pod(uid));
-        pods.filter(|pod| oci::qos_class(pod) == oci::QosClass::Burstable)
+        pods.filter(|pod| qos_class(pod) == QosClass::Burstable)
             .map(|pod| oci::pod_resources(&pod, 0).cpu_shares)
             .fold(0, u64::saturating_add)
             .max(2)

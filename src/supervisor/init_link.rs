@@ -6,7 +6,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use crate::sys::clock::boottime_ms;
-use crate::sys::{pipe, socket, spawn};
+use crate::sys::{inherited, pipe, socket};
 use crate::wire::{self, Command, ExitRecord, Message, Refusal, Request};
 
 /// How long init may take to answer. It waits for nothing itself, so a longer silence means that something is badly wrong.
@@ -85,7 +85,7 @@ impl LinkError {
 impl Link {
     /// Takes over the fixed descriptors that init gave this process. To be called once, before anything else is opened.
     pub fn from_fixed_fds() -> Result<(Self, LogDescriptors), LinkError> {
-        let take = |number, what| spawn::take_inherited(number).map_err(|error| LinkError::System { what, error });
+        let take = |number, what| inherited::take(number).map_err(|error| LinkError::System { what, error });
         let logs = LogDescriptors {
             stream_table: take(wire::STREAM_TABLE, "take over the stream table (is this process started by init?)")?,
             journal_read: take(wire::JOURNAL_READ, "take over the journal pipe")?,

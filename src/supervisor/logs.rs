@@ -35,6 +35,7 @@ pub(crate) struct Logs {
     writer: Option<Writer>,
     start_at: Option<Instant>,
     streams: BTreeMap<u64, Stream>,
+    leaving: bool,
 }
 
 #[derive(Debug)]
@@ -91,6 +92,7 @@ impl Logs {
             writer: None,
             start_at: Some(Instant(0)),
             streams: BTreeMap::new(),
+            leaving: false,
         }
     }
 
@@ -250,15 +252,30 @@ impl Logs {
         news
     }
 
+    /// Tells the log writer to end after what it was asked for, and no other is started. True when none is left.
+    pub(crate) fn leave(&mut self) -> bool {
+        if !self.leaving {
+            self.flush();
+            self.leaving = true;
+            self.start_at = None;
+            if let Some(writer) = &self.writer {
+                // Its end is told by its pidfd, whatever comes of this.
+                let _ = rustix::net::shutdown(&writer.socket, rustix::net::Shutdown::Write);
+            }
+        }
+        self.writer.is_none()
+    }
+
     /// Its process has ended: reaps it and plans the next.
     pub(crate) fn ended(&mut self, now: Instant) {
         let Some(writer) = &self.writer else { return };
         match process::reap(process::Which::Pid(writer.child.pid)) {
             Ok(None) => return,
+            Ok(Some(_)) if self.leaving => {}
             Ok(Some(ended)) => log::error!("the log writer has ended ({ended:?}); a new one takes over"),
             Err(error) => log::error!("the log writer has vanished ({error}); a new one takes over"),
         }
         self.writer = None;
-        self.start_at = Some(now.after(RESTART_MS));
+        self.start_at = (!self.leaving).then(|| now.after(RESTART_MS));
     }
 }

@@ -62,10 +62,12 @@ impl Manifests {
         if self.reading { None } else { self.due }
     }
 
-    /// Reads after a quiet moment from now on.
-    fn changed(&mut self, now: Instant) {
-        if let Some(watch) = &self.watch {
-            watch.acknowledge();
+    /// Takes the watch's notice; if it matters, the directories are read after a quiet moment from now on.
+    fn noticed(&mut self, mounts: bool, now: Instant) {
+        let Some(watch) = &mut self.watch else { return };
+        let matters = if mounts { watch.acknowledge_mounts() } else { watch.acknowledge() };
+        if !matters {
+            return;
         }
         let first = *self.changed_at.get_or_insert(now);
         self.due = Some(now.after(QUIET_MS).min(first.after(LATEST_MS)));
@@ -185,9 +187,10 @@ fn milliseconds(duration: std::time::Duration) -> u64 {
 }
 
 impl Supervisor {
-    pub(super) fn manifests_changed(&mut self) {
+    /// Something changed in a watched directory, or (`mounts`) something was mounted or unmounted.
+    pub(super) fn manifests_noticed(&mut self, mounts: bool) {
         let now = self.now().boot;
-        self.manifests.changed(now);
+        self.manifests.noticed(mounts, now);
     }
 
     /// Starts a reader if one is due; one at a time.

@@ -144,7 +144,8 @@ impl Supervisor {
             Token::Timer => self.timer.acknowledge(),
             Token::Link => self.answer_init(),
             Token::ExitRecords => self.take_exit_records(),
-            Token::Manifests | Token::Mounts => self.manifests_changed(),
+            Token::Manifests => self.manifests_noticed(false),
+            Token::Mounts => self.manifests_noticed(true),
             Token::Conditions => self.conditions_changed(),
             Token::Listener => self.accept_clients(),
             Token::LogSocket => self.logs_answered(),
@@ -284,9 +285,9 @@ impl Supervisor {
         }
     }
 
-    /// Whether nothing is left to be done before this process may end.
-    fn has_left(&self) -> bool {
-        (!self.stop_pods || self.node.stopped()) && self.durable.is_saved()
+    /// Whether nothing is left to be done before this process may end. The log writer goes last: it stores what was printed.
+    fn has_left(&mut self) -> bool {
+        (!self.stop_pods || self.node.stopped()) && self.durable.is_saved() && self.logs.leave()
     }
 
     fn conditions_changed(&mut self) {

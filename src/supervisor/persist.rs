@@ -98,7 +98,7 @@ impl Supervisor {
         }
         if self.node.node_changed() {
             let node = self.node.node_snapshot();
-            if let Err(error) = volatile::write(&self.config.layout.run.join("node.json"), &node) {
+            if let Err(error) = volatile::write(&self.config.layout.node_state(), &node) {
                 log::error!("{error}");
             }
         }

@@ -60,7 +60,7 @@ impl Setup {
     }
 }
 
-/// The role `supervise RUN-DIR`, started by init.
+/// The role `supervise RUN-DIR`, started by init. `crashed`: the one before ended by its own fault.
 pub fn main(run: &Path, crashed: bool) -> ExitCode {
     let result = volatile::read::<Setup>(&Setup::path(run))
         .map_err(|e| e.to_string())
@@ -69,7 +69,8 @@ pub fn main(run: &Path, crashed: bool) -> ExitCode {
     match result {
         Ok(mut supervisor) => {
             supervisor.run();
-            ExitCode::SUCCESS
+            // Init takes any other end for a crash.
+            if supervisor.leaving { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(error) => {
             log::error!("the supervisor cannot start: {error}");
@@ -207,7 +208,7 @@ impl Memory {
             None
         });
         if same_boot.is_some() || manifests.is_some() {
-            let node = volatile::read(&run.join("node.json")).unwrap_or_else(|error| {
+            let node = volatile::read(&config.layout.node_state()).unwrap_or_else(|error| {
                 log::error!("{error}");
                 None
             });

@@ -3,8 +3,7 @@
 //! rest is still done.
 #![allow(unsafe_code)]
 
-use std::fs::File;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -81,17 +80,6 @@ pub fn reader() -> Vec<String> {
     limit(Resource::Cpu, READER_CPU, &mut warnings);
     limit(Resource::Nofile, 256, &mut warnings);
     warnings
-}
-
-/// Takes over a descriptor that the parent has passed by its number and keeps it from programs this process executes.
-/// None if nothing is open there. To be called once per number, first thing in a helper.
-pub fn take_passed_fd(number: RawFd) -> Option<OwnedFd> {
-    // SAFETY: fcntl on a number that may be closed fails with EBADF and has no other effect.
-    if number < 3 || unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) } != 0 {
-        return None;
-    }
-    // SAFETY: the descriptor is open, and by the helper protocol nothing else in this process owns it.
-    Some(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
 /// Gives the child of `command` these descriptors under these numbers. They are moved out of each other's way first.
@@ -231,13 +219,4 @@ fn limit(resource: Resource, value: u64, warnings: &mut Vec<String>) {
     if let Err(error) = rustix::process::setrlimit(resource, new) {
         warnings.push(format!("confinement: limit {resource:?}: {error}"));
     }
-}
-
-/// A request document for a helper's standard input: a memfd with its position at the start.
-pub fn request_file(bytes: &[u8]) -> std::io::Result<File> {
-    use std::io::{Seek, Write};
-    let mut file = File::from(rustix::fs::memfd_create(c"request", rustix::fs::MemfdFlags::CLOEXEC)?);
-    file.write_all(bytes)?;
-    file.rewind()?;
-    Ok(file)
 }

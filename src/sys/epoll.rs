@@ -1,9 +1,11 @@
 //! [`Epoll`]: waiting for many descriptors at once, each known by a number of the caller's choice.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::event::epoll::{self, CreateFlags, EventData};
 pub use rustix::event::epoll::{Event, EventFlags};
+use rustix::fs::Timespec;
 use rustix::io::{Errno, Result};
 
 /// An epoll instance, close-on-exec.
@@ -35,7 +37,19 @@ impl Epoll {
 
     /// Waits without bound and returns how many of `events` were filled; 0 after an interruption.
     pub fn wait(&self, events: &mut [Event]) -> Result<usize> {
-        match epoll::wait(&self.0, events, None) {
+        self.wait_for(events, None)
+    }
+
+    /// As [`Epoll::wait`], but at most for `bound`, a tenth of a millisecond more so that a deadline has passed when the
+    /// wait for it ends; zero does not wait at all.
+    pub fn wait_for(&self, events: &mut [Event], bound: Option<Duration>) -> Result<usize> {
+        let bound =
+            bound.map(|bound| if bound.is_zero() { bound } else { bound.saturating_add(Duration::from_micros(100)) });
+        let bound = bound.map(|bound| Timespec {
+            tv_sec: i64::try_from(bound.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: bound.subsec_nanos().into(),
+        });
+        match epoll::wait(&self.0, events, bound.as_ref()) {
             Err(Errno::INTR) => Ok(0),
             other => other,
         }

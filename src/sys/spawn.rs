@@ -5,8 +5,7 @@
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString, c_char, c_int};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::fs::{MemfdFlags, SealFlags, SeekFrom, fcntl_add_seals, memfd_create, seek};
 use rustix::io::{Errno, Result};
@@ -201,23 +200,6 @@ pub fn memfd_with(name: &str, content: &[u8]) -> Result<OwnedFd> {
     seek(&memory, SeekFrom::Start(0))?;
     fcntl_add_seals(&memory, SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE | SealFlags::SEAL)?;
     Ok(memory)
-}
-
-/// The descriptor a spawned process was given as `number` (3 to 63), from now on close-on-exec. To be called while the process
-/// starts, before it opens anything. `EBADF` when it was not given one, or it was taken already.
-pub fn take_inherited(number: RawFd) -> Result<OwnedFd> {
-    static TAKEN: AtomicU64 = AtomicU64::new(0);
-    let bit = u32::try_from(number).ok().filter(|_| number >= 3).and_then(|shift| 1u64.checked_shl(shift));
-    let bit = bit.ok_or(Errno::BADF)?;
-    // SAFETY: plain system call on a number.
-    if unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) } != 0 {
-        return Err(last_error());
-    }
-    if TAKEN.fetch_or(bit, Ordering::Relaxed) & bit != 0 {
-        return Err(Errno::BADF);
-    }
-    // SAFETY: it is open, nothing was opened by this process yet, and it is handed out only once.
-    Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
 /// All the child needs, made before the fork, since it must not allocate afterwards.

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use super::ownership::{self, Access};
 use super::{VolumeError, at, is_file_name};
+use crate::manifest::base64;
 use crate::manifest::v1::{ConfigMap, ConfigMapVolumeSource, KeyToPath, Secret, SecretVolumeSource};
 use crate::sys::mount::is_plain_relative;
 
@@ -252,39 +253,6 @@ fn remove_entry(path: &Path) -> Result<(), VolumeError> {
     removed.map_err(at("removing", path))
 }
 
-/// Base64 with padding (RFC 4648), as the manifest room has checked it.
 fn decode(key: &str, text: &str) -> Result<Vec<u8>, VolumeError> {
-    decode_base64(text).ok_or_else(|| VolumeError::Refused(format!("the value of key {key} is not base64")))
-}
-
-fn decode_base64(text: &str) -> Option<Vec<u8>> {
-    let symbols: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
-    let padding = symbols.iter().rev().take_while(|byte| **byte == b'=').count();
-    if padding > 2 || !symbols.len().is_multiple_of(4) {
-        return None;
-    }
-    let mut out = Vec::with_capacity(symbols.len() / 4 * 3);
-    let (mut bits, mut count) = (0_u32, 0_u32);
-    for symbol in symbols.iter().take(symbols.len().saturating_sub(padding)) {
-        let value = match symbol {
-            b'A'..=b'Z' => symbol - b'A',
-            b'a'..=b'z' => symbol - b'a' + 26,
-            b'0'..=b'9' => symbol - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        bits = (bits << 6) | u32::from(value);
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            out.push((bits >> count).to_le_bytes()[0]);
-        }
-    }
-    Some(out)
-}
-
-#[cfg(test)]
-pub(super) fn decode_for_test(text: &str) -> Option<Vec<u8>> {
-    decode_base64(text)
+    base64::decode(text).map_err(|error| VolumeError::Refused(format!("the value of key {key} is {error}")))
 }

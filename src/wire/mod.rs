@@ -15,6 +15,8 @@ mod command;
 mod exit_record;
 mod message;
 
+use std::ffi::CStr;
+
 pub use command::{Command, Request};
 pub use exit_record::ExitRecord;
 pub use message::{Answer, Message, Refusal};
@@ -32,6 +34,10 @@ pub const STREAM_TABLE: i32 = 5;
 pub const JOURNAL_READ: i32 = 6;
 /// The supervisor's descriptor of the journal pipe's write end; non-blocking.
 pub const JOURNAL_WRITE: i32 = 7;
+
+/// The last argument of a supervisor whose predecessor ended by its own fault: a status other than 0, a fatal signal, or
+/// init's SIGKILL because it was wedged. One that others killed says nothing against the pod it was acting on.
+pub const CRASHED: &CStr = c"crashed";
 
 /// Capacity of the exit-record pipe, in bytes, as init makes it.
 pub const EXIT_PIPE_BYTES: usize = 64 * 1024;

@@ -1,4 +1,4 @@
-//! Requests and limits: [`PodResources`], a container's cgroup values, QoS class, `oom_score_adj`
+//! Requests and limits: [`PodResources`], a container's cgroup values, `oom_score_adj`
 //! (kubelet `pkg/kubelet/cm`, `pkg/kubelet/qos`).
 
 use std::collections::HashMap;
@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use oci_spec::runtime::{LinuxCpu, LinuxMemory, LinuxResources};
 
 use super::{CgroupVersion, ConfigError, NodeFacts};
-use crate::manifest::v1;
+use crate::manifest::{QosClass, Quantity, qos_class, v1};
 
 /// Nanos in one unit.
 const UNIT: i128 = 1_000_000_000;
@@ -33,57 +33,12 @@ pub struct PodResources {
     pub pids_max: Option<u64>,
 }
 
-/// Quality of service class (kubernetes `pkg/apis/core/v1/helper/qos`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum QosClass {
-    /// Every container has both limits, and requests equal limits.
-    Guaranteed,
-    /// Some request or limit.
-    Burstable,
-    /// None at all.
-    BestEffort,
-}
-
-impl QosClass {
-    /// As in `status.qosClass`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Guaranteed => "Guaranteed",
-            Self::Burstable => "Burstable",
-            Self::BestEffort => "BestEffort",
-        }
-    }
-}
-
 /// The pod's cgroup below each hierarchy's root.
 pub fn cgroup_parent(qos: QosClass, uid: &str) -> String {
     match qos {
         QosClass::Guaranteed => format!("/kubepods/pod{uid}"),
         QosClass::Burstable => format!("/kubepods/burstable/pod{uid}"),
         QosClass::BestEffort => format!("/kubepods/besteffort/pod{uid}"),
-    }
-}
-
-/// Class of the pod: cpu and memory of all its containers, init containers included.
-pub fn qos_class(pod: &v1::Pod) -> QosClass {
-    let mut any = false;
-    let mut all_limited = true;
-    let mut equal = true;
-    for resource in ["cpu", "memory"] {
-        let (mut requests, mut limits) = (0_i128, 0_i128);
-        for container in all_containers(pod) {
-            let (request, limit) = (request(container, resource), limit(container, resource));
-            any |= request > 0 || limit > 0;
-            all_limited &= limit > 0;
-            requests = requests.saturating_add(request);
-            limits = limits.saturating_add(limit);
-        }
-        equal &= requests == limits;
-    }
-    match (any, all_limited && equal) {
-        (false, _) => QosClass::BestEffort,
-        (true, true) => QosClass::Guaranteed,
-        (true, false) => QosClass::Burstable,
     }
 }
 
@@ -202,60 +157,11 @@ pub(crate) fn field_value(
     };
     let divisor = match divisor {
         "" | "0" => UNIT,
-        text => quantity(text)
+        text => nanos(text)
             .filter(|divisor| *divisor > 0)
             .ok_or_else(|| ConfigError::config(format!("{path}: divisor {text} is not a positive quantity")))?,
     };
     Ok(ceil_div(value, divisor).to_string())
-}
-
-/// A quantity in nano-units, rounded away from zero; `None` when it is not one or too large.
-pub(crate) fn quantity(text: &str) -> Option<i128> {
-    let (negative, text) = match text.strip_prefix(['+', '-']) {
-        Some(rest) => (text.starts_with('-'), rest),
-        None => (false, text),
-    };
-    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, suffix) = text.split_at(end);
-    let (integer, fraction) = number.split_once('.').unwrap_or((number, ""));
-    if integer.len() + fraction.len() == 0 || fraction.contains('.') {
-        return None;
-    }
-    let (base, exponent): (i128, i32) = match suffix {
-        "" => (10, 0),
-        "n" => (10, -9),
-        "u" => (10, -6),
-        "m" => (10, -3),
-        "k" => (10, 3),
-        "M" => (10, 6),
-        "G" => (10, 9),
-        "T" => (10, 12),
-        "P" => (10, 15),
-        "E" => (10, 18),
-        "Ki" => (1024, 1),
-        "Mi" => (1024, 2),
-        "Gi" => (1024, 3),
-        "Ti" => (1024, 4),
-        "Pi" => (1024, 5),
-        "Ei" => (1024, 6),
-        _ => (10, suffix.strip_prefix(['e', 'E'])?.parse().ok()?),
-    };
-    let digits: i128 = format!("{integer}{fraction}").parse().ok()?;
-    let mut numerator = digits.checked_mul(UNIT)?;
-    let mut denominator = 10_i128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
-    let factor = base.checked_pow(exponent.unsigned_abs())?;
-    if exponent < 0 {
-        denominator = denominator.checked_mul(factor)?;
-    } else {
-        numerator = numerator.checked_mul(factor)?;
-    }
-    let value = ceil_div(numerator, denominator);
-    Some(if negative { value.checked_neg()? } else { value })
-}
-
-/// A quantity of bytes, rounded up; `None` when it is not one or is negative.
-pub fn whole_bytes(text: &str) -> Option<u64> {
-    u64::try_from(whole(quantity(text)?)).ok()
 }
 
 /// App containers and init containers.
@@ -265,15 +171,19 @@ fn all_containers(pod: &v1::Pod) -> impl Iterator<Item = &v1::Container> {
 
 /// In nano-units; 0 where there is none. A quantity that does not parse was refused with the manifest.
 fn limit(container: &v1::Container, resource: &str) -> i128 {
-    container.resources.limits.get(resource).and_then(|text| quantity(text)).unwrap_or(0).max(0)
+    container.resources.limits.get(resource).and_then(|text| nanos(text)).unwrap_or(0).max(0)
 }
 
 /// In nano-units; the limit where there is no request.
 fn request(container: &v1::Container, resource: &str) -> i128 {
     match container.resources.requests.get(resource) {
-        Some(text) => quantity(text).unwrap_or(0).max(0),
+        Some(text) => nanos(text).unwrap_or(0).max(0),
         None => limit(container, resource),
     }
+}
+
+fn nanos(text: &str) -> Option<i128> {
+    Quantity::parse(text).ok().map(Quantity::nanos)
 }
 
 fn ceil_div(value: i128, divisor: i128) -> i128 {

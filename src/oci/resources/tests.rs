@@ -4,8 +4,8 @@
 use serde_json::{Value, json};
 
 use super::super::fixture::Fixture;
-use super::{CgroupVersion, PodResources, QosClass, pod_resources, qos_class, quantity, weight};
-use crate::manifest::v1;
+use super::{CgroupVersion, PodResources, pod_resources, weight};
+use crate::manifest::{QosClass, qos_class, v1};
 
 fn pod(apps: Value, init: Value) -> v1::Pod {
     let containers = |list: Value| -> Vec<v1::Container> {
@@ -19,49 +19,6 @@ fn pod(apps: Value, init: Value) -> v1::Pod {
 
 fn fixture(resources: Value) -> Fixture {
     Fixture::new(json!({ "command": ["/app"], "resources": resources }), &json!({}))
-}
-
-#[test]
-fn quantities_are_read_in_nano_units() {
-    const G: i128 = 1_000_000_000;
-    for (text, nano) in [
-        ("0", 0),
-        ("1", G),
-        ("+1", G),
-        ("-1", -G),
-        (".5", G / 2),
-        ("5.", 5 * G),
-        ("100m", G / 10),
-        ("1500m", 3 * G / 2),
-        ("1n", 1),
-        ("0.1n", 1),
-        ("1u", 1000),
-        ("1k", 1000 * G),
-        ("1E", 1_000_000_000_000_000_000 * G),
-        ("1E3", 1000 * G),
-        ("1e-3", G / 1000),
-        ("1.5Gi", 1536 * 1024 * 1024 * G),
-        ("128m", 128_000_000),
-    ] {
-        assert_eq!(quantity(text), Some(nano), "{text}");
-    }
-    for bad in [
-        "",
-        "-",
-        ".",
-        "1.2.3",
-        "1K",
-        "1 Mi",
-        "Mi",
-        "1mi",
-        "e3",
-        "1e",
-        "ü",
-        "1e99",
-        "99999999999999999999999999999999999999999",
-    ] {
-        assert_eq!(quantity(bad), None, "{bad}");
-    }
 }
 
 #[test]
@@ -86,7 +43,6 @@ fn the_class_looks_at_cpu_and_memory_of_all_containers() {
     ] {
         assert_eq!(qos_class(&pod(apps.clone(), init)), class, "{apps}");
     }
-    assert_eq!(QosClass::BestEffort.as_str(), "BestEffort");
 }
 
 #[test]
