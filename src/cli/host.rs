@@ -12,12 +12,13 @@ use rustix::fs::FlockOperation;
 
 use super::roles::RunOptions;
 use crate::config::{self, Config, Layout};
+use crate::init;
 use crate::pod::SavedNode;
 use crate::runtime::{self, Runtime};
+use crate::state::{durable, volatile};
 use crate::supervisor::Setup;
 use crate::sys::cgroup::Cgroups;
 use crate::sys::mount;
-use crate::{init, state::durable};
 
 /// Used when the command line names no file, and is there.
 const DEFAULT_CONFIG: &str = "/etc/gatepost/config.yaml";
@@ -35,8 +36,9 @@ const STOP_BOUND_MS: u64 = 120_000;
 const NODE_NAME: &str = "node-name";
 
 /// Becomes the role init of this host.
+#[allow(clippy::needless_pass_by_value)] // the table of roles wants it so
 pub(super) fn run(options: RunOptions) -> ExitCode {
-    match prepare(options) {
+    match prepare(&options) {
         Ok(options) => init::run(options),
         Err(error) => {
             log::error!("gatepost cannot start: {error}");
@@ -45,7 +47,7 @@ pub(super) fn run(options: RunOptions) -> ExitCode {
     }
 }
 
-fn prepare(options: RunOptions) -> Result<init::Options, String> {
+fn prepare(options: &RunOptions) -> Result<init::Options, String> {
     let overrides: Vec<String> = options.overrides.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let mut config = match &options.config {
         Some(path) => config::load(path, &overrides),

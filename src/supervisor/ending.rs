@@ -104,7 +104,6 @@ impl Supervisor {
         let Some(instance) = self.instances.get_mut(&seq) else { return };
         let cgroup = instance.record.cgroup.clone();
         let empty = match self.cgroups.is_empty(&cgroup) {
-            Ok(true) => true,
             Ok(false) => {
                 if let Err(error) = self.cgroups.kill_once(&cgroup) {
                     log::warn!("cannot kill what is left of container {}: {error}", instance.record.id);
@@ -112,7 +111,7 @@ impl Supervisor {
                 self.cgroups.is_empty(&cgroup).unwrap_or(false)
             }
             // Gone is empty; what else is wrong with it, cleaning up will say.
-            Err(_) => true,
+            Ok(true) | Err(_) => true,
         };
         if !empty {
             let wait = instance.look_again.map_or(FIRST_LOOK_MS, |(_, wait)| wait);
