@@ -18,6 +18,7 @@ pub(super) const ROLES: &[(&str, fn() -> ExitCode)] = &[
     ("image-worker", crate::image::worker::main),
     ("state-writer", crate::state::durable::main),
     ("log-writer", crate::log::writer::main),
+    ("log-tail", crate::log::last_words::main),
 ];
 
 /// Confines itself, then reads.

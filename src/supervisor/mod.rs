@@ -71,6 +71,7 @@ use token::Token;
 const BATCH: usize = 64;
 
 /// Everything the loop works with.
+#[allow(clippy::struct_excessive_bools)] // each is one fact of this turn, and none excludes another
 struct Supervisor {
     config: Config,
     runtime: Runtime,
@@ -196,6 +197,7 @@ impl Supervisor {
         self.changed = true;
     }
 
+    #[allow(clippy::unused_self)] // asked for where time is needed, which is where `self` is
     fn now(&self) -> Now {
         Now { boot: Instant(clock::boottime_ms()), wall: Wall(clock::wall_ms()) }
     }
