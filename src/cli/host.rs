@@ -36,7 +36,7 @@ const NODE_NAME: &str = "node-name";
 
 /// Becomes the role init of this host.
 pub(super) fn run(options: RunOptions) -> ExitCode {
-    match prepare(options) {
+    match prepare(&options) {
         Ok(options) => init::run(options),
         Err(error) => {
             log::error!("gatepost cannot start: {error}");
@@ -45,7 +45,7 @@ pub(super) fn run(options: RunOptions) -> ExitCode {
     }
 }
 
-fn prepare(options: RunOptions) -> Result<init::Options, String> {
+fn prepare(options: &RunOptions) -> Result<init::Options, String> {
     let overrides: Vec<String> = options.overrides.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let mut config = match &options.config {
         Some(path) => config::load(path, &overrides),

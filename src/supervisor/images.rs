@@ -158,7 +158,7 @@ impl Supervisor {
     }
 
     /// An image worker has ended.
-    pub(super) fn image_work_done(&mut self, task: ImageTask, outcome: Outcome) {
+    pub(super) fn image_work_done(&mut self, task: &ImageTask, outcome: Outcome) {
         self.images.busy = false;
         let (report, failure) = match outcome {
             Outcome::Done(report) => (report, None),
@@ -182,7 +182,7 @@ impl Supervisor {
                 self.images.listed = true;
             }
         }
-        match (&task, failure) {
+        match (task, failure) {
             (ImageTask::List, failure) => {
                 if let Some(why) = failure {
                     log::error!("the images cannot be listed: {why}");

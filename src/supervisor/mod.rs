@@ -159,7 +159,7 @@ impl Supervisor {
 
     /// Does everything that is due, until nothing is.
     fn settle(&mut self) {
-        let now = self.now();
+        let now = now();
         self.helpers.kill_overdue(now.boot);
         if self.logs.tend(now.boot) {
             self.watch_log_writer();
@@ -186,7 +186,7 @@ impl Supervisor {
     fn handle(&mut self, event: Event) {
         let of_instance = event.seq().and_then(|seq| self.instances.get(&seq)).map(|i| &i.record.container.pod);
         self.guard.enter(event.pod().or(of_instance));
-        let actions = self.node.handle(self.now(), event);
+        let actions = self.node.handle(now(), event);
         self.store_changed_pods();
         for action in actions {
             self.act(action);
@@ -194,10 +194,6 @@ impl Supervisor {
         self.await_conditions();
         self.guard.leave();
         self.changed = true;
-    }
-
-    fn now(&self) -> Now {
-        Now { boot: Instant(clock::boottime_ms()), wall: Wall(clock::wall_ms()) }
     }
 
     /// The earliest time at which something is due.
@@ -231,7 +227,7 @@ impl Supervisor {
 
     /// Starts a helper and waits on it; a start that fails is an outcome like any other.
     fn start_helper(&mut self, job: Job<'_, Task>) {
-        match self.helpers.start(job, self.now().boot) {
+        match self.helpers.start(job, now().boot) {
             Ok(number) => {
                 if let Some((process, report)) = self.helpers.descriptors(number) {
                     self.watch(process, Token::Helper(number, Descriptor::Process), EventFlags::IN);
@@ -267,7 +263,7 @@ impl Supervisor {
     fn signalled(&mut self) {
         while let Some(signal) = self.signals.next() {
             if signal == Signal::HUP {
-                self.manifests.read_soon(self.now().boot);
+                self.manifests.read_soon(now().boot);
             } else if !self.leaving {
                 log::info!("asked to leave");
                 self.leaving = true;
@@ -340,6 +336,11 @@ impl Supervisor {
             let _ = self.epoll.remove(socket);
             let _ = self.epoll.remove(process);
         }
-        self.logs.ended(self.now().boot);
+        self.logs.ended(now().boot);
     }
+}
+
+/// Both clocks.
+fn now() -> Now {
+    Now { boot: Instant(clock::boottime_ms()), wall: Wall(clock::wall_ms()) }
 }

@@ -22,7 +22,7 @@ impl Supervisor {
             Task::Launch(seq) => self.launched(seq, outcome),
             Task::StartCreated(seq) => self.created_started(seq, outcome),
             Task::CleanUp(seq) => self.cleaned_up(seq, outcome),
-            Task::Images(task) => self.image_work_done(task, outcome),
+            Task::Images(task) => self.image_work_done(&task, outcome),
             Task::Save => self.saved(outcome),
         }
     }
@@ -59,9 +59,9 @@ impl Supervisor {
         let directory = self.config.layout.container(&record.id);
         match outcome {
             Outcome::Done(report) => {
-                self.warn_of(&report, &record.id);
+                warn_of(&report, &record.id);
                 if let Some(pid) = instance::read_pid(&directory) {
-                    self.has_process(seq, pid, record.mode)
+                    self.has_process(seq, pid, record.mode);
                 } else {
                     let message = "the runtime reports success but leaves no pid file".to_owned();
                     self.start_failed(seq, "CreateContainerError", message);
@@ -87,14 +87,6 @@ impl Supervisor {
                 && let Err(error) = self.link.keep_unknown(false)
             {
                 log::error!("init does not answer: {error}");
-            }
-        }
-    }
-
-    fn warn_of(&self, report: &[u8], id: &str) {
-        if let Ok(report) = serde_json::from_slice::<Report<()>>(report) {
-            for warning in report.warnings {
-                log::warn!("container {id}: {warning}");
             }
         }
     }
@@ -167,6 +159,14 @@ impl Supervisor {
                 self.inbox.push_back(Event::Removed { seq });
             }
             Err(failure) => self.inbox.push_back(Event::RemoveFailed { seq, failure }),
+        }
+    }
+}
+
+fn warn_of(report: &[u8], id: &str) {
+    if let Ok(report) = serde_json::from_slice::<Report<()>>(report) {
+        for warning in report.warnings {
+            log::warn!("container {id}: {warning}");
         }
     }
 }
