@@ -1,9 +1,11 @@
 # make run    the sample pods on this machine, shown until Ctrl-C
 # make test   everything: format, lints, licences, unit, simulation and integration tests
-.PHONY: run test build images lint clean
+# make bench  memory, idleness, restarts and imports, each beside a peer in the same run; IDLE_SECONDS=600
+.PHONY: run test bench build images lint clean
 
 BUILD := .build
 BIN := target/release/gatepost
+IDLE_SECONDS ?= 600
 
 run: build images
 	@tests/samples/run.sh $(BIN)
@@ -11,7 +13,14 @@ run: build images
 test: setup-test images lint
 	cargo test --locked --no-fail-fast
 
+bench: build
+	GATEPOST=$(BIN) benches/memory.sh
+	GATEPOST=$(BIN) benches/restart.sh
+	GATEPOST=$(BIN) benches/import.sh
+	GATEPOST=$(BIN) benches/idle.sh $(IDLE_SECONDS)
+
 lint:
+	shellcheck -x benches/*.sh tests/setup.sh tests/samples/*.sh .ci/run
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo deny --offline --log-level error check bans licenses sources

@@ -158,6 +158,7 @@ bare_delete() {
 median() { sort -n | awk '{ v[NR] = $1 } END { printf "%10.1f %10.1f\n", v[int((NR + 1) / 2)], v[NR] }'; }
 
 finish() {
+    set +e
     stop_gatepost
     local state
     for state in "$work"/bare/*/; do [ -d "$state" ] && bare_delete "$(basename "$state")"; done

@@ -37,7 +37,7 @@ const MAP: &[(&str, &[&str])] = &[
 const ROLE_FILES: &[(&str, &[&str])] = &[
     ("main.rs", &["cli", "runtime"]),
     ("cli/roles.rs", &["init", "state", "supervisor", "sys"]),
-    ("cli/host.rs", &["init", "state", "supervisor", "sys"]),
+    ("cli/host.rs", &["init", "pod", "state", "supervisor", "sys", "wire"]),
 ];
 
 #[test]

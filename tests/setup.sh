@@ -23,6 +23,7 @@ if [ -n "$missing" ]; then
     command -v apt-get >/dev/null 2>&1 || die "missing:$missing. There is no apt-get here: install them by this system's own means."
     echo "setup: installing$missing" >&2
     export DEBIAN_FRONTEND=noninteractive
+    # shellcheck disable=SC2086
     { apt-get update -qq && apt-get install -y -qq --no-install-recommends $missing; } >&2 ||
         die "could not install$missing. Look at apt-get's message above; without a package mirror they cannot be had."
 fi

@@ -12,12 +12,12 @@ use rustix::fs::FlockOperation;
 
 use super::roles::RunOptions;
 use crate::config::{self, Config, Layout};
-use crate::pod::SavedNode;
+use crate::init;
 use crate::runtime::{self, Runtime};
+use crate::state::durable;
 use crate::supervisor::Setup;
 use crate::sys::cgroup::Cgroups;
 use crate::sys::mount;
-use crate::{init, state::durable};
 
 /// Used when the command line names no file, and is there.
 const DEFAULT_CONFIG: &str = "/etc/gatepost/config.yaml";
@@ -35,6 +35,7 @@ const STOP_BOUND_MS: u64 = 120_000;
 const NODE_NAME: &str = "node-name";
 
 /// Becomes the role init of this host.
+#[allow(clippy::needless_pass_by_value)] // the table of roles wants it so
 pub(super) fn run(options: RunOptions) -> ExitCode {
     match prepare(&options) {
         Ok(options) => init::run(options),
@@ -74,7 +75,6 @@ fn prepare(options: &RunOptions) -> Result<init::Options, String> {
     config.node_name = node_name(&config)?;
     log::info!("node {}, runtime {}", config.node_name, runtime.version);
 
-    start_pods_again(&config.layout)?;
     let stop_bound_ms = if options.stop_pods { STOP_BOUND_MS } else { LEAVE_BOUND_MS };
     let run = config.layout.run.clone();
     Setup { config, runtime, stop_pods: options.stop_pods }.begin().map_err(|e| e.to_string())?;
@@ -86,23 +86,6 @@ fn prepare(options: &RunOptions) -> Result<init::Options, String> {
         supervisor_args: vec![c"gatepost".to_owned(), c"supervise".to_owned(), argument],
         stop_bound_ms,
     })
-}
-
-/// A gatepost that ended with `--stop-pods` in this boot has noted that its pods stop; this one is to run them.
-fn start_pods_again(layout: &Layout) -> Result<(), String> {
-    let path = layout.node_state();
-    match volatile::read::<SavedNode>(&path) {
-        Ok(Some(mut node)) if node.stopping => {
-            node.stopping = false;
-            volatile::write(&path, &node).map_err(|e| e.to_string())
-        }
-        Ok(_) => Ok(()),
-        // The supervisor goes on without it, and says so.
-        Err(error) => {
-            log::warn!("{error}");
-            Ok(())
-        }
-    }
 }
 
 /// A tmpfs of its own, private: what is mounted below it in a helper's namespace stays there.

@@ -3,9 +3,9 @@
 //! A container has ended when its cgroup is empty, not when its first process has. Its exit is stored under `/run` before
 //! init's record of it is consumed, so a supervisor killed in between finds either.
 
+use super::Supervisor;
 use super::instance::{self, Phase};
 use super::token::Token;
-use super::{Supervisor, now};
 use crate::pod::event::{Event, Exit, Seq};
 use crate::pod::time::Now;
 use crate::wire;
@@ -60,7 +60,7 @@ impl Supervisor {
 
     /// A process that is not init's child has ended: how, nobody knows.
     pub(super) fn foreign_ended(&mut self, seq: Seq) {
-        let Now { boot, wall } = now();
+        let Now { boot, wall } = self.now();
         let Some(instance) = self.instances.get_mut(&seq) else { return };
         if let Some(pidfd) = instance.pidfd.take() {
             let _ = self.epoll.remove(&pidfd);
@@ -75,7 +75,7 @@ impl Supervisor {
 
     /// Kills what is left in its cgroup, and waits until that is gone.
     pub(super) fn first_process_ended(&mut self, seq: Seq, exit: Exit) {
-        let now = now();
+        let now = self.now();
         let Some(instance) = self.instances.get_mut(&seq) else { return };
         instance.exit = Some(exit);
         instance.pidfd = None;
@@ -104,7 +104,6 @@ impl Supervisor {
         let Some(instance) = self.instances.get_mut(&seq) else { return };
         let cgroup = instance.record.cgroup.clone();
         let empty = match self.cgroups.is_empty(&cgroup) {
-            Ok(true) => true,
             Ok(false) => {
                 if let Err(error) = self.cgroups.kill_once(&cgroup) {
                     log::warn!("cannot kill what is left of container {}: {error}", instance.record.id);
@@ -112,7 +111,7 @@ impl Supervisor {
                 self.cgroups.is_empty(&cgroup).unwrap_or(false)
             }
             // Gone is empty; what else is wrong with it, cleaning up will say.
-            Err(_) => true,
+            Ok(true) | Err(_) => true,
         };
         if !empty {
             let wait = instance.look_again.map_or(FIRST_LOOK_MS, |(_, wait)| wait);

@@ -31,7 +31,7 @@ impl Guard {
     /// Reads what an earlier supervisor noted; `crashed`: it ended by its own fault.
     pub(crate) fn open(run: &Path, crashed: bool) -> Self {
         let path = run.join("crashes.json");
-        let mut crashes: BTreeMap<String, u32> = volatile::read(&path)
+        let mut counts: BTreeMap<String, u32> = volatile::read(&path)
             .unwrap_or_else(|error| {
                 log::warn!("{error}");
                 None
@@ -42,13 +42,13 @@ impl Guard {
         if let Some(uid) = note.as_ref().and_then(read_note)
             && crashed
         {
-            let count = crashes.entry(uid).or_default();
+            let count = counts.entry(uid).or_default();
             *count = count.saturating_add(1);
-            if let Err(error) = volatile::write(&path, &crashes) {
+            if let Err(error) = volatile::write(&path, &counts) {
                 log::warn!("{error}");
             }
         }
-        let mut guard = Self { note, noted: true, crashes, path };
+        let mut guard = Self { note, noted: true, crashes: counts, path };
         guard.leave();
         guard
     }

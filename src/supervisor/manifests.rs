@@ -6,11 +6,11 @@ use std::rc::Rc;
 
 use serde_json::{Value, json};
 
+use super::Supervisor;
 use super::act::Task;
 use super::helpers::{Command, Job, Outcome};
 use super::persist::MANIFESTS_FILE;
 use super::watch::{ManifestWatch, QUIET_MS};
-use super::{Supervisor, now};
 use crate::manifest::annotations::{Annotations, BackoffOverride as WrittenBackoff, StartCondition};
 use crate::manifest::desired::{Desired, DesiredSet, Problem};
 use crate::manifest::{Object, qos_class, source, v1};
@@ -189,7 +189,7 @@ fn milliseconds(duration: std::time::Duration) -> u64 {
 impl Supervisor {
     /// Something changed in a watched directory, or (`mounts`) something was mounted or unmounted.
     pub(super) fn manifests_noticed(&mut self, mounts: bool) {
-        let now = now().boot;
+        let now = self.now().boot;
         self.manifests.noticed(mounts, now);
     }
 

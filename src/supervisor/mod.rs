@@ -71,6 +71,7 @@ use token::Token;
 const BATCH: usize = 64;
 
 /// Everything the loop works with.
+#[allow(clippy::struct_excessive_bools)] // each is one fact of this turn, and none excludes another
 struct Supervisor {
     config: Config,
     runtime: Runtime,
@@ -159,7 +160,7 @@ impl Supervisor {
 
     /// Does everything that is due, until nothing is.
     fn settle(&mut self) {
-        let now = now();
+        let now = self.now();
         self.helpers.kill_overdue(now.boot);
         if self.logs.tend(now.boot) {
             self.watch_log_writer();
@@ -186,7 +187,7 @@ impl Supervisor {
     fn handle(&mut self, event: Event) {
         let of_instance = event.seq().and_then(|seq| self.instances.get(&seq)).map(|i| &i.record.container.pod);
         self.guard.enter(event.pod().or(of_instance));
-        let actions = self.node.handle(now(), event);
+        let actions = self.node.handle(self.now(), event);
         self.store_changed_pods();
         for action in actions {
             self.act(action);
@@ -194,6 +195,11 @@ impl Supervisor {
         self.await_conditions();
         self.guard.leave();
         self.changed = true;
+    }
+
+    #[allow(clippy::unused_self)] // asked for where time is needed, which is where `self` is
+    fn now(&self) -> Now {
+        Now { boot: Instant(clock::boottime_ms()), wall: Wall(clock::wall_ms()) }
     }
 
     /// The earliest time at which something is due.
@@ -227,7 +233,7 @@ impl Supervisor {
 
     /// Starts a helper and waits on it; a start that fails is an outcome like any other.
     fn start_helper(&mut self, job: Job<'_, Task>) {
-        match self.helpers.start(job, now().boot) {
+        match self.helpers.start(job, self.now().boot) {
             Ok(number) => {
                 if let Some((process, report)) = self.helpers.descriptors(number) {
                     self.watch(process, Token::Helper(number, Descriptor::Process), EventFlags::IN);
@@ -263,7 +269,7 @@ impl Supervisor {
     fn signalled(&mut self) {
         while let Some(signal) = self.signals.next() {
             if signal == Signal::HUP {
-                self.manifests.read_soon(now().boot);
+                self.manifests.read_soon(self.now().boot);
             } else if !self.leaving {
                 log::info!("asked to leave");
                 self.leaving = true;
@@ -336,11 +342,6 @@ impl Supervisor {
             let _ = self.epoll.remove(socket);
             let _ = self.epoll.remove(process);
         }
-        self.logs.ended(now().boot);
+        self.logs.ended(self.now().boot);
     }
-}
-
-/// Both clocks.
-fn now() -> Now {
-    Now { boot: Instant(clock::boottime_ms()), wall: Wall(clock::wall_ms()) }
 }

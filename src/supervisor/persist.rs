@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::Supervisor;
 use super::act::Task;
 use super::helpers::{Command, Job, Outcome};
-use super::{Supervisor, now};
 use crate::pod::event::{Event, Failure, Recorded, Seq, Uid};
 use crate::pod::events::EventLog;
 use crate::pod::time::Instant;
@@ -117,7 +117,7 @@ impl Supervisor {
             state.pods.iter().map(|(uid, pod)| (uid.clone(), (pod.completed.is_some(), pod.marks.len()))).collect();
         match serde_json::to_string(&state) {
             Ok(content) if urgent == self.durable.urgent && !self.leaving => {
-                self.durable.put_later(CORE_FILE, content, now().boot);
+                self.durable.put_later(CORE_FILE, content, self.now().boot);
             }
             Ok(content) => {
                 self.durable.urgent = urgent;
@@ -130,7 +130,7 @@ impl Supervisor {
     /// Hands what is pending to a state writer, one at a time: writes coalesce while one is at work.
     pub(super) fn save_durable_if_due(&mut self) {
         let nothing = self.durable.pending.is_empty() && self.durable.marks.is_empty();
-        let too_early = self.durable.marks.is_empty() && self.durable.not_before.is_some_and(|at| at > now().boot);
+        let too_early = self.durable.marks.is_empty() && self.durable.not_before.is_some_and(|at| at > self.now().boot);
         if self.durable.writing.is_some() || nothing || too_early {
             return;
         }
@@ -174,7 +174,7 @@ impl Supervisor {
             // What is in the core is newer than what was lost with the writer.
             self.put_durable_state();
             self.manifests_to_disk();
-            self.durable.not_before = Some(now().boot.after(RETRY_MS));
+            self.durable.not_before = Some(self.now().boot.after(RETRY_MS));
         }
     }
 
@@ -190,7 +190,7 @@ impl Supervisor {
 
     /// Notes an event for people.
     pub(super) fn record(&mut self, event: Recorded) {
-        self.events.record(event, now().wall);
+        self.events.record(event, self.now().wall);
         self.events_changed = true;
     }
 

@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
+use super::Supervisor;
 use super::token::Token;
-use super::{Supervisor, now};
 use crate::control::{Call, Info, Reply};
 use crate::pod::event::{Event, Uid};
 use crate::pod::status::rfc3339;
@@ -50,7 +50,7 @@ impl Supervisor {
                 Reply::Done { message: String::new() }
             }
             Call::Reload => {
-                let now = now().boot;
+                let now = self.now().boot;
                 self.manifests.read_soon(now);
                 Reply::Done { message: "the manifests are read again".to_owned() }
             }
@@ -74,7 +74,7 @@ impl Supervisor {
     }
 
     fn pods_reply(&self) -> Reply {
-        let pods = self.node.pod_objects(now());
+        let pods = self.node.pod_objects(self.now());
         let mut items: Vec<_> = pods.into_iter().filter_map(|pod| serde_json::to_value(pod).ok()).collect();
         items.extend(self.manifests.refused_pods());
         Reply::Pods { items, warnings: self.manifests.warnings() }

@@ -50,7 +50,7 @@ impl Setup {
     /// Leaves it for the supervisors to come. A stop that an earlier `gatepost run` was asked for ends with that one.
     pub fn begin(&self) -> Result<(), crate::state::StateError> {
         let run = &self.config.layout.run;
-        let node = run.join("node.json");
+        let node = self.config.layout.node_state();
         if let Ok(Some(saved)) = volatile::read::<crate::pod::SavedNode>(&node)
             && saved.stopping
         {

@@ -36,6 +36,7 @@ unpack() {
         awk '/^Inst/ { sub(/^\(/, "", $3); print $2 "=" $3 }')
     [ -n "$list" ] || { say "apt knows none of: $*"; exit 1; }
     mkdir -p "$root" "$cache"
+    # shellcheck disable=SC2086
     (cd "$cache" && apt-get -qq -o APT::Sandbox::User=root download $list)
     local entry name version
     for entry in $list; do

@@ -1,0 +1,19 @@
+//! Pods from their manifests to their ends, with the real binary, the real runtime and the sample images.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod gateway;
+
+#[path = "pods/bad_input.rs"]
+mod bad_input;
+#[path = "pods/commands.rs"]
+mod commands;
+#[path = "pods/conditions.rs"]
+mod conditions;
+#[path = "pods/containers.rs"]
+mod containers;
+#[path = "pods/images.rs"]
+mod images;
+#[path = "pods/restarts.rs"]
+mod restarts;
+#[path = "pods/source.rs"]
+mod source;

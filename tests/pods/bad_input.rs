@@ -1,0 +1,130 @@
+//! Bad manifests: each is told by file, line and field, and the pod beside it keeps running.
+
+use serde_json::{Value, json};
+
+use crate::gateway::Gateway;
+use crate::gateway::manifest::{WAIT, container, pod};
+use crate::gateway::pods::text;
+
+/// A gateway with a good pod; at the end that pod must still be the same.
+struct Beside {
+    gateway: Gateway,
+    good: Value,
+}
+
+impl Beside {
+    fn new() -> Self {
+        let gateway = Gateway::start("");
+        gateway.apply(&pod("good", WAIT));
+        let good = gateway.ready("good");
+        Self { gateway, good }
+    }
+
+    /// Writes a bad file and waits for a warning with all the words.
+    fn refuses(&self, content: impl AsRef<[u8]>, words: &[&str]) {
+        self.gateway.write("bad.yaml", content);
+        self.gateway.until(&format!("a warning with {words:?}"), |pods| {
+            pods.warnings
+                .iter()
+                .any(|warning| warning.contains("bad.yaml") && words.iter().all(|word| warning.contains(word)))
+        });
+        let told = self.gateway.gatepost(&["get", "pods"]);
+        assert!(String::from_utf8_lossy(&told.stderr).contains("bad.yaml"));
+        let warnings = self.gateway.pods().warnings;
+        assert!(warnings.iter().all(|warning| warning.len() < 4096), "a warning is too long to read");
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let good = self.gateway.pods().ready("good").cloned().expect("the pod beside it runs");
+            assert_eq!(good["status"]["containerStatuses"], self.good["status"]["containerStatuses"]);
+        }
+    }
+}
+
+#[test]
+fn binary_garbage_is_refused() {
+    let garbage: Vec<u8> = (0..100_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    Beside::new().refuses(garbage, &[]);
+}
+
+#[test]
+fn a_manifest_beyond_the_limit_of_size_is_refused() {
+    let mut large = pod("large", WAIT);
+    large["metadata"]["annotations"] = json!({"filler": "x".repeat(11 << 20)});
+    Beside::new().refuses(large.to_string(), &["limit"]);
+}
+
+#[test]
+fn a_manifest_of_ten_mebibytes_is_read_or_refused_but_hurts_nobody() {
+    let beside = Beside::new();
+    let mut large = format!("{}\n", pod("large", WAIT));
+    large.push_str(&"# filler\n".repeat(((10 << 20) - large.len()) / 9));
+    beside.gateway.write("large.yaml", large);
+    beside.gateway.until("a word about it, or the pod", |pods| {
+        pods.ready("large").is_some() || pods.warnings.iter().any(|warning| warning.contains("large.yaml"))
+    });
+}
+
+#[test]
+fn a_yaml_bomb_is_refused() {
+    let mut bomb = "a: &a [x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for (this, before) in
+        ["b", "c", "d", "e", "f", "g", "h", "i"].into_iter().zip(["a", "b", "c", "d", "e", "f", "g", "h"])
+    {
+        bomb.push_str(&format!("{this}: &{this} [{}]\n", vec![format!("*{before}"); 9].join(", ")));
+    }
+    Beside::new().refuses(bomb, &[]);
+}
+
+#[test]
+fn deep_nesting_is_refused() {
+    Beside::new().refuses("[".repeat(200_000), &[]);
+}
+
+#[test]
+fn ten_thousand_containers_are_refused() {
+    let mut many = pod("many", WAIT);
+    many["spec"]["containers"] = (0..10_000).map(|n| container(&format!("c{n}"), WAIT)).collect();
+    Beside::new().refuses(many.to_string(), &["spec.containers"]);
+}
+
+#[test]
+fn duplicate_names_of_containers_are_refused_with_line_and_field() {
+    let manifest = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: twins\nspec:\n  containers:\n  - name: a\n    image: x\n  - name: a\n    image: x\n";
+    Beside::new().refuses(manifest, &["bad.yaml:9", "spec.containers[1].name", "Duplicate value"]);
+}
+
+#[test]
+fn the_same_pod_in_two_files_is_told_and_the_later_one_counts() {
+    let beside = Beside::new();
+    let mut first = pod("twin", WAIT);
+    first["metadata"]["labels"] = json!({"from": "first"});
+    let mut second = first.clone();
+    second["metadata"]["labels"] = json!({"from": "second"});
+    beside.gateway.write("1.yaml", first.to_string());
+    beside.gateway.write("2.yaml", second.to_string());
+    beside.gateway.until("the later one", |pods| {
+        pods.ready("twin").is_some_and(|pod| text(pod, "/metadata/labels/from") == "second")
+            && pods.warnings.iter().any(|warning| warning.contains("1.yaml") && warning.contains("2.yaml"))
+    });
+}
+
+#[test]
+fn a_field_that_is_not_carried_out_yet_is_refused_by_its_path_and_line() {
+    let manifest = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: probed\nspec:\n  containers:\n  - name: a\n    image: x\n    livenessProbe:\n      tcpSocket: {port: 1}\n";
+    Beside::new().refuses(manifest, &["bad.yaml:9", "spec.containers[0].livenessProbe"]);
+}
+
+#[test]
+fn a_misspelt_field_is_a_warning_and_the_pod_runs() {
+    let beside = Beside::new();
+    let mut pod = pod("typo", WAIT);
+    pod["spec"]["hostnetwork"] = json!(true);
+    beside.gateway.write("bad.yaml", pod.to_string());
+    beside.gateway.ready("typo");
+    let warnings = beside.gateway.pods().warnings;
+    assert!(warnings.iter().any(|w| w.contains("spec.hostnetwork") && w.contains("hostNetwork")), "{warnings:?}");
+}
