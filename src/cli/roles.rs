@@ -21,6 +21,7 @@ pub(super) const ROLES: &[(&str, Entry)] = &[
     ("image-worker", crate::image::worker::main),
     ("state-writer", crate::state::durable::main),
     ("log-writer", crate::log::writer::main),
+    ("log-tail", crate::log::last_words::main),
 ];
 
 /// Confines itself, then reads.

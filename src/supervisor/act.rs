@@ -43,6 +43,8 @@ pub(crate) enum Task {
     Images(ImageTask),
     /// Writing durable state.
     Save,
+    /// Reading the last words of a container that failed without a message.
+    LastWords(Seq),
 }
 
 impl Task {

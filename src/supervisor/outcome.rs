@@ -24,6 +24,7 @@ impl Supervisor {
             Task::CleanUp(seq) => self.cleaned_up(seq, outcome),
             Task::Images(task) => self.image_work_done(&task, outcome),
             Task::Save => self.saved(outcome),
+            Task::LastWords(seq) => self.last_words_read(seq, outcome),
         }
     }
 
