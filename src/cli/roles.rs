@@ -13,6 +13,7 @@ type Entry = fn() -> ExitCode;
 
 /// Internal roles: the first argument names one, and it takes no others. Not commands for people, so no help lists them.
 pub(super) const ROLES: &[(&str, Entry)] = &[
+    ("init", host::init),
     ("supervise", host::supervise),
     ("read-manifests", read_manifests),
     ("sandbox", crate::runtime::sandbox::main),
