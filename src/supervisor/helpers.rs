@@ -98,18 +98,24 @@ pub(crate) enum Descriptor {
 impl<T> Helpers<T> {
     /// Ends and removes whatever an earlier supervisor left running, and is ready to start new ones.
     pub(crate) fn take_over(cgroups: Cgroups, parent: String) -> Self {
-        for child in cgroups.children(&parent).unwrap_or_default() {
-            let path = format!("{parent}/{child}");
-            match cgroups.kill(&path, END_BOUND) {
+        let helpers = Self { cgroups, parent, running: BTreeMap::new(), next: 1, free: Vec::new(), slots: 0 };
+        helpers.end_all();
+        helpers
+    }
+
+    /// Ends every helper, whosever it is, and removes its cgroup. Waits for their ends: not for the loop.
+    pub(crate) fn end_all(&self) {
+        for child in self.cgroups.children(&self.parent).unwrap_or_default() {
+            let path = format!("{}/{child}", self.parent);
+            match self.cgroups.kill(&path, END_BOUND) {
                 Ok(true) => {}
-                Ok(false) => log::warn!("a helper of the previous supervisor in cgroup {path} does not end"),
-                Err(error) => log::warn!("cannot end the previous supervisor's helper in cgroup {path}: {error}"),
+                Ok(false) => log::warn!("the helper in cgroup {path} does not end"),
+                Err(error) => log::warn!("cannot end the helper in cgroup {path}: {error}"),
             }
-            if let Err(error) = cgroups.remove(&path) {
+            if let Err(error) = self.cgroups.remove(&path) {
                 log::warn!("cannot remove the helper cgroup {path}: {error}");
             }
         }
-        Self { cgroups, parent, running: BTreeMap::new(), next: 1, free: Vec::new(), slots: 0 }
     }
 
     /// Starts a helper and gives its number and the descriptors to wait on.
