@@ -19,6 +19,7 @@ pub(super) const ROLES: &[(&str, Entry)] = &[
     ("sandbox", crate::runtime::sandbox::main),
     ("launch", crate::runtime::launch::main),
     ("cleanup", crate::runtime::cleanup::main),
+    ("leftovers", crate::runtime::leftovers::main),
     ("image-worker", crate::image::worker::main),
     ("state-writer", crate::state::durable::main),
     ("log-writer", crate::log::writer::main),
