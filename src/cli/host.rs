@@ -10,7 +10,6 @@ use std::process::ExitCode;
 
 use rustix::fs::FlockOperation;
 
-use super::roles::RunOptions;
 use crate::config::{self, Config, Layout};
 use crate::init;
 use crate::runtime::{self, Runtime};
@@ -33,6 +32,17 @@ const STOP_BOUND_MS: u64 = 120_000;
 
 /// Name of the file that keeps the node's name.
 const NODE_NAME: &str = "node-name";
+
+/// The command line of `gatepost run`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct RunOptions {
+    /// The configuration file; the default one when missing.
+    pub(super) config: Option<PathBuf>,
+    /// Settings that override the file's, in order: key and value.
+    pub(super) overrides: Vec<(String, String)>,
+    /// Stop all pods when gatepost is told to end.
+    pub(super) stop_pods: bool,
+}
 
 /// Becomes the role init of this host.
 #[allow(clippy::needless_pass_by_value)] // the table of roles wants it so
