@@ -12,11 +12,13 @@ type Entry = fn() -> ExitCode;
 
 /// Internal roles: the first argument names one, and it takes no others. Not commands for people, so no help lists them.
 pub(super) const ROLES: &[(&str, Entry)] = &[
+    ("init", host::init),
     ("supervise", host::supervise),
     ("read-manifests", read_manifests),
     ("sandbox", crate::runtime::sandbox::main),
     ("launch", crate::runtime::launch::main),
     ("cleanup", crate::runtime::cleanup::main),
+    ("leftovers", crate::runtime::leftovers::main),
     ("image-worker", crate::image::worker::main),
     ("state-writer", crate::state::durable::main),
     ("log-writer", crate::log::writer::main),

@@ -8,7 +8,7 @@ use super::invocation::Invocation;
 
 /// `gatepost run`.
 pub(super) fn run(invocation: &Invocation) -> Outcome {
-    Ok(host::run(options(invocation)?))
+    Ok(host::run(&options(invocation)?))
 }
 
 fn options(invocation: &Invocation) -> Outcome<RunOptions> {
