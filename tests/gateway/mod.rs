@@ -23,7 +23,7 @@ pub use pods::Pods;
 pub const GATEPOST: &str = env!("CARGO_BIN_EXE_gatepost");
 
 /// Longest wait for anything: far above what is ever needed, since other work may share the machine.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
