@@ -7,6 +7,7 @@ mod cri;
 mod files;
 mod inventory;
 mod journal;
+pub mod last_words;
 pub mod protocol;
 pub mod reader;
 mod store;

@@ -152,6 +152,9 @@ pub struct Observed {
     pub start_time: u64,
     /// Where it is.
     pub status: Status,
+    /// It has not executed its program, or died before it did: nobody has opened the FIFO at which the runtime's own process
+    /// waits. Of runc this is known also when it was killed between opening that FIFO and removing it.
+    pub waiting: bool,
 }
 
 /// Reads runc's `state.json` or crun's `status`. `None`: no such container, or a half state that a killed runtime left.
@@ -169,20 +172,26 @@ pub fn observed(root: &Path, id: &str) -> Option<Observed> {
         process_start_time: u64,
     }
     let dir = root.join(id);
-    let (pid, start_time) = if let Ok(text) = std::fs::read(dir.join("state.json")) {
+    let fifo = dir.join("exec.fifo").exists();
+    let (pid, start_time, waiting) = if let Ok(text) = std::fs::read(dir.join("state.json")) {
         let state: Runc = serde_json::from_slice(&text).ok()?;
-        (state.init_process_pid, state.init_process_start)
+        (state.init_process_pid, state.init_process_start, fifo && is_runc_itself(state.init_process_pid))
     } else {
         let state: Crun = serde_json::from_slice(&std::fs::read(dir.join("status")).ok()?).ok()?;
-        (state.pid, state.process_start_time)
+        (state.pid, state.process_start_time, fifo)
     };
     let alive = process_start_time(pid) == Some(start_time);
-    let status = match (alive, dir.join("exec.fifo").exists()) {
+    let status = match (alive, waiting) {
         (false, _) => Status::Stopped,
         (true, true) => Status::Created,
         (true, false) => Status::Running,
     };
-    Some(Observed { pid, start_time, status })
+    Some(Observed { pid, start_time, status, waiting })
+}
+
+/// Whether a process, living or a zombie, is still runc (`runc:[2:INIT]`) and not yet the container's program.
+fn is_runc_itself(pid: u32) -> bool {
+    std::fs::read(format!("/proc/{pid}/comm")).is_ok_and(|name| name.starts_with(b"runc:["))
 }
 
 /// Ids of all containers in the runtime's state root, half states included, sorted.
@@ -240,8 +249,11 @@ mod tests {
         state(root.path(), "b", "status", &format!(r#"{{"pid":{me},"process-start-time":{start},"bundle":"/b"}}"#));
         std::fs::write(root.path().join("b/exec.fifo"), "").unwrap();
         state(root.path(), "c", "state.json", &format!(r#"{{"init_process_pid":{me},"init_process_start":1}}"#));
-        assert_eq!(observed(root.path(), "a"), Some(Observed { pid: me, start_time: start, status: Status::Running }));
+        assert_eq!(observed(root.path(), "a"), Some(Observed { pid: me, start_time: start, status: Status::Running, waiting: false }));
         assert_eq!(observed(root.path(), "b").unwrap().status, Status::Created);
+        // Killed between opening the FIFO and removing it: this process executes what it should already.
+        std::fs::write(root.path().join("a/exec.fifo"), "").unwrap();
+        assert_eq!(observed(root.path(), "a").unwrap().status, Status::Running);
         assert_eq!(observed(root.path(), "c").unwrap().status, Status::Stopped);
     }
 

@@ -1,12 +1,13 @@
 //! Drives the OCI runtime's binary and makes what its containers stand on: pod sandboxes, root file systems, clean-up.
 //!
-//! [`Runtime`] knows the binary's command lines and reads what it leaves behind. The three short-lived helper roles, each
-//! with its request and report, are [`sandbox`], [`launch`] and [`cleanup`]; [`protocol`] is how they are spoken to.
+//! [`Runtime`] knows the binary's command lines and reads what it leaves behind. The short-lived helper roles, each
+//! with its request and report, are [`sandbox`], [`launch`], [`cleanup`] and [`leftovers`]; [`protocol`] is how they are spoken to.
 
 pub mod cleanup;
 mod driver;
 mod failure;
 pub mod launch;
+pub mod leftovers;
 pub mod node;
 mod probe;
 pub mod protocol;

@@ -43,6 +43,12 @@ pub(crate) enum Task {
     Images(ImageTask),
     /// Writing durable state.
     Save,
+    /// Reading the last words of a container that failed without a message.
+    LastWords(Seq),
+    /// Looking for what former pods have left.
+    FindLeftovers,
+    /// Removing what a former pod has left.
+    Sweep(Uid),
 }
 
 impl Task {
@@ -50,7 +56,7 @@ impl Task {
     fn is_runtime_call(&self) -> bool {
         matches!(
             self,
-            Self::Prepare(_) | Self::Teardown(_) | Self::Launch(_) | Self::StartCreated(_) | Self::CleanUp(_)
+            Self::Prepare(_) | Self::Teardown(_) | Self::Launch(_) | Self::StartCreated(_) | Self::CleanUp(_) | Self::Sweep(_)
         )
     }
 }
@@ -91,6 +97,11 @@ impl Starts {
         if !self.last.contains(&task) {
             self.last.push_back(task);
         }
+    }
+
+    /// Queues the removal of what a former pod has left.
+    pub(super) fn queue_sweep(&mut self, pod: Uid) {
+        self.last.push_back(Task::Sweep(pod));
     }
 
     fn next(&mut self) -> Option<Task> {
@@ -180,7 +191,13 @@ impl Supervisor {
             }
             match self.starts.next() {
                 Some(Task::Prepare(pod)) => self.prepare(pod),
-                Some(Task::Teardown(pod)) => self.teardown(pod),
+                Some(Task::Teardown(pod)) => {
+                    let discard_volumes = self.discard.get(&pod).copied().unwrap_or(false);
+                    self.teardown(Task::Teardown(pod.clone()), &pod, discard_volumes);
+                }
+                // It may have come back meanwhile.
+                Some(Task::Sweep(pod)) if self.knows(&pod) => {}
+                Some(Task::Sweep(pod)) => self.teardown(Task::Sweep(pod.clone()), &pod, true),
                 Some(Task::Launch(seq)) => self.launch(seq),
                 Some(Task::StartCreated(seq)) => self.start_created(seq),
                 Some(Task::CleanUp(seq)) => self.clean_up(seq),
@@ -195,6 +212,12 @@ impl Supervisor {
 
     fn prepare(&mut self, uid: Uid) {
         let Some(pod) = self.node.pod(&uid) else { return };
+        let sweep = Task::Sweep(uid.clone());
+        if self.helpers.tasks().any(|task| *task == sweep) {
+            let message = "what it left when it was here before is still being removed".to_owned();
+            let failure = Failure { reason: "FailedCreatePodSandBox".to_owned(), message };
+            return self.inbox.push_back(Event::SandboxFailed { pod: uid, failure });
+        }
         let (config_maps, secrets) = self.manifests.objects_for(&pod.metadata.namespace);
         let pod_ips = self.addresses(&pod);
         let verb = Verb::Prepare(Box::new(PrepareRequest {
@@ -218,8 +241,7 @@ impl Supervisor {
         self.call_role("sandbox", Task::Prepare(uid), &request);
     }
 
-    fn teardown(&mut self, uid: Uid) {
-        let discard_volumes = self.discard.get(&uid).copied().unwrap_or(false);
+    fn teardown(&mut self, task: Task, uid: &Uid, discard_volumes: bool) {
         let verb = Verb::Teardown(TeardownRequest {
             layout: self.config.layout.clone(),
             uid: uid.to_string(),
@@ -227,7 +249,7 @@ impl Supervisor {
             discard_volumes,
         });
         let request = SandboxRequest { version: VERSION, verb };
-        self.call_role("sandbox", Task::Teardown(uid), &request);
+        self.call_role("sandbox", task, &request);
     }
 
     /// A pod has the node's addresses, or none: only loopback is in its own network.
@@ -244,7 +266,7 @@ impl Supervisor {
             .max(2)
     }
 
-    fn call_role<T: serde::Serialize>(&mut self, role: &str, task: Task, body: &T) {
+    pub(super) fn call_role<T: serde::Serialize>(&mut self, role: &str, task: Task, body: &T) {
         let request = encode(body);
         self.start_helper(Job {
             task,

@@ -10,7 +10,7 @@ use super::Supervisor;
 use super::instance::{self, Instance, Phase, Record};
 use super::persist::directories;
 use crate::config::Layout;
-use crate::pod::event::{Found, Seq};
+use crate::pod::event::{Found, Seq, StartMode};
 use crate::pod::time::Now;
 use crate::runtime::{self, Status};
 use crate::supervisor::init_link::Link;
@@ -110,6 +110,11 @@ fn look_at(layout: &Layout, link: &mut Link, mut record: Record, now: Now) -> (F
             None => ended(record, Found::Gone),
         };
     };
+    if observed.waiting && record.mode == StartMode::Run {
+        // The runtime was ended before it let the program go: nothing of it has run. It is begun again under a new number, and
+        // what there is of this one, alive or not, is removed.
+        return ended(record, Found::Gone);
+    }
     let pid = observed.pid;
     let alive =
         process::open(pid).ok().filter(|_| process::stat(pid).is_ok_and(|s| s.start_time == observed.start_time));

@@ -4,14 +4,19 @@
 //! init's record of it is consumed, so a supervisor killed in between finds either.
 
 use super::Supervisor;
+use super::act::{Task, container_of};
+use super::helpers::{Command, Job, Outcome};
 use super::instance::{self, Phase};
 use super::token::Token;
+use crate::log::last_words;
 use crate::pod::event::{Event, Exit, Seq};
 use crate::pod::time::Now;
 use crate::wire;
 
 /// First wait in milliseconds for killed processes to be gone; doubled up to [`LAST_LOOK_MS`].
 const FIRST_LOOK_MS: u64 = 2;
+/// Longest wait in milliseconds for the end of a log as termination message: the restart waits for it.
+const LAST_WORDS_MS: u64 = 2000;
 /// Longest wait in milliseconds between two looks.
 const LAST_LOOK_MS: u64 = 1000;
 
@@ -102,6 +107,10 @@ impl Supervisor {
 
     fn look_at(&mut self, seq: Seq, now: Now) {
         let Some(instance) = self.instances.get_mut(&seq) else { return };
+        if instance.phase == Phase::Telling {
+            // Whatever holds the log up, the end is told now.
+            return self.tell_end(seq);
+        }
         let cgroup = instance.record.cgroup.clone();
         let empty = match self.cgroups.is_empty(&cgroup) {
             Ok(false) => {
@@ -118,12 +127,68 @@ impl Supervisor {
             instance.look_again = Some((now.boot.after(wait), wait.saturating_mul(2).min(LAST_LOOK_MS)));
             return;
         }
+        if let Some(exit) = &mut instance.exit {
+            exit.oom_killed = self.cgroups.oom_kills(&cgroup).is_ok_and(|kills| kills > 0);
+        }
+        if self.falls_back_to_log(seq) {
+            if let Some(instance) = self.instances.get_mut(&seq) {
+                instance.phase = Phase::Telling;
+                instance.look_again = Some((now.boot.after(LAST_WORDS_MS), 0));
+            }
+            self.close_streams(seq);
+            if self.instances.get(&seq).is_some_and(|i| i.open_streams == 0) {
+                self.read_last_words(seq);
+            }
+            return;
+        }
+        self.tell_end(seq);
+        self.close_streams(seq);
+    }
+
+    /// The core is told how it ended.
+    fn tell_end(&mut self, seq: Seq) {
+        let Some(instance) = self.instances.get_mut(&seq) else { return };
         instance.look_again = None;
         instance.phase = Phase::Ended;
-        let Some(mut exit) = instance.exit.clone() else { return };
-        exit.oom_killed = self.cgroups.oom_kills(&cgroup).is_ok_and(|kills| kills > 0);
-        self.close_streams(seq);
-        self.inbox.push_back(Event::Exited { seq, exit });
+        if let Some(exit) = instance.exit.clone() {
+            self.inbox.push_back(Event::Exited { seq, exit });
+        }
+        self.clean_up_if_ready(seq);
+    }
+
+    /// Whether the end of its log is to be its termination message.
+    fn falls_back_to_log(&self, seq: Seq) -> bool {
+        let Some(instance) = self.instances.get(&seq) else { return false };
+        let container = &instance.record.container;
+        let silent = instance.exit.as_ref().is_some_and(|exit| exit.code != 0 && exit.message.is_empty());
+        silent
+            && self
+                .node
+                .pod(&container.pod)
+                .and_then(|pod| container_of(&pod, &container.name).map(|c| c.termination_message_policy.clone()))
+                .is_some_and(|policy| policy == "FallbackToLogsOnError")
+    }
+
+    /// Its log is stored to its end: fetch the last lines.
+    fn read_last_words(&mut self, seq: Seq) {
+        let Some(record) = self.instances.get(&seq).map(|i| &i.record) else { return };
+        let (ns, pod, uid) = (&record.namespace, &record.pod_name, &record.container.pod);
+        let path = self.config.layout.container_log(ns, pod, uid, &record.container.name, record.attempt);
+        let request = last_words::Request { version: last_words::VERSION, path };
+        let request = serde_json::to_vec(&request).unwrap_or_default();
+        let command = Command::Role("log-tail");
+        self.start_helper(Job { task: Task::LastWords(seq), command, request, output: None, bound_ms: LAST_WORDS_MS });
+    }
+
+    /// The end of its log is here, or cannot be had.
+    pub(super) fn last_words_read(&mut self, seq: Seq, outcome: Outcome) {
+        let Some(instance) = self.instances.get_mut(&seq).filter(|i| i.phase == Phase::Telling) else { return };
+        if let (Outcome::Done(report), Some(exit)) = (outcome, &mut instance.exit)
+            && let Ok(report) = serde_json::from_slice::<last_words::Report>(&report)
+        {
+            exit.message = report.text;
+        }
+        self.tell_end(seq);
     }
 
     /// The log writer stores what the container said last; init lets go of the streams when that is done.
@@ -147,6 +212,9 @@ impl Supervisor {
         let seq = Seq(wire::hold_seq(stream_id));
         if let Some(instance) = self.instances.get_mut(&seq) {
             instance.open_streams = instance.open_streams.saturating_sub(1);
+            if instance.open_streams == 0 && instance.phase == Phase::Telling {
+                self.read_last_words(seq);
+            }
         }
         self.clean_up_if_ready(seq);
     }

@@ -105,15 +105,17 @@ impl<T> Helpers<T> {
 
     /// Ends every helper, whosever it is, and removes its cgroup. Waits for their ends: not for the loop.
     pub(crate) fn end_all(&self) {
-        for child in self.cgroups.children(&self.parent).unwrap_or_default() {
-            let path = format!("{}/{child}", self.parent);
-            match self.cgroups.kill(&path, END_BOUND) {
-                Ok(true) => {}
-                Ok(false) => log::warn!("the helper in cgroup {path} does not end"),
-                Err(error) => log::warn!("cannot end the helper in cgroup {path}: {error}"),
+        let start = std::time::Instant::now();
+        let mut left = self.cgroups.children(&self.parent).unwrap_or_default();
+        // All at once, since one that waits for a dead disk may take as long as it likes.
+        while !left.is_empty() {
+            left.retain(|child| !is_ended(&self.cgroups, &format!("{}/{child}", self.parent)));
+            if start.elapsed() > END_BOUND {
+                log::warn!("helpers do not end: {}/{{{}}}", self.parent, left.join(","));
+                break;
             }
-            if let Err(error) = self.cgroups.remove(&path) {
-                log::warn!("cannot remove the helper cgroup {path}: {error}");
+            if !left.is_empty() {
+                std::thread::sleep(Duration::from_millis(1));
             }
         }
     }
@@ -246,6 +248,19 @@ impl<T> Helpers<T> {
     /// Tasks of the running helpers.
     pub(crate) fn tasks(&self) -> impl Iterator<Item = &T> {
         self.running.values().map(|r| &r.task)
+    }
+}
+
+/// Kills what is in a helper's cgroup and removes it; true when it is gone. A helper that was being started when its supervisor
+/// died may still come into it.
+fn is_ended(cgroups: &Cgroups, path: &str) -> bool {
+    match cgroups.kill_once(path) {
+        Ok(true) => cgroups.remove(path).is_ok(),
+        Ok(false) => false,
+        Err(error) => {
+            log::warn!("cannot end the previous supervisor's helper in cgroup {path}: {error}");
+            true
+        }
     }
 }
 

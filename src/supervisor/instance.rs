@@ -65,6 +65,8 @@ pub(crate) enum Phase {
     Running,
     /// Its first process has ended; what it left in its cgroup is being killed.
     Emptying,
+    /// It has ended; the end of its log is being fetched for its termination message.
+    Telling,
     /// It has ended, or never started; the core knows.
     Ended,
 }

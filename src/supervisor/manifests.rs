@@ -253,6 +253,10 @@ impl Supervisor {
         let pods = self.manifests.desired_pods();
         self.guard.keep_only(|uid| pods.iter().any(|p| p.pod.metadata.uid == uid));
         self.inbox.push_back(Event::Desired(pods));
+        // A pod whose manifest is in error may be wanted all the same.
+        if !self.manifests.problems.iter().any(|problem| problem.error) {
+            self.sweep_once();
+        }
     }
 
     /// A refused document is an event of the pod it is about.

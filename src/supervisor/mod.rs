@@ -14,6 +14,7 @@
 //! | `manifests`, `watch` | the desired pods |
 //! | `images` | which images are there |
 //! | `conditions` | start conditions |
+//! | `sweep` | what former pods have left |
 //! | `logs` | the log writer |
 //! | `requests`, `clients` | people at the control socket |
 //! | `persist`, `guard` | state under `/run` and on disk; pods the supervisor crashed over |
@@ -33,6 +34,7 @@ mod outcome;
 mod persist;
 mod requests;
 mod start;
+mod sweep;
 mod token;
 mod watch;
 
@@ -108,6 +110,8 @@ struct Supervisor {
     started_at: Wall,
     /// The deadline init was last told.
     announced: Option<Instant>,
+    /// Leftovers of former pods have been looked for.
+    swept: bool,
     /// People want to know: something changed in this turn.
     changed: bool,
     leaving: bool,

@@ -24,6 +24,9 @@ impl Supervisor {
             Task::CleanUp(seq) => self.cleaned_up(seq, outcome),
             Task::Images(task) => self.image_work_done(&task, outcome),
             Task::Save => self.saved(outcome),
+            Task::LastWords(seq) => self.last_words_read(seq, outcome),
+            Task::FindLeftovers => self.leftovers_found(outcome),
+            Task::Sweep(pod) => Self::leftovers_removed(&pod, outcome),
         }
     }
 
@@ -172,7 +175,7 @@ fn warn_of(report: &[u8], id: &str) {
 }
 
 /// A helper's result, or why there is none.
-fn result<T: DeserializeOwned + Default>(outcome: Outcome, reason: &str) -> Result<T, Failure> {
+pub(super) fn result<T: DeserializeOwned + Default>(outcome: Outcome, reason: &str) -> Result<T, Failure> {
     let (report, why) = match outcome {
         Outcome::Done(report) => (report, None),
         Outcome::Failed(report, why) => (report, Some(why)),

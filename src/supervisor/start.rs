@@ -142,6 +142,7 @@ impl Supervisor {
             terminals: BTreeMap::new(),
             runs_in_flight: 0,
             announced: None,
+            swept: false,
             changed: true,
             events_changed: false,
             leaving: false,

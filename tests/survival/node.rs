@@ -1,0 +1,129 @@
+//! [`Traces`]: what a gateway has on the machine, to be compared before and after.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::time::{Duration, Instant};
+
+use gatepost::sys::cgroup::Cgroups;
+use gatepost::sys::mount;
+use rustix::process::{Pid, Signal};
+
+use crate::gateway::Gateway;
+
+/// Far above what is ever needed: other work may share the machine.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Things that must not grow.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Traces {
+    /// Open descriptors of init.
+    pub init_descriptors: usize,
+    /// Open descriptors of the supervisor.
+    pub supervisor_descriptors: usize,
+    /// Open descriptors of the log writer.
+    pub log_writer_descriptors: usize,
+    /// Children of init by what they are.
+    pub children: BTreeMap<String, usize>,
+    pub mounts: BTreeSet<String>,
+    pub cgroups: BTreeSet<String>,
+    /// Directories below the run directory.
+    pub run: BTreeSet<String>,
+}
+
+impl Traces {
+    pub fn of(gateway: &Gateway) -> Self {
+        let info = gateway.info();
+        let mut children = BTreeMap::new();
+        for child in children_of(info.init_pid) {
+            *children.entry(command(child)).or_default() += 1;
+        }
+        let log_writer = children_of(info.pid).into_iter().find(|pid| command(*pid).contains("log-writer"));
+        let run = gateway.run_dir();
+        let mounts = mount::mounts().unwrap().into_iter().map(|entry| entry.target).filter(|at| at.starts_with(&run));
+        let mut directories = BTreeSet::new();
+        for name in ["containers", "pods", "runtime"] {
+            for entry in fs::read_dir(run.join(name)).unwrap() {
+                directories.insert(format!("{name}/{}", entry.unwrap().file_name().to_string_lossy()));
+            }
+        }
+        Self {
+            init_descriptors: descriptors(info.init_pid),
+            supervisor_descriptors: descriptors(info.pid),
+            log_writer_descriptors: log_writer.map_or(0, descriptors),
+            children,
+            mounts: mounts.map(|at| at.display().to_string()).collect(),
+            cgroups: cgroups_below(&gateway.cgroup_root),
+            run: directories,
+        }
+    }
+}
+
+/// The pods' cgroups and those below them, without the classes of service, which stay.
+fn cgroups_below(root: &str) -> BTreeSet<String> {
+    let cgroups = Cgroups::detect().unwrap();
+    let mut found = BTreeSet::new();
+    let mut open = vec![root.to_owned()];
+    while let Some(path) = open.pop() {
+        for child in cgroups.children(&path).unwrap_or_default() {
+            let path = format!("{path}/{child}");
+            if !["burstable", "besteffort"].contains(&&*child) {
+                found.insert(path.clone());
+            }
+            open.push(path);
+        }
+    }
+    found
+}
+
+/// How many descriptors a process has open.
+pub fn descriptors(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
+}
+
+pub fn children_of(pid: u32) -> Vec<u32> {
+    let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    text.split_ascii_whitespace().map(|word| word.parse().unwrap()).collect()
+}
+
+/// What a process is: the role of this binary, or its command line; `zombie` for one that has ended.
+pub fn command(pid: u32) -> String {
+    if state(pid) == 'Z' {
+        return "zombie".to_owned();
+    }
+    let text = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let words: Vec<_> = text.split(|byte| *byte == 0).take(2).map(|word| String::from_utf8_lossy(word).into_owned()).collect();
+    words.join(" ")
+}
+
+/// The letter of proc_pid_stat(5); `X` when there is no such process.
+pub fn state(pid: u32) -> char {
+    gatepost::sys::process::stat(pid).map_or('X', |stat| stat.state)
+}
+
+/// The supervisor of an init, if it has been executed: found without asking it.
+pub fn supervisor_of(init: u32) -> Option<u32> {
+    children_of(init).into_iter().find(|pid| command(*pid) == "gatepost supervise")
+}
+
+/// Waits for a supervisor other than `last`.
+pub fn next_supervisor(init: u32, last: u32) -> u32 {
+    eventually("a new supervisor", || supervisor_of(init).filter(|pid| *pid != last))
+}
+
+/// Sends a signal to a process of this test's gateway; false when it has just ended.
+pub fn send(pid: u32, signal: Signal) -> bool {
+    let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    rustix::process::kill_process(pid, signal).is_ok()
+}
+
+/// Looks again and again for what nobody tells of.
+pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(start.elapsed() < PATIENCE, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
