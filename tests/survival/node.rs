@@ -91,7 +91,8 @@ pub fn command(pid: u32) -> String {
         return "zombie".to_owned();
     }
     let text = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let words: Vec<_> = text.split(|byte| *byte == 0).take(2).map(|word| String::from_utf8_lossy(word).into_owned()).collect();
+    let words: Vec<_> =
+        text.split(|byte| *byte == 0).take(2).map(|word| String::from_utf8_lossy(word).into_owned()).collect();
     words.join(" ")
 }
 
