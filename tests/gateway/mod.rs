@@ -94,7 +94,7 @@ impl Gateway {
             gateway.run_dir().display(),
         );
         if !settings.contains("staticPodPath:") {
-            config.push_str(&format!("staticPodPath: {base}/manifests\n"));
+            config = config + "staticPodPath: " + gateway.path("manifests").to_str().unwrap() + "\n";
         }
         config.push_str(&settings.replace("BASE", &base.to_string()));
         fs::write(gateway.path("config.yaml"), config).unwrap();
