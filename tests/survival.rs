@@ -2,7 +2,15 @@
 //! is left lying about. The real binary, the real runtime, as root.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs, unreachable_pub)]
 
+#[path = "survival/crashes.rs"]
+mod crashes;
+#[path = "survival/frozen.rs"]
+mod frozen;
 mod gateway;
+#[path = "survival/growth.rs"]
+mod growth;
+#[path = "survival/handover.rs"]
+mod handover;
 #[path = "survival/kills.rs"]
 mod kills;
 #[path = "survival/log.rs"]

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::time::{Duration, Instant};
 
+use gatepost::control::{Call, Client, Reply};
 use gatepost::sys::cgroup::Cgroups;
 use gatepost::sys::mount;
 use rustix::process::{Pid, Signal};
 
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Pods};
 
 /// Far above what is ever needed: other work may share the machine.
 pub const PATIENCE: Duration = Duration::from_secs(120);
@@ -55,6 +56,15 @@ impl Traces {
             cgroups: cgroups_below(&gateway.cgroup_root),
             run: directories,
         }
+    }
+}
+
+/// The pods, if there is a supervisor that answers.
+pub fn try_pods(gateway: &Gateway) -> Option<Pods> {
+    let mut client = Client::connect(&gateway.run_dir().join("control.sock")).ok()?;
+    match client.ask(Call::Pods).ok()? {
+        Reply::Pods { items, warnings } => Some(Pods { node: gateway.node.clone(), items, warnings }),
+        other => panic!("no pods: {other:?}"),
     }
 }
 
