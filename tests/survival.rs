@@ -1,6 +1,13 @@
 //! Containers outlive the supervisor, and gatepost as a whole: supervisors killed, wedged, crashed, replaced; frozen disks; what
 //! is left lying about. The real binary, the real runtime, as root.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs, unreachable_pub)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    unreachable_pub
+)]
 
 #[path = "survival/crashes.rs"]
 mod crashes;

@@ -249,7 +249,10 @@ mod tests {
         state(root.path(), "b", "status", &format!(r#"{{"pid":{me},"process-start-time":{start},"bundle":"/b"}}"#));
         std::fs::write(root.path().join("b/exec.fifo"), "").unwrap();
         state(root.path(), "c", "state.json", &format!(r#"{{"init_process_pid":{me},"init_process_start":1}}"#));
-        assert_eq!(observed(root.path(), "a"), Some(Observed { pid: me, start_time: start, status: Status::Running, waiting: false }));
+        assert_eq!(
+            observed(root.path(), "a"),
+            Some(Observed { pid: me, start_time: start, status: Status::Running, waiting: false })
+        );
         assert_eq!(observed(root.path(), "b").unwrap().status, Status::Created);
         // Killed between opening the FIFO and removing it: this process executes what it should already.
         std::fs::write(root.path().join("a/exec.fifo"), "").unwrap();

@@ -56,7 +56,12 @@ impl Task {
     fn is_runtime_call(&self) -> bool {
         matches!(
             self,
-            Self::Prepare(_) | Self::Teardown(_) | Self::Launch(_) | Self::StartCreated(_) | Self::CleanUp(_) | Self::Sweep(_)
+            Self::Prepare(_)
+                | Self::Teardown(_)
+                | Self::Launch(_)
+                | Self::StartCreated(_)
+                | Self::CleanUp(_)
+                | Self::Sweep(_)
         )
     }
 }

@@ -41,7 +41,8 @@ fn two_hundred_restarts_leave_no_descriptor_directory_or_memory_behind() {
         push(&mut pod["spec"]["containers"], container_manifest(&format!("c{number}"), CRASHES));
     }
     pod["spec"]["terminationGracePeriodSeconds"] = json!(0);
-    pod["metadata"]["annotations"] = json!({"gatepost.io/backoff-initial": "100ms", "gatepost.io/backoff-max": "100ms"});
+    pod["metadata"]["annotations"] =
+        json!({"gatepost.io/backoff-initial": "100ms", "gatepost.io/backoff-max": "100ms"});
     mount_host(&mut pod, &host);
     gateway.apply(&pod);
     gateway.ready("crashes");
@@ -73,7 +74,8 @@ fn at_rest(gateway: &Gateway) -> ([usize; 7], (u64, u64)) {
             traces.cgroups.len(),
             traces.run.len(),
         ];
-        let rests = now == last && traces.run.iter().filter(|name| name.starts_with("containers/")).count() == CONTAINERS;
+        let rests =
+            now == last && traces.run.iter().filter(|name| name.starts_with("containers/")).count() == CONTAINERS;
         last = now;
         rests.then_some(now)
     });

@@ -77,7 +77,10 @@ fn containers_outlive_gatepost_and_the_next_one_adopts_them() {
     steady["spec"]["terminationGracePeriodSeconds"] = json!(0);
     mount_host(&mut steady, &host);
     gateway.apply(&steady);
-    let mut dies = pod("dies", "echo run >> /host/runs; [ -e /host/die ] && exec sleep 1000000; while [ ! -e /host/die ]; do sleep 0.05; done; exit 5");
+    let mut dies = pod(
+        "dies",
+        "echo run >> /host/runs; [ -e /host/die ] && exec sleep 1000000; while [ ! -e /host/die ]; do sleep 0.05; done; exit 5",
+    );
     dies["spec"]["terminationGracePeriodSeconds"] = json!(0);
     mount_host(&mut dies, &host);
     gateway.apply(&dies);
@@ -154,9 +157,7 @@ fn what_pods_left_that_nobody_knows_any_more_is_removed() {
     for file in [
         run.join("pods").join(&uid).join("state.json"),
         run.join("manifests.json"),
-        run.join("durable.json"),
         gateway.path("data/state/manifests.json"),
-        gateway.path("data/state/pods.json"),
     ] {
         fs::remove_file(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     }

@@ -19,11 +19,13 @@ const EVERY: u32 = 25;
 const STAYS: u32 = 60;
 
 /// Numbered lines on both streams, about 60 a second each, until told to end; what was printed is told at the end.
-const STEADY: &str = "i=0; while [ ! -e /host/stop ]; do i=$((i+1)); echo \"out $i\"; echo \"err $i\" >&2; sleep 0.01; done
+const STEADY: &str =
+    "i=0; while [ ! -e /host/stop ]; do i=$((i+1)); echo \"out $i\"; echo \"err $i\" >&2; sleep 0.01; done
 echo $i > /host/steady; exec sleep 1000000";
 
 /// 500 lines at once, twice a second.
-const BURSTS: &str = "i=0; while [ ! -e /host/stop ]; do seq -f 'out %.0f' $((i+1)) $((i+500)); i=$((i+500)); sleep 0.5; done
+const BURSTS: &str =
+    "i=0; while [ ! -e /host/stop ]; do seq -f 'out %.0f' $((i+1)) $((i+500)); i=$((i+500)); sleep 0.5; done
 echo $i > /host/bursts; exec sleep 1000000";
 
 fn crashing(name: &str, end: &str, code: i64) -> (String, Value, i64) {
@@ -31,8 +33,7 @@ fn crashing(name: &str, end: &str, code: i64) -> (String, Value, i64) {
         "echo run >> /host/{name}; echo \"out $(wc -l < /host/{name})\"; [ -e /host/stop ] && exec sleep 1000000; {end}"
     );
     let mut pod = pod(name, &script);
-    pod["metadata"]["annotations"] =
-        json!({"gatepost.io/backoff-initial": "200ms", "gatepost.io/backoff-max": "1s"});
+    pod["metadata"]["annotations"] = json!({"gatepost.io/backoff-initial": "200ms", "gatepost.io/backoff-max": "1s"});
     (name.to_owned(), pod, code)
 }
 
@@ -118,7 +119,10 @@ fn killing_the_supervisor_five_hundred_times_loses_nothing() {
         last = supervisor;
     }
     let mean = waited.checked_div(answered).unwrap_or_default();
-    println!("{rounds} kills in {:?}; a supervisor answers after {mean:?} on average, {slowest:?} at most", started.elapsed());
+    println!(
+        "{rounds} kills in {:?}; a supervisor answers after {mean:?} on average, {slowest:?} at most",
+        started.elapsed()
+    );
 
     // Whoever still waits for its turn has it now; then all come to rest.
     for name in never.iter().rev().take(2) {

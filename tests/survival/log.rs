@@ -29,7 +29,8 @@ pub fn lines(directory: &Path) -> Vec<Line> {
         assert!(content.is_empty() || content.ends_with('\n'), "{} ends within a line", file.display());
         for line in content.lines() {
             let mut fields = line.splitn(4, ' ');
-            let [_, stream, tag, text] = [(); 4].map(|()| fields.next().unwrap_or_else(|| panic!("no CRI line: {line:?}")));
+            let [_, stream, tag, text] =
+                [(); 4].map(|()| fields.next().unwrap_or_else(|| panic!("no CRI line: {line:?}")));
             let held = &mut partial[usize::from(stream == "stderr")];
             held.push_str(text);
             if tag == "F" {

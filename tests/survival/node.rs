@@ -61,11 +61,22 @@ impl Traces {
 
 /// The pods, if there is a supervisor that answers.
 pub fn try_pods(gateway: &Gateway) -> Option<Pods> {
-    let mut client = Client::connect(&gateway.run_dir().join("control.sock")).ok()?;
-    match client.ask(Call::Pods).ok()? {
+    match ask(gateway, Call::Pods)? {
         Reply::Pods { items, warnings } => Some(Pods { node: gateway.node.clone(), items, warnings }),
         other => panic!("no pods: {other:?}"),
     }
+}
+
+/// Waits until a supervisor other than `last` answers.
+pub fn answering(gateway: &Gateway, last: u32) -> u32 {
+    eventually("a new supervisor that answers", || match ask(gateway, Call::Info)? {
+        Reply::Info(info) => Some(info.pid).filter(|pid| *pid != last),
+        other => panic!("no info: {other:?}"),
+    })
+}
+
+fn ask(gateway: &Gateway, call: Call) -> Option<Reply> {
+    Client::connect(&gateway.run_dir().join("control.sock")).ok()?.ask(call).ok()
 }
 
 /// The pods' cgroups and those below them, without the classes of service, which stay.
@@ -101,7 +112,8 @@ pub fn command(pid: u32) -> String {
         return "zombie".to_owned();
     }
     let text = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let words: Vec<_> = text.split(|byte| *byte == 0).take(2).map(|word| String::from_utf8_lossy(word).into_owned()).collect();
+    let words: Vec<_> =
+        text.split(|byte| *byte == 0).take(2).map(|word| String::from_utf8_lossy(word).into_owned()).collect();
     words.join(" ")
 }
 
