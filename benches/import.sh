@@ -1,12 +1,21 @@
 #!/bin/sh
 # Wall time and peak memory of importing an image, beside `umoci unpack` of the same image.
-# usage: benches/import.sh GATEPOST OCI-LAYOUT:TAG      (root; skopeo, umoci, python3; the third of three runs counts)
+# usage: benches/import.sh [OCI-LAYOUT:TAG]      (root; skopeo, umoci, python3; the third of three runs counts)
+#        GATEPOST=target/release/gatepost       the binary; without an image the sample image of node.js is taken
 set -eu
-gatepost=$1 image=$2
+cd "$(dirname "$0")/.."
+gatepost=$(realpath "${GATEPOST:-target/release/gatepost}")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-skopeo copy -q "oci:$image" "oci-archive:$work/oci.tar:bench.example/image:1"
-skopeo copy -q "oci:$image" "docker-archive:$work/docker.tar:bench.example/image:1"
+image=${1:-}
+if [ -z "$image" ]; then
+    image=$work/layout:1
+    gzip -dc .build/images/nodejs.tar.gz > "$work/nodejs.tar"
+    skopeo --insecure-policy copy -q "docker-archive:$work/nodejs.tar" "oci:$image"
+    rm "$work/nodejs.tar"
+fi
+skopeo --insecure-policy copy -q "oci:$image" "oci-archive:$work/oci.tar:bench.example/image:1"
+skopeo --insecure-policy copy -q "oci:$image" "docker-archive:$work/docker.tar:bench.example/image:1"
 cat > "$work/run.py" <<'PY'
 import json, os, resource, subprocess, sys, time
 def measure(label, argv, fds=None):

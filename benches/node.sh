@@ -133,16 +133,18 @@ stop_gatepost() {
     init=
 }
 
-# bare_bundle NAME: $work/bundles/NAME, the very bundle gatepost made for its container, on a plain root file system and
-# in a cgroup of its own.
+# bare_template: keeps the bundle of gatepost's only container, whose pod has to stay for its namespaces.
+bare_template() {
+    cp "$work"/run/containers/*/config.json "$work/template.json" || die "there is no bundle of gatepost's to take"
+}
+
+# bare_bundle NAME COMMAND: $work/bundles/NAME, the very bundle gatepost makes, on a plain root file system and in a cgroup
+# of its own.
 bare_bundle() {
-    local from
-    from=$(find "$work/run/containers" -name config.json | head -n 1)
-    [ -n "$from" ] || die "there is no bundle of gatepost's to take"
     mkdir -p "$work/bundles/$1"
-    jq --arg root "$work/bundle/rootfs" --arg cgroup "/$name/bare/$1" --arg pod "$1" \
-        '.root.path = $root | .linux.cgroupsPath = $cgroup | .process.args |= map(gsub("pod[0-9]+"; $pod))' \
-        "$from" > "$work/bundles/$1/config.json"
+    jq --arg root "$work/bundle/rootfs" --arg cgroup "/$name/bare/$1" --arg command "$2" \
+        '.root.path = $root | .linux.cgroupsPath = $cgroup | .process.args[2] = $command' \
+        "$work/template.json" > "$work/bundles/$1/config.json"
 }
 
 # bare_run NAME: starts that bundle as anybody would.

@@ -24,12 +24,18 @@ ms() { awk -v a="$1" -v b="$2" 'BEGIN { print (b - a) / 1e6 }'; }
 
 prepare_node
 start_gatepost
-
+pod template "/bin/date +%s%N > /out/template.up; exec sleep 100000"
+await "$work/out/template.up"
+bare_template
+# crash NAME: the first time it runs for a second and fails, the second time it stays.
+crash() {
+    echo "[ -e /out/$1.end ] && { /bin/date +%s%N > /out/$1.again; exec sleep 100000; }; sleep 1; /bin/date +%s%N > /out/$1.end; exit 1"
+}
 for n in $(seq "$crashes"); do
-    pod "pod$n" "[ -e /out/pod$n.end ] && { /bin/date +%s%N > /out/pod$n.again; exec sleep 100000; }; sleep 1; /bin/date +%s%N > /out/pod$n.end; exit 1"
+    pod "pod$n" "$(crash "pod$n")"
     await "$work/out/pod$n.again"
     ms "$(cat "$work/out/pod$n.end")" "$(cat "$work/out/pod$n.again")" >> "$work/restart"
-    bare_bundle "bare$n"
+    bare_bundle "bare$n" "$(crash "bare$n")"
     : > "$work/out/bare$n.end"
     begin=$(now)
     bare_run "bare$n" || die "$runtime run fails: $(tail -n 1 "$work/bare.log")"
@@ -45,12 +51,8 @@ printf '%-52s %s\n' "gatepost: crash to next process" "$(median < "$work/restart
 printf '%-52s %s\n' "$(basename "$runtime") run -d: call to first process" "$(median < "$work/bare-start")"
 printf '%-52s %s\n' "$(basename "$runtime") run -d: whole call" "$(median < "$work/bare-wall")"
 
-# Bundles for the bare start, while one of gatepost's is there to copy.
-pod "pod0" "/bin/date +%s%N > /out/pod0.up; exec sleep 100000"
-await "$work/out/pod0.up"
-for n in $(seq "$pods"); do bare_bundle "many$n"; done
-# shellcheck disable=SC2016
-jq -r '.process.args | join(" ")' "$work/bundles/many1/config.json" | grep -q many1.up || die "the copied bundle is another pod's"
+up() { echo "/bin/date +%s%N > /out/$1.up; exec sleep 100000"; }
+for n in $(seq "$pods"); do bare_bundle "many$n" "$(up "many$n")"; done
 newest() { cat "$work"/out/"$1"*.up | sort -n | tail -n 1; }
 
 export -f bare_run
@@ -65,7 +67,7 @@ for _ in $(seq "$rounds"); do
 done
 stop_gatepost
 rm -f "$work"/manifests/*
-for n in $(seq "$pods"); do pod "pod$n" "/bin/date +%s%N > /out/pod$n.up; exec sleep 100000"; done
+for n in $(seq "$pods"); do pod "pod$n" "$(up "pod$n")"; done
 for _ in $(seq "$rounds"); do
     rm -f "$work"/out/*.up
     begin=$(now)

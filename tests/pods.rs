@@ -15,5 +15,7 @@ mod containers;
 mod images;
 #[path = "pods/restarts.rs"]
 mod restarts;
+#[path = "pods/samples.rs"]
+mod samples;
 #[path = "pods/source.rs"]
 mod source;

@@ -5,8 +5,9 @@ use std::fs::{self, File};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use rustix::fs::FlockOperation;
 
@@ -34,19 +35,44 @@ const STOP_BOUND_MS: u64 = 120_000;
 /// Name of the file that keeps the node's name.
 const NODE_NAME: &str = "node-name";
 
-/// Becomes the role init of this host.
+/// Prepares, then becomes the role init by an execve(2) of itself: the pages that reading the configuration took are not
+/// kept for years by a process that needs none of them.
 #[allow(clippy::needless_pass_by_value)] // the table of roles wants it so
 pub(super) fn run(options: RunOptions) -> ExitCode {
-    match prepare(&options) {
-        Ok(options) => init::run(options),
-        Err(error) => {
-            log::error!("gatepost cannot start: {error}");
-            ExitCode::FAILURE
+    let error = match prepare(&options) {
+        Ok((run, stop_bound_ms)) => {
+            let bound = stop_bound_ms.to_string();
+            Command::new("/proc/self/exe")
+                .arg0("gatepost")
+                .arg("init")
+                .args([run.as_os_str(), bound.as_ref()])
+                .exec()
+                .to_string()
         }
-    }
+        Err(error) => error,
+    };
+    log::error!("gatepost cannot start: {error}");
+    ExitCode::FAILURE
 }
 
-fn prepare(options: &RunOptions) -> Result<init::Options, String> {
+/// The role `init RUN-DIR STOP-BOUND-MS`.
+pub(super) fn init() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(2);
+    let run = arguments.next().and_then(|run| CString::new(run.as_bytes()).ok());
+    let bound = arguments.next().and_then(|bound| bound.to_str()?.parse().ok());
+    let (Some(run), Some(stop_bound_ms), Ok(program)) = (run, bound, File::open("/proc/self/exe")) else {
+        log::error!("the role `init` is started by `gatepost run` only");
+        return ExitCode::from(2);
+    };
+    init::run(init::Options {
+        supervisor_program: OwnedFd::from(program),
+        supervisor_args: vec![c"gatepost".to_owned(), c"supervise".to_owned(), run],
+        stop_bound_ms,
+    })
+}
+
+/// The run directory, and how long init waits for the supervisor after SIGTERM.
+fn prepare(options: &RunOptions) -> Result<(PathBuf, u64), String> {
     let overrides: Vec<String> = options.overrides.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let mut config = match &options.config {
         Some(path) => config::load(path, &overrides),
@@ -78,14 +104,10 @@ fn prepare(options: &RunOptions) -> Result<init::Options, String> {
     let stop_bound_ms = if options.stop_pods { STOP_BOUND_MS } else { LEAVE_BOUND_MS };
     let run = config.layout.run.clone();
     Setup { config, runtime, stop_pods: options.stop_pods }.begin().map_err(|e| e.to_string())?;
-    // Held until this process ends; init never closes it.
+    // Held, over the execve too, until this process ends; init never closes it.
+    rustix::io::fcntl_setfd(&lock, rustix::io::FdFlags::empty()).map_err(|e| format!("cannot keep the lock: {e}"))?;
     std::mem::forget(lock);
-    let argument = CString::new(run.as_os_str().as_bytes()).map_err(|_| "runDir holds a NUL byte".to_owned())?;
-    Ok(init::Options {
-        supervisor_program: OwnedFd::from(File::open("/proc/self/exe").map_err(|e| format!("/proc/self/exe: {e}"))?),
-        supervisor_args: vec![c"gatepost".to_owned(), c"supervise".to_owned(), argument],
-        stop_bound_ms,
-    })
+    Ok((run, stop_bound_ms))
 }
 
 /// A tmpfs of its own, private: what is mounted below it in a helper's namespace stays there.

@@ -49,6 +49,8 @@ pub fn main() -> ExitCode {
     stderr_log::install();
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     if let Some(role) = arguments.first().and_then(|first| roles::ROLES.iter().find(|(name, _)| first == name)) {
+        // Started by descriptor or by /proc/self/exe: without this, `ps` and `top` would show a number, or `exe`.
+        let _ = rustix::thread::set_name(c"gatepost");
         return role.1();
     }
     match command(&arguments) {

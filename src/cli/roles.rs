@@ -8,8 +8,12 @@ use crate::manifest::source;
 use crate::sys::confine;
 use crate::sys::helper::Helper;
 
+/// What runs a role.
+type Entry = fn() -> ExitCode;
+
 /// Internal roles: the first argument names one, and it takes no others. Not commands for people, so no help lists them.
-pub(super) const ROLES: &[(&str, fn() -> ExitCode)] = &[
+pub(super) const ROLES: &[(&str, Entry)] = &[
+    ("init", host::init),
     ("supervise", host::supervise),
     ("read-manifests", read_manifests),
     ("sandbox", crate::runtime::sandbox::main),

@@ -52,7 +52,9 @@ fn columns(lines: &[Vec<&str>], widths: &mut [Vec<usize>], index: usize, layout:
         let widest = block.iter().filter_map(|cells| cells.get(index)).map(|cell| cell.chars().count()).max();
         if let Some(widest) = widest {
             let width = widest.saturating_add(layout.padding).max(layout.min_width);
-            block_widths.iter_mut().for_each(|widths| widths.push(width));
+            for widths in block_widths.iter_mut() {
+                widths.push(width);
+            }
             columns(block, block_widths, index.saturating_add(1), layout);
         }
         rest = tail;

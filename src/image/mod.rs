@@ -3,6 +3,8 @@
 //! [`store::Store`] is what readers use; everything that changes the store runs in the confined `image-worker` process
 //! ([`worker`]), started by the supervisor or by the commands in [`command`].
 
+mod attributes;
+mod candidate;
 mod change;
 pub mod command;
 mod decompress;

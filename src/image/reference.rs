@@ -39,19 +39,6 @@ impl Reference {
     pub fn repository(&self) -> String {
         format!("{}/{}", self.domain, self.path)
     }
-    /// Whether kubelet's default pull policy for it is `Always`: tag `latest` and no digest.
-    pub fn is_latest(&self) -> bool {
-        self.digest.is_none() && self.tag.as_deref() == Some("latest")
-    }
-    /// The short form people type: without `docker.io/` and `library/`.
-    pub fn familiar(&self) -> String {
-        let repository = if self.domain == "docker.io" {
-            self.path.strip_prefix("library/").filter(|rest| !rest.contains('/')).unwrap_or(&self.path).to_owned()
-        } else {
-            self.repository()
-        };
-        self.with_suffix(repository)
-    }
 
     fn with_suffix(&self, mut name: String) -> String {
         if let Some(tag) = &self.tag {
@@ -254,13 +241,6 @@ mod tests {
         );
         let both: Reference = format!("r.io/app:v1@{digest}").parse().unwrap();
         assert_eq!((both.tag(), both.digest()), (Some("v1"), Some(digest.as_str())));
-        assert!(!both.is_latest());
-    }
-
-    #[test]
-    fn the_familiar_form_is_what_people_type() {
-        assert_eq!("docker.io/library/nginx".parse::<Reference>().unwrap().familiar(), "nginx:latest");
-        assert_eq!("quay.io/a/b:1".parse::<Reference>().unwrap().familiar(), "quay.io/a/b:1");
     }
 
     #[test]

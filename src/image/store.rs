@@ -91,12 +91,6 @@ impl StoredImage {
     pub fn lower_dirs(&self) -> Vec<PathBuf> {
         self.layers.iter().rev().map(|chain| PathBuf::from(link_name(hex_of(chain)))).collect()
     }
-
-    /// The directory of the top layer relative to [`Layout::layers`]: its owner, mode and time are the root
-    /// directory's, which overlayfs takes from the writable layer.
-    pub fn top_layer(&self) -> Option<PathBuf> {
-        self.layers.last().map(|chain| PathBuf::from(hex_of(chain)))
-    }
 }
 
 impl Store {

@@ -11,9 +11,10 @@ use std::ffi::CString;
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, Timestamps};
 use rustix::io::Errno;
 
+use super::attributes;
 use super::error::{Error, Result};
 use super::limits::{MAX_DEPTH, MAX_ENTRIES, MAX_NAME, MAX_OPAQUE, MAX_SYMLINKS, MAX_UNPACKED};
 use super::lower::{Found, Lower, find_in, is_whiteout, names, open_directory};
@@ -62,7 +63,7 @@ struct GuardedDir {
 impl GuardedDir {
     fn new(fd: OwnedFd) -> rustix::io::Result<Self> {
         let stat = rustix::fs::fstat(&fd)?;
-        Ok(Self { fd, times: times_of(&stat), changed: false })
+        Ok(Self { fd, times: attributes::times_of(&stat), changed: false })
     }
 
     fn restore(&mut self) -> rustix::io::Result<()> {
@@ -250,7 +251,7 @@ impl<'a> LayerWriter<'a> {
                 rest = rest.get(written..).unwrap_or_default();
             }
         }
-        copy_attributes(&source, stat, &copy).map_err(failed)
+        attributes::copy(&source, stat, &copy).map_err(failed)
     }
 
     /// `.wh.<name>`: the layers below lose that name; `.wh..wh..opq`: they lose everything in this directory.
@@ -484,45 +485,16 @@ impl<'a> LayerWriter<'a> {
         Ok(())
     }
 
-    /// Owner, extended attributes, mode and times of an open file or directory, in the order in which none of them
-    /// undoes another.
     fn attributes(&mut self, fd: &OwnedFd, entry: &Entry) -> Result<()> {
-        let (uid, gid) = owner(entry)?;
-        rustix::fs::fchown(fd, Some(uid), Some(gid)).map_err(|e| Error::io("setting the owner", e))?;
-        for (name, value) in &entry.xattrs {
-            if !keeps_xattr(name) {
-                self.counts.dropped_xattrs = self.counts.dropped_xattrs.saturating_add(1);
-                continue;
-            }
-            match rustix::fs::fsetxattr(fd, name.as_slice(), value, XattrFlags::empty()) {
-                Ok(()) => {}
-                Err(Errno::NOTSUP | Errno::PERM) => {
-                    self.counts.dropped_xattrs = self.counts.dropped_xattrs.saturating_add(1);
-                }
-                Err(error) => {
-                    return Err(Error::io(format!("setting the extended attribute {}", shown(name)), error));
-                }
-            }
-        }
-        rustix::fs::fchmod(fd, Mode::from_raw_mode(entry.mode)).map_err(|e| Error::io("setting the mode", e))?;
-        rustix::fs::futimens(fd, &entry_times(entry)).map_err(|e| Error::io("setting the time", e))
+        let dropped = attributes::set(fd, entry)?;
+        self.counts.dropped_xattrs = self.counts.dropped_xattrs.saturating_add(dropped);
+        Ok(())
     }
 
-    /// The same for what cannot be opened: links and special files.
     fn attributes_at(&mut self, name: &CString, entry: &Entry) -> Result<()> {
-        let (uid, gid) = owner(entry)?;
-        let dropped = entry.xattrs.len() as u64;
+        let dropped = attributes::set_at(self.parent_fd()?, name, entry)?;
         self.counts.dropped_xattrs = self.counts.dropped_xattrs.saturating_add(dropped);
-        let dir = self.parent_fd()?;
-        rustix::fs::chownat(dir, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(|e| Error::io("setting the owner", e))?;
-        if entry.kind != Kind::Symlink {
-            // Just made here and no link, so the name cannot lead elsewhere.
-            rustix::fs::chmodat(dir, name, Mode::from_raw_mode(entry.mode), AtFlags::empty())
-                .map_err(|e| Error::io("setting the mode", e))?;
-        }
-        rustix::fs::utimensat(dir, name, &entry_times(entry), AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(|e| Error::io("setting the time", e))
+        Ok(())
     }
 }
 
@@ -568,54 +540,10 @@ fn make_parent(dir: &OwnedFd, name: &CString, like: Option<&OwnedFd>) -> rustix:
     rustix::fs::mkdirat(dir, name, Mode::from_raw_mode(0o755))?;
     let made = open_directory(dir.as_fd(), name)?;
     match like {
-        Some(below) => copy_attributes(below, &rustix::fs::fstat(below)?, &made)?,
+        Some(below) => attributes::copy(below, &rustix::fs::fstat(below)?, &made)?,
         None => rustix::fs::fchmod(&made, Mode::from_raw_mode(0o755))?,
     }
     Ok(made)
-}
-
-fn copy_attributes(from: &OwnedFd, stat: &Stat, to: &OwnedFd) -> rustix::io::Result<()> {
-    rustix::fs::fchown(to, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)))?;
-    let mut list = vec![0_u8; 64 << 10];
-    let length = match rustix::fs::flistxattr(from, &mut *list) {
-        Ok(length) => length,
-        Err(Errno::NOTSUP) => 0,
-        Err(error) => return Err(error),
-    };
-    for name in list.get(..length).unwrap_or_default().split(|b| *b == 0).filter(|name| keeps_xattr(name)) {
-        let mut value = vec![0_u8; 64 << 10];
-        let length = rustix::fs::fgetxattr(from, name, &mut *value)?;
-        rustix::fs::fsetxattr(to, name, value.get(..length).unwrap_or_default(), XattrFlags::empty())?;
-    }
-    rustix::fs::fchmod(to, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
-    rustix::fs::futimens(to, &times_of(stat))
-}
-
-/// What an image may set. overlayfs' own marks, trusted.* and security labels of the build machine mean nothing here,
-/// or would change how the layers are stacked.
-fn keeps_xattr(name: &[u8]) -> bool {
-    let own = name.starts_with(b"user.") && !name.starts_with(b"user.overlay.");
-    own || name == b"security.capability" || name.starts_with(b"system.posix_acl_")
-}
-
-fn owner(entry: &Entry) -> Result<(Uid, Gid)> {
-    // The highest number means "unchanged" to chown(2).
-    let id = |value: u64| u32::try_from(value).ok().filter(|id| *id != u32::MAX);
-    match (id(entry.uid), id(entry.gid)) {
-        (Some(uid), Some(gid)) => Ok((Uid::from_raw(uid), Gid::from_raw(gid))),
-        _ => Err(Error::Corrupt(format!("its owner {}:{} is out of range", entry.uid, entry.gid))),
-    }
-}
-
-fn entry_times(entry: &Entry) -> Timestamps {
-    let time = Timespec { tv_sec: entry.mtime.0, tv_nsec: entry.mtime.1.into() };
-    Timestamps { last_access: time, last_modification: time }
-}
-
-#[allow(clippy::unnecessary_cast, clippy::cast_possible_wrap, clippy::useless_conversion)] // field types differ by target
-fn times_of(stat: &Stat) -> Timestamps {
-    let time = Timespec { tv_sec: stat.st_mtime as i64, tv_nsec: stat.st_mtime_nsec as _ };
-    Timestamps { last_access: time, last_modification: time }
 }
 
 fn make_whiteout(dir: BorrowedFd<'_>, name: &CString) -> rustix::io::Result<()> {

@@ -53,12 +53,6 @@ impl Annotations {
         let mut quiet = Findings::default();
         read(pod, &mut quiet)
     }
-
-    /// A container's backoff: its own setting, else the pod's.
-    pub fn backoff_of(&self, container: &str) -> BackoffOverride {
-        let own = self.container_backoff.get(container).copied().unwrap_or_default();
-        BackoffOverride { initial: own.initial.or(self.backoff.initial), max: own.max.or(self.backoff.max) }
-    }
 }
 
 /// What was found while reading.

@@ -173,7 +173,7 @@ impl Update {
     fn directory(&mut self, mut known: SourceDirectory, found: &DirectoryReport) -> SourceDirectory {
         if let Some(error) = &found.error {
             self.problem(&found.path, 0, None, true, format!("{error}; what it last held keeps running"));
-            self.keep_all(&known, error);
+            self.keep_all(&known, &format!("{}: {error}", found.path.display()));
             return known;
         }
         for name in &found.skipped {
@@ -218,9 +218,10 @@ impl Update {
         let mut taken = SourceFile { name: found.name.clone(), objects: Vec::new() };
         if let Some(error) = &found.error {
             let kept = if last_objects.is_empty() { "" } else { "; what it last held keeps running" };
-            self.problem(path, 0, None, true, format!("{error}{kept}"));
+            self.problem(path, found.line, None, true, format!("{error}{kept}"));
+            let place = if found.line == 0 { String::new() } else { format!(":{}", found.line) };
             for object in last_objects {
-                self.errors.insert(ObjectKey::of(object), error.clone());
+                self.errors.insert(ObjectKey::of(object), format!("{}{place}: {error}", path.display()));
             }
             taken.objects = last_objects.to_vec();
             return taken;

@@ -83,9 +83,12 @@ pub struct FileReport {
     pub name: String,
     /// sha256 of the content as hex; empty when it could not be read.
     pub sha256: String,
-    /// Why the file as a whole could not be used, with the line.
+    /// Why the file as a whole could not be used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// The line of that error, from 1; 0 when there is none.
+    #[serde(default)]
+    pub line: u32,
     /// Its documents.
     pub documents: Vec<Loaded>,
 }
@@ -120,7 +123,7 @@ fn read_directory(path: &Path, request: &Request, mounts: &str, left: &mut usize
     }) {
         Ok(entries) => entries,
         Err(error) => {
-            report.error = Some(format!("{}: {error}", path.display()));
+            report.error = Some(error.to_string());
             return report;
         }
     };
@@ -131,7 +134,7 @@ fn read_directory(path: &Path, request: &Request, mounts: &str, left: &mut usize
             continue;
         }
         if report.files.len() >= request.limits.files {
-            report.error = Some(format!("{}: more than {} files", path.display(), request.limits.files));
+            report.error = Some(format!("more than {} files", request.limits.files));
             return report;
         }
         report.files.push(read_manifest(&file, name, request, left));
@@ -140,7 +143,7 @@ fn read_directory(path: &Path, request: &Request, mounts: &str, left: &mut usize
 }
 
 fn read_manifest(path: &Path, name: String, request: &Request, left: &mut usize) -> FileReport {
-    let mut report = FileReport { name, sha256: String::new(), error: None, documents: Vec::new() };
+    let mut report = FileReport { name, sha256: String::new(), error: None, line: 0, documents: Vec::new() };
     let bytes = match read_file(path, request.limits.file_bytes.min(*left)) {
         Ok(bytes) => bytes,
         Err(error) => {
@@ -152,11 +155,13 @@ fn read_manifest(path: &Path, name: String, request: &Request, left: &mut usize)
     report.sha256 = content_hash(&bytes);
     match load(&bytes, &request.node_name, false) {
         Ok(documents) if documents.is_empty() => {
-            report.error =
-                Some(format!("{}: there is no document in this file; remove it to stop what it ran", path.display()));
+            report.error = Some("there is no document in this file; remove it to stop what it ran".to_owned());
         }
         Ok(documents) => report.documents = documents,
-        Err(error) => report.error = Some(format!("{}: {error}", path.display())),
+        Err(error) => {
+            report.error = Some(format!("column {}: {}; {}", error.column, error.what, error.remedy));
+            report.line = error.line;
+        }
     }
     report
 }
@@ -181,20 +186,19 @@ fn list(directory: &Path) -> io::Result<Vec<PathBuf>> {
 
 /// Reads a file of at most `limit` bytes. Never waits: what is no regular file is refused once it is open.
 pub(super) fn read_file(path: &Path, limit: usize) -> Result<Vec<u8>, String> {
-    let shown = path.display();
     let file = fs::OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_NONBLOCK)
         .open(path)
-        .map_err(|error| format!("{shown}: {error}"))?;
+        .map_err(|error| error.to_string())?;
     if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
-        return Err(format!("{shown}: not a regular file"));
+        return Err("not a regular file".to_owned());
     }
     let mut bytes = Vec::new();
     let bound = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
-    file.take(bound).read_to_end(&mut bytes).map_err(|error| format!("{shown}: {error}"))?;
+    file.take(bound).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
     if bytes.len() > limit {
-        return Err(format!("{shown}: larger than the limit of {limit} bytes; split it into several files"));
+        return Err(format!("larger than the limit of {limit} bytes; split it into several files"));
     }
     Ok(bytes)
 }

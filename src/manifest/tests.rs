@@ -263,8 +263,8 @@ fn annotations_are_typed() {
             StartCondition::Pod("mosquitto".into())
         ]
     );
-    assert_eq!(annotations.backoff_of("c").max, Some(Duration::from_secs(30)));
-    assert_eq!(annotations.backoff_of("x").max, Some(Duration::from_mins(2)));
+    assert_eq!(annotations.container_backoff["c"].max, Some(Duration::from_secs(30)));
+    assert_eq!(annotations.backoff.max, Some(Duration::from_mins(2)));
     assert_eq!(annotations.start_after_timeout, Some(Duration::ZERO));
 }
 

@@ -14,7 +14,6 @@
     clippy::arithmetic_side_effects
 )]
 // A table has one row for each case, also where two rows say the same.
-#![allow(clippy::match_same_arms, clippy::struct_excessive_bools)]
 
 pub mod event;
 pub mod events;

@@ -422,6 +422,10 @@ impl Supervisor {
     }
 
     fn copy_terminal(&mut self, seq: Seq, master: OwnedFd) {
+        // Init takes no terminal that could make a reader wait.
+        if let Err(error) = rustix::io::ioctl_fionbio(&master, true) {
+            log::error!("container instance {}: its terminal cannot be read without waiting: {error}", seq.0);
+        }
         match self.link.hold(wire::hold_key(seq.0, 0), master.as_fd()) {
             Ok(slot) => {
                 self.set_slot(seq, 0, slot);

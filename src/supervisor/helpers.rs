@@ -98,20 +98,26 @@ pub(crate) enum Descriptor {
 impl<T> Helpers<T> {
     /// Ends and removes whatever an earlier supervisor left running, and is ready to start new ones.
     pub(crate) fn take_over(cgroups: Cgroups, parent: String) -> Self {
+        let helpers = Self { cgroups, parent, running: BTreeMap::new(), next: 1, free: Vec::new(), slots: 0 };
+        helpers.end_all();
+        helpers
+    }
+
+    /// Ends every helper, whosever it is, and removes its cgroup. Waits for their ends: not for the loop.
+    pub(crate) fn end_all(&self) {
         let start = std::time::Instant::now();
-        let mut left = cgroups.children(&parent).unwrap_or_default();
+        let mut left = self.cgroups.children(&self.parent).unwrap_or_default();
         // All at once, since one that waits for a dead disk may take as long as it likes.
         while !left.is_empty() {
-            left.retain(|child| !is_ended(&cgroups, &format!("{parent}/{child}")));
+            left.retain(|child| !is_ended(&self.cgroups, &format!("{}/{child}", self.parent)));
             if start.elapsed() > END_BOUND {
-                log::warn!("helpers of the previous supervisor do not end: {parent}/{{{}}}", left.join(","));
+                log::warn!("helpers do not end: {}/{{{}}}", self.parent, left.join(","));
                 break;
             }
             if !left.is_empty() {
                 std::thread::sleep(Duration::from_millis(1));
             }
         }
-        Self { cgroups, parent, running: BTreeMap::new(), next: 1, free: Vec::new(), slots: 0 }
     }
 
     /// Starts a helper and gives its number and the descriptors to wait on.

@@ -69,6 +69,10 @@ pub fn main(run: &Path, crashed: bool) -> ExitCode {
     match result {
         Ok(mut supervisor) => {
             supervisor.run();
+            if supervisor.leaving {
+                // What they were at is done again by the next one.
+                supervisor.helpers.end_all();
+            }
             // Init takes any other end for a crash.
             if supervisor.leaving { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }

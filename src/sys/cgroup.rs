@@ -1,8 +1,8 @@
 //! Control groups, v2, hybrid and v1: [`Cgroups`].
 //!
 //! A cgroup is named by one path (`kubepods/burstable/pod<uid>/<id>`) that stands for the directory of that name in each
-//! hierarchy. On v2 the end of a cgroup's last process can be waited for ([`Cgroups::populated_events`]); v1 has no such
-//! notification that needs no helper, so callers look ([`Cgroups::is_empty`]) shortly after the first process has ended.
+//! hierarchy. Only v2 could tell when a cgroup's last process ends, so on all of them callers look ([`Cgroups::is_empty`])
+//! shortly after the first process has ended.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
@@ -251,14 +251,6 @@ impl Cgroups {
             };
         }
         Ok(self.processes(path)?.is_empty())
-    }
-
-    /// v2: `cgroup.events`, which polls as `POLLPRI` when `populated` or `frozen` changes. `None` on v1.
-    pub fn populated_events(&self, path: &str) -> io::Result<Option<File>> {
-        match self.mode() {
-            Mode::V2 => File::open(self.main_dir(path)?.join("cgroup.events")).map(Some),
-            Mode::Hybrid | Mode::V1 => Ok(None),
-        }
     }
 
     /// SIGKILL to everything in the cgroup and below it, once. On v1 frozen cgroups are thawed, else the signal would wait.

@@ -133,11 +133,6 @@ pub fn set_child_subreaper(on: bool) -> Result<()> {
     rustix::process::set_child_subreaper(if on { Some(rustix::process::getpid()) } else { None })
 }
 
-/// The caller's pid.
-pub fn own_pid() -> u32 {
-    std::process::id()
-}
-
 /// Raises (or lowers) the soft limit of open descriptors to `most`, but never above the hard limit. Returns the limit as it was
 /// before and as it is now; `None` stands for no limit.
 pub fn set_open_files(most: u64) -> Result<(Option<u64>, Option<u64>)> {
@@ -171,7 +166,7 @@ mod tests {
 
     #[test]
     fn our_own_stat_is_readable() {
-        let own = stat(own_pid()).unwrap();
+        let own = stat(std::process::id()).unwrap();
         assert_eq!(own.parent, std::os::unix::process::parent_id());
         assert!(own.start_time > 0);
     }

@@ -44,7 +44,7 @@ fn command_arguments_environment_and_working_directory_are_those_of_the_manifest
     });
     let settings =
         json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}, "data": {"key": "turned"}});
-    gateway.write("all.yaml", format!("{settings}\n---\n{pod}\n"));
+    gateway.write("all.yaml", format!("---\n{settings}\n---\n{pod}\n"));
     gateway.finished("once");
     let node = &gateway.node;
     assert_eq!(
@@ -69,7 +69,7 @@ fn config_maps_secrets_and_host_paths_are_mounted() {
         json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "token"}, "stringData": {"token": "s3cret\n"}}),
         pod,
     ];
-    gateway.write("all.yaml", objects.map(|object| object.to_string()).join("\n---\n"));
+    gateway.write("all.yaml", objects.map(|object| format!("---\n{object}\n")).concat());
     gateway.ready("web");
     assert_eq!(gateway.exec("web", "cat /config/a /config/b /secret/token /host/from-host"), "1\n2\ns3cret\nhost\n");
     assert_eq!(gateway.exec("web", "stat -Lc %a /config/a /secret/token"), "440\n644\n");

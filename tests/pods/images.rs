@@ -32,7 +32,7 @@ fn an_image_that_is_not_there_is_told_and_the_pod_starts_once_it_is_imported() {
     let list = gateway.ok(&["image", "ls"]);
     assert!(list.starts_with("IMAGE") && list.contains("sample/busybox:1"), "{list}");
     let refused = gateway.fails(&["image", "rm", "sample/busybox:1"]);
-    assert!(refused.contains("in use"), "{refused}");
+    assert!(refused.contains("is used by a container"), "{refused}");
     gateway.remove("web.yaml");
     gateway.remove("never.yaml");
     gateway.until("no pods", |pods| pods.items.is_empty());

@@ -118,6 +118,9 @@ nginx_extra() {
     mkdir -p "$1/var/www/html" "$1/var/lib/nginx" "$1/var/log/nginx"
     ln -sf /dev/stdout "$1/var/log/nginx/access.log"
     ln -sf /dev/stderr "$1/var/log/nginx/error.log"
+    # Debian's package links the site when it is configured, which nobody does here.
+    mkdir -p "$1/etc/nginx/sites-enabled"
+    ln -s ../sites-available/default "$1/etc/nginx/sites-enabled/default"
 }
 EXTRA=nginx_extra image nginx nginx-light --config.entrypoint /usr/sbin/nginx --config.cmd -g --config.cmd 'daemon off;'
 redis_extra() { mkdir -p "$1/data" && chown 102:102 "$1/data"; }

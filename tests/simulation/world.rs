@@ -178,7 +178,7 @@ impl World {
             return self.restart(false, done);
         }
         self.begin(actions.into_iter())?;
-        self.tell_conditions()?;
+        self.tell_conditions();
         self.check()
     }
 
@@ -383,14 +383,13 @@ impl World {
         self.tell(Event::Desired(desired))
     }
 
-    fn tell_conditions(&mut self) -> Result<(), String> {
+    fn tell_conditions(&mut self) {
         let awaited = self.node.awaited_conditions();
         for condition in awaited.difference(&self.told) {
             let met = self.truth.get(condition).copied().unwrap_or(false);
             self.reports.push((self.machine.boot, Event::Condition { condition: condition.clone(), met }));
         }
         self.told = awaited;
-        Ok(())
     }
 
     /// A pod that becomes Ready clears the backoff of those that wait for it: here, of all that wait for any pod.

@@ -42,7 +42,7 @@ fn a_run_of_more_than_ten_minutes_resets_and_one_of_ten_minutes_does_not() {
 fn annotations_change_the_backoff_of_a_pod_and_of_one_container() {
     let slower = |initial, max| BackoffOverride { initial_ms: initial, max_ms: max };
     let desired = with(always("web"), |_, policy| policy.backoff = slower(Some(1_500), Some(4_000)));
-    assert_eq!(delays(&mut Bench::running(&[desired.clone()]), 5), [0, 1_500, 3_000, 4_000, 4_000]);
+    assert_eq!(delays(&mut Bench::running(std::slice::from_ref(&desired)), 5), [0, 1_500, 3_000, 4_000, 4_000]);
     let desired = with(desired, |_, policy| {
         policy.container_backoff.insert("app".into(), slower(None, Some(2_000)));
     });
