@@ -190,7 +190,8 @@ impl Update {
         let mut files: BTreeMap<Vec<u8>, SourceFile> = BTreeMap::new();
         if moved {
             let message = format!(
-                "the directory lies on {:?}, before on {:?}: new manifests count, but nothing is removed",
+                "the directory lies on {:?}, before on {:?}: new manifests count, but nothing is removed; \
+                 `gatepost reload` accepts the new place",
                 found.device, known.device
             );
             self.problem(&found.path, 0, None, true, message);
