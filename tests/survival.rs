@@ -9,7 +9,15 @@
     unreachable_pub
 )]
 
+#[path = "survival/crashes.rs"]
+mod crashes;
+#[path = "survival/frozen.rs"]
+mod frozen;
 mod gateway;
+#[path = "survival/growth.rs"]
+mod growth;
+#[path = "survival/handover.rs"]
+mod handover;
 #[path = "survival/kills.rs"]
 mod kills;
 #[path = "survival/log.rs"]

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::time::{Duration, Instant};
 
+use gatepost::control::{Call, Client, Reply};
 use gatepost::sys::cgroup::Cgroups;
 use gatepost::sys::mount;
 use rustix::process::{Pid, Signal};
 
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Pods};
 
 /// Far above what is ever needed: other work may share the machine.
 pub const PATIENCE: Duration = Duration::from_secs(120);
@@ -56,6 +57,26 @@ impl Traces {
             run: directories,
         }
     }
+}
+
+/// The pods, if there is a supervisor that answers.
+pub fn try_pods(gateway: &Gateway) -> Option<Pods> {
+    match ask(gateway, Call::Pods)? {
+        Reply::Pods { items, warnings } => Some(Pods { node: gateway.node.clone(), items, warnings }),
+        other => panic!("no pods: {other:?}"),
+    }
+}
+
+/// Waits until a supervisor other than `last` answers.
+pub fn answering(gateway: &Gateway, last: u32) -> u32 {
+    eventually("a new supervisor that answers", || match ask(gateway, Call::Info)? {
+        Reply::Info(info) => Some(info.pid).filter(|pid| *pid != last),
+        other => panic!("no info: {other:?}"),
+    })
+}
+
+fn ask(gateway: &Gateway, call: Call) -> Option<Reply> {
+    Client::connect(&gateway.run_dir().join("control.sock")).ok()?.ask(call).ok()
 }
 
 /// The pods' cgroups and those below them, without the classes of service, which stay.
