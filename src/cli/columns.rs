@@ -200,6 +200,10 @@ fn walk_apps(pod: &Value, walk: &mut Walk) {
             walk.ready = walk.ready.saturating_add(1);
         }
     }
+    // Ours: whatever its containers do, nobody looks after them.
+    if text(pod, "/status/reason") == "Quarantined" {
+        "Quarantined".clone_into(&mut walk.reason);
+    }
     if walk.reason == "Completed" {
         if running && condition(pod, "Ready") {
             "Running".clone_into(&mut walk.reason);

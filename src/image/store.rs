@@ -97,10 +97,14 @@ impl Store {
     /// Opens the store, making its empty directories at the first time.
     pub fn open(layout: &Layout) -> Result<Self> {
         let open = |path: PathBuf, mode: u32| {
-            std::fs::create_dir_all(&path).map_err(|e| Error::io(format!("making {}", path.display()), e))?;
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            let fd = rustix::fs::open(&path, flags, Mode::empty())
-                .map_err(|e| Error::io(format!("opening {}", path.display()), e))?;
+            let mut fd = rustix::fs::open(&path, flags, Mode::empty());
+            // Only then: mkdir(2) waits for a file system that stands still even when the directory is there.
+            if matches!(fd, Err(rustix::io::Errno::NOENT)) {
+                std::fs::create_dir_all(&path).map_err(|e| Error::io(format!("making {}", path.display()), e))?;
+                fd = rustix::fs::open(&path, flags, Mode::empty());
+            }
+            let fd = fd.map_err(|e| Error::io(format!("opening {}", path.display()), e))?;
             let stat = rustix::fs::fstat(&fd).map_err(|e| Error::io(format!("reading {}", path.display()), e))?;
             if stat.st_mode & 0o7777 != mode {
                 rustix::fs::fchmod(&fd, Mode::from_raw_mode(mode))
