@@ -74,7 +74,8 @@ fn a_yaml_bomb_is_refused() {
     for (this, before) in
         ["b", "c", "d", "e", "f", "g", "h", "i"].into_iter().zip(["a", "b", "c", "d", "e", "f", "g", "h"])
     {
-        bomb = bomb + &format!("{this}: &{this} [{}]\n", vec![format!("*{before}"); 9].join(", "));
+        let list = vec![format!("*{before}"); 9].join(", ");
+        bomb = [bomb, format!("{this}: &{this} [{list}]\n")].concat();
     }
     Beside::new().refuses(bomb, &[]);
 }
