@@ -8,6 +8,8 @@
     missing_docs,
     unreachable_pub
 )]
+// Seeds and figures.
+#![allow(clippy::print_stdout)]
 
 #[path = "survival/crashes.rs"]
 mod crashes;

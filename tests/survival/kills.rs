@@ -25,7 +25,7 @@ echo $i > /host/steady; exec sleep 1000000";
 
 /// 500 lines at once, twice a second.
 const BURSTS: &str =
-    "i=0; while [ ! -e /host/stop ]; do seq -f 'out %.0f' $((i+1)) $((i+500)); i=$((i+500)); sleep 0.5; done
+    "i=0; while [ ! -e /host/stop ]; do seq $((i+1)) $((i+500)) | sed 's/^/out /'; i=$((i+500)); sleep 0.5; done
 echo $i > /host/bursts; exec sleep 1000000";
 
 fn crashing(name: &str, end: &str, code: i64) -> (String, Value, i64) {
@@ -51,7 +51,6 @@ fn killing_the_supervisor_five_hundred_times_loses_nothing() {
     gateway.run(true);
     let host = gateway.path("host");
     gateway.until("an answer", |_| true);
-    let init = gateway.info().init_pid;
     let before = quiet(&gateway);
 
     let crashing = [
@@ -80,6 +79,40 @@ fn killing_the_supervisor_five_hundred_times_loses_nothing() {
         })
         .into();
 
+    let never = kill_again_and_again(&gateway, rounds, &mut random);
+    // Whoever still waits for its turn has it now; then all come to rest.
+    for name in never.iter().rev().take(2) {
+        gateway.finished(name);
+    }
+    fs::write(host.join("stop"), "").unwrap();
+    for (name, _, code) in &crashing {
+        let runs = assert_every_run_is_accounted_for(&gateway, name, *code);
+        assert!(runs > u64::from(rounds) / 50, "{name} crashed {runs} times only");
+    }
+    let ran: Vec<usize> = never.iter().map(|name| gateway.host_file(name).lines().count()).collect();
+    println!("pods with restartPolicy Never ran so often: {ran:?}");
+    assert!(ran.iter().all(|runs| *runs <= 1), "restartPolicy Never: {ran:?}");
+    for (name, pod, identity_before) in &identities {
+        assert_untouched(&gateway, name, pod, identity_before);
+    }
+    assert_nobody_is_unknown(&gateway.pods());
+    assert!(!gateway.run_dir().join("crashes.json").exists(), "somebody is called guilty of a crash");
+
+    for entry in fs::read_dir(gateway.path("manifests")).unwrap() {
+        fs::remove_file(entry.unwrap().path()).unwrap();
+    }
+    gateway.until("all pods to be gone", |pods| pods.items.is_empty());
+    let mut after = quiet(&gateway);
+    // It keeps a cgroup open for each helper that ever ran at the same time as others.
+    assert!(after.supervisor_descriptors <= before.supervisor_descriptors + 8, "before: {before:?}\nafter: {after:?}");
+    after.supervisor_descriptors = before.supervisor_descriptors;
+    assert_eq!(after, before);
+}
+
+/// Gives the names of the pods that came, and mostly went, meanwhile: each with `restartPolicy: Never`.
+fn kill_again_and_again(gateway: &Gateway, rounds: u32, random: &mut Random) -> Vec<String> {
+    let host = gateway.path("host");
+    let init = gateway.info().init_pid;
     let started = Instant::now();
     let mut last = 0;
     let (mut answered, mut waited, mut slowest) = (0_u32, Duration::ZERO, Duration::ZERO);
@@ -87,7 +120,7 @@ fn killing_the_supervisor_five_hundred_times_loses_nothing() {
     let mut removed = 0;
     let mut round = 0;
     while round < rounds {
-        if round % EVERY == 0 && never.len() as u32 == round / EVERY {
+        if round % EVERY == 0 && never.len() == (round / EVERY) as usize {
             let name = format!("once-{round}");
             let script = format!("echo run >> /host/{name}; sleep 0.{}; exit {}", random.below(10), round % 7);
             let mut pod = pod(&name, &script);
@@ -106,7 +139,7 @@ fn killing_the_supervisor_five_hundred_times_loses_nothing() {
             std::thread::sleep(Duration::from_millis(random.below(100)));
         } else {
             let start = Instant::now();
-            let pods = node::eventually("an answer", || node::try_pods(&gateway));
+            let pods = node::eventually("an answer", || node::try_pods(gateway));
             let took = start.elapsed();
             answered += 1;
             waited += took;
@@ -123,50 +156,37 @@ fn killing_the_supervisor_five_hundred_times_loses_nothing() {
         "{rounds} kills in {:?}; a supervisor answers after {mean:?} on average, {slowest:?} at most",
         started.elapsed()
     );
+    never
+}
 
-    // Whoever still waits for its turn has it now; then all come to rest.
-    for name in never.iter().rev().take(2) {
-        gateway.finished(name);
-    }
-    fs::write(host.join("stop"), "").unwrap();
-    for (name, _, code) in &crashing {
-        let pod = gateway.ready(name);
-        let runs = gateway.host_file(name).lines().count() as u64;
-        println!("{name}: {runs} runs");
-        assert_eq!(restarts(&pod) + 1, runs, "{name} says how often it ran: {}", pod["status"]);
-        let ended = &container(&pod, "app")["lastState"]["terminated"];
-        assert_eq!(ended["exitCode"], *code, "{name}: {ended}");
-        assert!(runs > u64::from(rounds) / 50, "{name} crashed {runs} times only");
-        gateway.wait_for_log(&[name, "--tail", "1"], &format!("out {runs}"));
-    }
-    for name in &never {
-        let runs = gateway.host_file(name).lines().count();
-        assert_eq!(runs, 1, "{name} has restartPolicy Never");
-    }
-    for (name, pod, identity_before) in &identities {
-        let now = gateway.ready(name);
-        assert_eq!(restarts(&now), 0, "{name}");
-        assert_eq!(&identity(&now, pid_of(&gateway, &now)), identity_before, "{name} is another process");
-        let printed: u64 = node::eventually("the number printed", || gateway.host_file(name).trim().parse().ok());
-        gateway.wait_for_log(&[name, "--tail", "10"], &format!("out {printed}"));
-        let lines = log_of(&gateway, pod);
-        println!("{name}: {} lines", lines.len());
-        assert_eq!(log::assert_gapless(&lines, "stdout", "out "), printed, "{name}");
-        if *name == "steady" {
-            node::eventually("the last line on stderr", || {
-                log_of(&gateway, pod).iter().any(|line| line.text == format!("err {printed}")).then_some(())
-            });
-            assert_eq!(log::assert_gapless(&log_of(&gateway, pod), "stderr", "err "), printed, "{name}");
-        }
-    }
-    assert_nobody_is_unknown(&gateway.pods());
-    assert!(!gateway.run_dir().join("crashes.json").exists(), "somebody is called guilty of a crash");
+/// Its restart count, last exit and log are those of the runs it has counted itself; gives how many these are.
+fn assert_every_run_is_accounted_for(gateway: &Gateway, name: &str, code: i64) -> u64 {
+    let pod = gateway.ready(name);
+    let runs = gateway.host_file(name).lines().count() as u64;
+    println!("{name}: {runs} runs");
+    assert_eq!(restarts(&pod) + 1, runs, "{name} says how often it ran: {}", pod["status"]);
+    let ended = &container(&pod, "app")["lastState"]["terminated"];
+    assert_eq!(ended["exitCode"], code, "{name}: {ended}");
+    gateway.wait_for_log(&[name, "--tail", "1"], &format!("out {runs}"));
+    runs
+}
 
-    for entry in fs::read_dir(gateway.path("manifests")).unwrap() {
-        fs::remove_file(entry.unwrap().path()).unwrap();
+/// It is the same process as before, and its log holds all it has printed, once.
+fn assert_untouched(gateway: &Gateway, name: &str, pod: &Value, before: &(Value, u32, u64)) {
+    let now = gateway.ready(name);
+    assert_eq!(restarts(&now), 0, "{name}");
+    assert_eq!(&identity(&now, pid_of(gateway, &now)), before, "{name} is another process");
+    let printed: u64 = node::eventually("the number printed", || gateway.host_file(name).trim().parse().ok());
+    gateway.wait_for_log(&[name, "--tail", "10"], &format!("out {printed}"));
+    let lines = log_of(gateway, pod);
+    println!("{name}: {} lines", lines.len());
+    assert_eq!(log::assert_gapless(&lines, "stdout", "out "), printed, "{name}");
+    if name == "steady" {
+        node::eventually("the last line on stderr", || {
+            log_of(gateway, pod).iter().any(|line| line.text == format!("err {printed}")).then_some(())
+        });
+        assert_eq!(log::assert_gapless(&log_of(gateway, pod), "stderr", "err "), printed, "{name}");
     }
-    gateway.until("all pods to be gone", |pods| pods.items.is_empty());
-    assert_eq!(quiet(&gateway), before);
 }
 
 /// What a gateway without pods has, once its helpers have ended.

@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal};
 use crate::gateway::{Gateway, Pods};
 
 /// Far above what is ever needed: other work may share the machine.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Things that must not grow.
 #[derive(Debug, PartialEq, Eq)]
