@@ -81,6 +81,8 @@ pub struct Past {
     pub durable: DurableState,
     /// All instances of which anything is on the machine.
     pub found: BTreeMap<Seq, Found>,
+    /// Pods to leave alone, and why: known before anything is asked for them.
+    pub quarantined: BTreeMap<Uid, String>,
     /// The boot id differs from the one under which the rest was saved: only `durable` holds.
     pub rebooted: bool,
 }
@@ -90,10 +92,15 @@ impl Node {
     ///
     /// [`Desired`]: super::event::Event::Desired
     pub fn restore(settings: Settings, past: Past, now: Now) -> (Self, Vec<Action>) {
-        let Past { node: saved_node, pods: saved, durable, found, rebooted } = past;
+        let Past { node: saved_node, pods: saved, durable, found, quarantined, rebooted } = past;
         let (saved_node, saved) = if rebooted { (None, Vec::new()) } else { (saved_node, saved) };
         let saved = saved.into_iter().filter(|saved| saved.version == SavedPod::VERSION);
-        let pods: BTreeMap<Uid, Pod> = saved.map(|saved| (Rc::clone(&saved.pod.uid), saved.pod)).collect();
+        let mut pods: BTreeMap<Uid, Pod> = saved.map(|saved| (Rc::clone(&saved.pod.uid), saved.pod)).collect();
+        for (uid, reason) in quarantined {
+            if let Some(pod) = pods.get_mut(&uid) {
+                pod.quarantine = Some(reason);
+            }
+        }
         let highest = found.keys().map(|seq| seq.0).chain(pods.values().flat_map(seqs_of)).max().unwrap_or(0);
         let reserved = saved_node.as_ref().map_or(0, |node| node.reserved_seq);
         let seqs = SeqSource::starting_at(reserved.max(highest.saturating_add(1)));

@@ -177,8 +177,10 @@ impl Supervisor {
         use std::os::fd::AsFd;
         let Some(record) = self.instances.get(&seq).map(|i| i.record.clone()) else { return };
         let directory = self.config.layout.container(&record.id);
-        for (stream, name, known) in [(1, "stdout", record.slots[0]), (2, "stderr", record.slots[1])] {
-            if known.is_some() && self.link.fetch(crate::wire::hold_key(seq.0, stream)).is_ok() {
+        for (stream, name) in [(1, "stdout"), (2, "stderr")] {
+            // The supervisor before may have been killed when init held the stream and the record did not say so yet.
+            if let Ok((_, slot)) = self.link.fetch(crate::wire::hold_key(seq.0, stream)) {
+                self.set_slot(seq, stream, slot);
                 continue;
             }
             let held = instance::open_fifo(&directory.join(name), instance::End::Keeper)

@@ -4,6 +4,7 @@ use serde::de::DeserializeOwned;
 
 use super::Supervisor;
 use super::act::Task;
+use super::ending::stream_ids;
 use super::helpers::Outcome;
 use super::instance::{self, Phase};
 use crate::pod::event::{Event, Failure, Seq, StartMode, Uid};
@@ -151,6 +152,10 @@ impl Supervisor {
     fn cleaned_up(&mut self, seq: Seq, outcome: Outcome) {
         match result::<()>(outcome, "FailedKillPod") {
             Ok(()) => {
+                // Streams that never got as far as the log writer: nobody else lets go of them.
+                for stream_id in stream_ids(seq) {
+                    let _ = self.link.release(stream_id);
+                }
                 if let Some(instance) = self.instances.remove(&seq)
                     && let Some(pid) = instance.record.pid
                     && instance.exit.is_none()

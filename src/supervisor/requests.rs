@@ -63,6 +63,8 @@ impl Supervisor {
         let found = self.node.uid_of(namespace, name);
         match found {
             Some(uid) => {
+                // A person has looked at it: the crashes before count no more.
+                self.guard.keep_only(|noted| *noted != *uid);
                 let (event, message) = ask(uid);
                 self.inbox.push_back(event);
                 Reply::Done { message }

@@ -109,14 +109,19 @@ impl Supervisor {
                 max_ms: milliseconds(config.backoff.max),
             },
         };
+        let guard = Guard::open(&layout.run, crashed);
+        let quarantined: BTreeMap<_, _> = guard.quarantined().collect();
+        for (pod, reason) in &quarantined {
+            log::error!("pod {pod}: {reason}");
+        }
         let past = Past {
             node: memory.node,
             pods: persist::load_pods(&layout),
             durable: memory.durable,
             found,
+            quarantined,
             rebooted: memory.rebooted,
         };
-        let guard = Guard::open(&layout.run, crashed);
         let (node, actions) = Node::restore(settings, past, now);
         let server = Server::bind(&layout.control_socket()).map_err(|e| e.to_string())?;
         let stream_table = log_descriptors.stream_table;
@@ -162,11 +167,6 @@ impl Supervisor {
         supervisor.watch_everything();
         supervisor.resume();
         supervisor.store_changed_pods();
-        let quarantined: Vec<_> = supervisor.guard.quarantined().collect();
-        for (pod, reason) in quarantined {
-            log::error!("pod {pod}: {reason}");
-            supervisor.inbox.push_back(Event::Quarantine { pod, reason });
-        }
         // Until the directories are read, what was last good is what is wanted.
         let last_good = supervisor.manifests.desired_pods();
         if !last_good.is_empty() {

@@ -260,6 +260,7 @@ impl World {
         let past = Past {
             node: if rebooted { None } else { self.saved_node.clone() },
             pods: serde_json::from_str(&text).map_err(|e| e.to_string())?,
+            quarantined: BTreeMap::new(),
             durable: self.durable.clone(),
             found: self.machine.found(),
             rebooted,

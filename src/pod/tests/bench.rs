@@ -194,6 +194,7 @@ impl Bench {
         let past = Past {
             node: (!rebooted).then(|| self.node.node_snapshot()),
             pods: if rebooted { Vec::new() } else { serde_json::from_str(&text).unwrap() },
+            quarantined: BTreeMap::new(),
             durable: serde_json::from_str::<DurableState>(&durable).unwrap(),
             found,
             rebooted,
