@@ -177,15 +177,15 @@ impl Supervisor {
         use std::os::fd::AsFd;
         let Some(record) = self.instances.get(&seq).map(|i| i.record.clone()) else { return };
         let directory = self.config.layout.container(&record.id);
-        for (stream, name, known) in [(1, "stdout", record.slots[0]), (2, "stderr", record.slots[1])] {
-            if known.is_some() && self.link.fetch(crate::wire::hold_key(seq.0, stream)).is_ok() {
-                continue;
-            }
-            let held = instance::open_fifo(&directory.join(name), instance::End::Keeper)
-                .map_err(|e| e.to_string())
-                .and_then(|keeper| {
-                    self.link.hold(crate::wire::hold_key(seq.0, stream), keeper.as_fd()).map_err(|e| e.to_string())
-                });
+        for (stream, name) in [(1, "stdout"), (2, "stderr")] {
+            let key = crate::wire::hold_key(seq.0, stream);
+            // The record may not say so yet: the supervisor before was killed between asking init and writing it.
+            let held = self.link.fetch(key).map(|(_, slot)| slot).or_else(|_| {
+                let keeper = instance::open_fifo(&directory.join(name), instance::End::Keeper);
+                keeper
+                    .map_err(|e| e.to_string())
+                    .and_then(|keeper| self.link.hold(key, keeper.as_fd()).map_err(|e| e.to_string()))
+            });
             match held {
                 Ok(slot) => self.set_slot(seq, stream, slot),
                 Err(error) => log::debug!("instance {}: its {name} is not held: {error}", seq.0),

@@ -159,6 +159,10 @@ impl Supervisor {
                     log::debug!("container {} (process {pid}) is removed", instance.record.id);
                     let _ = self.link.unregister(seq.0);
                 }
+                // Streams that the log writer was never told of, since a start failed half way, are still with init.
+                for stream_id in super::ending::stream_ids(seq) {
+                    let _ = self.link.release(stream_id);
+                }
                 self.inbox.push_back(Event::Removed { seq });
             }
             Err(failure) => self.inbox.push_back(Event::RemoveFailed { seq, failure }),
