@@ -13,7 +13,7 @@ run: build images
 test: setup-test images lint
 	cargo test --locked --no-fail-fast
 
-bench: build images
+bench: setup-test build images
 	GATEPOST=$(BIN) benches/memory.sh
 	GATEPOST=$(BIN) benches/restart.sh
 	GATEPOST=$(BIN) benches/import.sh

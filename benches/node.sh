@@ -12,7 +12,8 @@ fi
 
 gatepost=$(realpath "${GATEPOST:-target/release/gatepost}")
 runtime=$(command -v "${RUNTIME:-runc}")
-work=$(mktemp -d -t gatepost-bench.XXXXXX)
+# Not below /tmp: gatepost watches the parents of manifest directories too, and /tmp is busy on a machine that builds.
+work=$(mktemp -d -p /var/lib gatepost-bench.XXXXXX)
 name=bench$$
 init=
 export GATEPOST_RUN_DIR=$work/run

@@ -2,7 +2,8 @@
 # Installs what the README's commands need and this machine lacks. Debian; root. Says plainly what it cannot do.
 set -eu
 
-packages="runc crun skopeo umoci buildah busybox-static jq gcc libc6-dev ca-certificates"
+packages="runc crun skopeo umoci buildah busybox-static jq gcc libc6-dev make ca-certificates"
+if [ "${1:-}" = test ]; then packages="$packages attr libcap2-bin python3 shellcheck zstd"; fi
 
 die() {
     echo "setup: $1" >&2

@@ -175,7 +175,8 @@ pub(super) const COMMANDS: &[Command] = &[
         name: "reload",
         args: "",
         summary: "Read the manifests again now",
-        about: "Changes are noticed without it; this is for file systems that do not tell.",
+        about: "Changes are noticed without it; this is for file systems that do not tell. It also accepts that a manifest directory \
+                now lies on another device: what is not there any more then stops.",
         flags: &[],
         examples: &[],
         words: Words::None,

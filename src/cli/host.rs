@@ -11,7 +11,6 @@ use std::process::{Command, ExitCode};
 
 use rustix::fs::FlockOperation;
 
-use super::roles::RunOptions;
 use crate::config::{self, Config, Layout};
 use crate::init;
 use crate::runtime::{self, Runtime};
@@ -35,11 +34,21 @@ const STOP_BOUND_MS: u64 = 120_000;
 /// Name of the file that keeps the node's name.
 const NODE_NAME: &str = "node-name";
 
+/// The command line of `gatepost run`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct RunOptions {
+    /// The configuration file; the default one when missing.
+    pub(super) config: Option<PathBuf>,
+    /// Settings that override the file's, in order: key and value.
+    pub(super) overrides: Vec<(String, String)>,
+    /// Stop all pods when gatepost is told to end.
+    pub(super) stop_pods: bool,
+}
+
 /// Prepares, then becomes the role init by an execve(2) of itself: the pages that reading the configuration took are not
 /// kept for years by a process that needs none of them.
-#[allow(clippy::needless_pass_by_value)] // the table of roles wants it so
-pub(super) fn run(options: RunOptions) -> ExitCode {
-    let error = match prepare(&options) {
+pub(super) fn run(options: &RunOptions) -> ExitCode {
+    let error = match prepare(options) {
         Ok((run, stop_bound_ms)) => {
             let bound = stop_bound_ms.to_string();
             Command::new("/proc/self/exe")

@@ -42,7 +42,6 @@ use failure::{Failure, Outcome};
 use invocation::Wanted;
 
 pub use help::reference;
-pub use roles::RunOptions;
 
 /// Entry of the binary.
 pub fn main() -> ExitCode {

@@ -1,6 +1,5 @@
 //! The roles a process of this binary can have besides that of a command: one line each.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::host;
@@ -40,18 +39,4 @@ fn read_manifests() -> ExitCode {
         Err(error) => source::Report::refused(error),
     };
     helper.report(&report, report.ok)
-}
-
-/// What `gatepost run` does once its command line is understood.
-pub(super) const RUN: Option<fn(RunOptions) -> ExitCode> = Some(host::run);
-
-/// The command line of `gatepost run`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RunOptions {
-    /// The configuration file; the default one when missing.
-    pub config: Option<PathBuf>,
-    /// Settings that override the file's, in order: key and value.
-    pub overrides: Vec<(String, String)>,
-    /// Stop all pods when gatepost is told to end.
-    pub stop_pods: bool,
 }

@@ -2,17 +2,13 @@
 
 use std::path::PathBuf;
 
-use super::failure::{Failure, Outcome};
+use super::failure::Outcome;
+use super::host::{self, RunOptions};
 use super::invocation::Invocation;
-use super::roles::{RUN, RunOptions};
 
 /// `gatepost run`.
 pub(super) fn run(invocation: &Invocation) -> Outcome {
-    let options = options(invocation)?;
-    match RUN {
-        Some(run) => Ok(run(options)),
-        None => Err(Failure::failed("this binary was built without the supervisor")),
-    }
+    Ok(host::run(&options(invocation)?))
 }
 
 fn options(invocation: &Invocation) -> Outcome<RunOptions> {

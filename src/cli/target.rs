@@ -22,7 +22,7 @@ pub(super) fn find<'a>(pods: &'a [Value], namespace: &str, name: &str) -> Result
     match *matches {
         [pod] => Ok(pod),
         [] => Err(Failure::failed(format!("pods {name:?} not found{}", hint(pods, namespace, name)))),
-        _ => Err(Failure::failed(format!("pods {name:?} is ambiguous: {}", names(&matches)))),
+        _ => Err(Failure::failed(format!("pods {name:?} is ambiguous: give the full name: {}", names(&matches)))),
     }
 }
 

@@ -155,10 +155,8 @@ fn work(request: &Request, progress: &Progress, confined: bool, report: &mut Rep
     let mut store = Store::open(layout)?;
     let archives = open_archives(&request.command, report)?;
     if confined {
-        let directories = [(layout.images(), "images"), (layout.layers(), "layers")];
-        let directories =
-            [(directories[0].0.as_path(), directories[0].1), (directories[1].0.as_path(), directories[1].1)];
-        let state = confine::worker(&layout.data, &directories);
+        let (images, layers) = (layout.images(), layout.layers());
+        let state = confine::worker(&layout.data, &[(&images, "images"), (&layers, "layers")]);
         report.warnings.extend(state.warnings);
         if state.rooted {
             store = Store::open(&Layout { data: "/".into(), ..layout.clone() })?;

@@ -32,6 +32,9 @@ pub struct SourceDirectory {
     pub path: PathBuf,
     /// What it lay on when it was first read; empty if it never was.
     pub device: String,
+    /// Number of that device. It may be another one after a reboot, so it is not kept durably.
+    #[serde(skip)]
+    pub device_number: Option<u64>,
     /// Its files in bytewise order of their names.
     pub files: Vec<SourceFile>,
 }
@@ -123,6 +126,7 @@ impl DesiredSet {
     pub fn accept_device(&mut self, path: &Path) {
         for directory in self.directories.iter_mut().filter(|directory| directory.path == path) {
             directory.device.clear();
+            directory.device_number = None;
         }
     }
 
@@ -186,17 +190,20 @@ impl Update {
                 "not a regular file; manifests lie directly in the directory".to_owned(),
             );
         }
-        let moved = !known.device.is_empty() && known.device != found.device;
+        let elsewhere = known.device_number.is_some_and(|number| number != found.device_number);
+        let moved = !known.device.is_empty() && (known.device != found.device || elsewhere);
         let mut files: BTreeMap<Vec<u8>, SourceFile> = BTreeMap::new();
         if moved {
             let message = format!(
-                "the directory lies on {:?}, before on {:?}: new manifests count, but nothing is removed",
+                "the directory lies on {:?}, before on {:?}: new manifests count, but nothing is removed; \
+                 `gatepost reload` accepts the new place",
                 found.device, known.device
             );
             self.problem(&found.path, 0, None, true, message);
             files.extend(known.files.iter().map(|file| (file.name.clone().into_bytes(), file.clone())));
         } else {
             known.device.clone_from(&found.device);
+            known.device_number = Some(found.device_number);
         }
         for file in &found.files {
             let last = known.files.iter().find(|last| last.name == file.name);

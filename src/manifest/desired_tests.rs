@@ -46,7 +46,7 @@ impl World {
         // What is kept durably must come back the same.
         let text = serde_json::to_string(&self.set).expect("JSON");
         let restored: DesiredSet = serde_json::from_str(&text).expect("the durable form");
-        assert_eq!(restored, self.set);
+        assert_eq!(serde_json::to_string(&restored).expect("JSON"), text);
         let outcome = restored.update(report);
         self.set = outcome.set.clone();
         outcome
@@ -198,4 +198,35 @@ fn a_pipe_among_the_manifests_is_not_waited_for() {
     let path = world.path(0).join("pipe");
     rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).expect("a pipe");
     assert!(world.update().problems.iter().any(|problem| problem.message.contains("not a regular file")));
+}
+
+#[test]
+fn another_file_system_of_the_same_kind_removes_nothing_within_a_boot() {
+    let found = |device_number, files| Report {
+        version: 1,
+        ok: true,
+        error: None,
+        directories: vec![super::source::DirectoryReport {
+            path: "/m".into(),
+            error: None,
+            device: "tmpfs tmpfs".to_owned(),
+            device_number,
+            files,
+            skipped: Vec::new(),
+        }],
+    };
+    let file = super::source::FileReport {
+        name: "a.yaml".to_owned(),
+        sha256: String::new(),
+        line: 0,
+        error: None,
+        documents: super::load(pod("a", "").as_bytes(), "n", false).expect("YAML"),
+    };
+    let before = DesiredSet::default().update(&found(1, vec![file])).set;
+    assert_eq!(before.update(&found(1, Vec::new())).desired.len(), 0);
+    let covered = before.update(&found(2, Vec::new()));
+    assert_eq!((covered.desired.len(), covered.problems.len()), (1, 1));
+    let mut accepted = covered.set;
+    accepted.accept_device(std::path::Path::new("/m"));
+    assert_eq!(accepted.update(&found(2, Vec::new())).desired.len(), 0);
 }

@@ -1,5 +1,7 @@
 //! [`load`]: a file's bytes become checked objects: parse, decode by the field table, default, validate, identify.
 
+use std::rc::Rc;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
@@ -14,7 +16,7 @@ const MAX_CONTAINERS: usize = 256;
 /// Kinds that are carried out.
 const KINDS: [&str; 4] = ["Pod", "ConfigMap", "Secret", "List"];
 
-/// An object that is carried out.
+/// An object that is carried out. Cheap to clone: whoever has one shares it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Object {
     /// A pod, defaulted, with its uid and full name.
@@ -22,12 +24,12 @@ pub enum Object {
         /// The name in the manifest, without the node's.
         written_name: String,
         /// The pod.
-        pod: Box<Pod>,
+        pod: Rc<Pod>,
     },
     /// A ConfigMap.
-    ConfigMap(ConfigMap),
+    ConfigMap(Rc<ConfigMap>),
     /// A Secret.
-    Secret(Secret),
+    Secret(Rc<Secret>),
 }
 
 impl Object {
@@ -330,7 +332,7 @@ impl Loader<'_> {
         if !self.node_name.is_empty() {
             self.node_name.clone_into(&mut pod.spec.node_name);
         }
-        Some(Object::Pod { written_name, pod: Box::new(pod) })
+        Some(Object::Pod { written_name, pod: Rc::new(pod) })
     }
 }
 
@@ -338,7 +340,7 @@ fn config_map(json: &mut Json, metadata: ObjectMeta, errors: &mut Errors) -> Opt
     let mut object: ConfigMap = typed(without_metadata(json), "", errors)?;
     object.metadata = metadata;
     validate::validate_config_map(&object, errors);
-    Some(Object::ConfigMap(object))
+    Some(Object::ConfigMap(Rc::new(object)))
 }
 
 fn secret(json: &mut Json, metadata: ObjectMeta, errors: &mut Errors) -> Option<Object> {
@@ -353,7 +355,7 @@ fn secret(json: &mut Json, metadata: ObjectMeta, errors: &mut Errors) -> Option<
     }
     object.metadata = metadata;
     validate::validate_secret(&object, errors);
-    Some(Object::Secret(object))
+    Some(Object::Secret(Rc::new(object)))
 }
 
 fn without_metadata(json: &mut Json) -> Json {

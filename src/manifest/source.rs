@@ -70,6 +70,9 @@ pub struct DirectoryReport {
     pub error: Option<String>,
     /// What it lies on: file system type and source, which stay the same over a reboot; else the device number.
     pub device: String,
+    /// The device's number, which tells two file systems of one kind apart until the next boot.
+    #[serde(default)]
+    pub device_number: u64,
     /// Its files in bytewise order of their names.
     pub files: Vec<FileReport>,
     /// Entries that are no files.
@@ -114,11 +117,13 @@ fn read_directory(path: &Path, request: &Request, mounts: &str, left: &mut usize
         path: path.to_owned(),
         error: None,
         device: String::new(),
+        device_number: 0,
         files: Vec::new(),
         skipped: Vec::new(),
     };
     let entries = match fs::metadata(path).and_then(|metadata| {
         report.device = device(metadata.dev(), mounts);
+        report.device_number = metadata.dev();
         list(path)
     }) {
         Ok(entries) => entries,

@@ -54,7 +54,7 @@ fn one(text: &str) -> Loaded {
 
 fn pod(text: &str) -> Pod {
     match one(text) {
-        Loaded { object: Some(Object::Pod { pod, .. }), errors, .. } if errors.is_empty() => *pod,
+        Loaded { object: Some(Object::Pod { pod, .. }), errors, .. } if errors.is_empty() => (*pod).clone(),
         other => panic!("{:#?}", other.errors),
     }
 }

@@ -78,6 +78,13 @@ impl Manifests {
         self.due = Some(now);
     }
 
+    /// A person says that the directories are where they should be: from now on also what is missing there counts.
+    pub(super) fn accept_devices(&mut self) {
+        for directory in self.set.directories.clone() {
+            self.set.accept_device(&directory.path);
+        }
+    }
+
     /// ConfigMaps and Secrets of a namespace, by name.
     pub(super) fn objects_for(
         &self,
@@ -87,10 +94,10 @@ impl Manifests {
         for desired in &self.desired {
             match &desired.object {
                 Object::ConfigMap(object) if object.metadata.namespace == namespace => {
-                    config_maps.insert(object.metadata.name.clone(), object.clone());
+                    config_maps.insert(object.metadata.name.clone(), (**object).clone());
                 }
                 Object::Secret(object) if object.metadata.namespace == namespace => {
-                    secrets.insert(object.metadata.name.clone(), object.clone());
+                    secrets.insert(object.metadata.name.clone(), (**object).clone());
                 }
                 _ => {}
             }
@@ -144,7 +151,7 @@ impl Manifests {
                     policy: policy(&Annotations::of(pod)),
                     qos_class: qos_class(pod).to_string(),
                     manifest_error: desired.manifest_error.clone(),
-                    pod: Rc::new((**pod).clone()),
+                    pod: Rc::clone(pod),
                 }),
                 Object::ConfigMap(_) | Object::Secret(_) => None,
             })
@@ -231,6 +238,8 @@ impl Supervisor {
             }
         }
         self.changed = true;
+        // The report was many times what is kept of it.
+        crate::sys::memory::give_back();
     }
 
     fn take_report(&mut self, report: &source::Report) {

@@ -51,6 +51,7 @@ impl Supervisor {
             }
             Call::Reload => {
                 let now = self.now().boot;
+                self.manifests.accept_devices();
                 self.manifests.read_soon(now);
                 Reply::Done { message: "the manifests are read again".to_owned() }
             }

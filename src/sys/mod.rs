@@ -7,6 +7,7 @@ pub mod confine;
 pub mod epoll;
 pub mod helper;
 pub mod inherited;
+pub mod memory;
 pub mod mount;
 pub mod namespace;
 pub mod pipe;

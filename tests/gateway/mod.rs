@@ -23,7 +23,7 @@ pub use pods::Pods;
 pub const GATEPOST: &str = env!("CARGO_BIN_EXE_gatepost");
 
 /// Longest wait for anything: far above what is ever needed, since other work may share the machine.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
@@ -94,7 +94,7 @@ impl Gateway {
             gateway.run_dir().display(),
         );
         if !settings.contains("staticPodPath:") {
-            config.push_str(&format!("staticPodPath: {base}/manifests\n"));
+            config = config + "staticPodPath: " + gateway.path("manifests").to_str().unwrap() + "\n";
         }
         config.push_str(&settings.replace("BASE", &base.to_string()));
         fs::write(gateway.path("config.yaml"), config).unwrap();

@@ -88,7 +88,7 @@ fn logs_are_cut_followed_and_kept_of_the_run_before() {
     assert_eq!(gateway.ok(&["logs", "count", "--tail", "2"]).lines().count(), 2);
     assert_eq!(gateway.ok(&["logs", "count", "--since", "1h"]).lines().count(), 6);
     let stamped = gateway.ok(&["logs", "count", "--timestamps", "--tail", "1"]);
-    assert!(stamped.contains('T') && stamped.contains(":"), "{stamped}");
+    assert!(stamped.contains('T') && stamped.contains(':'), "{stamped}");
     // Following ends with the container.
     assert_eq!(gateway.ok(&["logs", "-f", "count"]).lines().count(), 6);
     let none = gateway.fails(&["logs", "count", "--previous"]);
