@@ -141,6 +141,7 @@ fn look_at(layout: &Layout, link: &mut Link, mut record: Record, now: Now) -> (F
 }
 
 fn remove_traces(layout: &Layout, id: &str) {
+    log::debug!("{id}: has no record; removing its traces");
     let directory = layout.container(id);
     if let Err(error) = std::fs::remove_dir_all(&directory) {
         log::warn!("cannot remove {}: {error}", directory.display());
@@ -154,7 +155,9 @@ impl Supervisor {
         for seq in all {
             let Some(instance) = self.instances.get(&seq) else { continue };
             let (tty, ended, foreign) = (instance.record.tty, instance.phase == Phase::Ended, instance.foreign);
-            if tty {
+            if instance.record.stored {
+                // Nothing is left to be copied, and its directory may be half removed.
+            } else if tty {
                 match self.link.fetch(crate::wire::hold_key(seq.0, 0)) {
                     Ok((master, _)) => self.read_terminal(seq, master),
                     Err(error) => log::debug!("instance {}: no terminal at init: {error}", seq.0),
@@ -179,6 +182,7 @@ impl Supervisor {
         let directory = self.config.layout.container(&record.id);
         for (stream, name) in [(1, "stdout"), (2, "stderr")] {
             let key = crate::wire::hold_key(seq.0, stream);
+            log::debug!("instance {}: taking up stream {stream}", seq.0);
             // The record may not say so yet: the supervisor before was killed between asking init and writing it.
             let held = self.link.fetch(key).map(|(_, slot)| slot).or_else(|_| {
                 let keeper = instance::open_fifo(&directory.join(name), instance::End::Keeper);

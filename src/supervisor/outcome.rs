@@ -160,6 +160,7 @@ impl Supervisor {
                     let _ = self.link.unregister(seq.0);
                 }
                 // Streams that the log writer was never told of, since a start failed half way, are still with init.
+                log::debug!("instance {} is removed", seq.0);
                 for stream_id in super::ending::stream_ids(seq) {
                     let _ = self.link.release(stream_id);
                 }
