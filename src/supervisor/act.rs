@@ -180,6 +180,7 @@ impl Supervisor {
             pid: None,
             start_time: None,
             slots: [None, None],
+            stored: false,
             id,
             container,
         };
@@ -469,6 +470,7 @@ impl Supervisor {
     }
 
     fn clean_up(&mut self, seq: Seq) {
+        log::debug!("instance {} is being removed", seq.0);
         let Some(record) = self.instances.get(&seq).map(|i| i.record.clone()) else { return };
         let request = CleanupRequest {
             version: VERSION,

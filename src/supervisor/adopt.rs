@@ -141,6 +141,7 @@ fn look_at(layout: &Layout, link: &mut Link, mut record: Record, now: Now) -> (F
 }
 
 fn remove_traces(layout: &Layout, id: &str) {
+    log::debug!("{id}: has no record; removing its traces");
     let directory = layout.container(id);
     if let Err(error) = std::fs::remove_dir_all(&directory) {
         log::warn!("cannot remove {}: {error}", directory.display());
@@ -154,7 +155,9 @@ impl Supervisor {
         for seq in all {
             let Some(instance) = self.instances.get(&seq) else { continue };
             let (tty, ended, foreign) = (instance.record.tty, instance.phase == Phase::Ended, instance.foreign);
-            if tty {
+            if instance.record.stored {
+                // Nothing is left to be copied, and its directory may be half removed.
+            } else if tty {
                 match self.link.fetch(crate::wire::hold_key(seq.0, 0)) {
                     Ok((master, _)) => self.read_terminal(seq, master),
                     Err(error) => log::debug!("instance {}: no terminal at init: {error}", seq.0),
@@ -178,16 +181,15 @@ impl Supervisor {
         let Some(record) = self.instances.get(&seq).map(|i| i.record.clone()) else { return };
         let directory = self.config.layout.container(&record.id);
         for (stream, name) in [(1, "stdout"), (2, "stderr")] {
-            // The supervisor before may have been killed when init held the stream and the record did not say so yet.
-            if let Ok((_, slot)) = self.link.fetch(crate::wire::hold_key(seq.0, stream)) {
-                self.set_slot(seq, stream, slot);
-                continue;
-            }
-            let held = instance::open_fifo(&directory.join(name), instance::End::Keeper)
-                .map_err(|e| e.to_string())
-                .and_then(|keeper| {
-                    self.link.hold(crate::wire::hold_key(seq.0, stream), keeper.as_fd()).map_err(|e| e.to_string())
-                });
+            let key = crate::wire::hold_key(seq.0, stream);
+            log::debug!("instance {}: taking up stream {stream}", seq.0);
+            // The record may not say so yet: the supervisor before was killed between asking init and writing it.
+            let held = self.link.fetch(key).map(|(_, slot)| slot).or_else(|_| {
+                let keeper = instance::open_fifo(&directory.join(name), instance::End::Keeper);
+                keeper
+                    .map_err(|e| e.to_string())
+                    .and_then(|keeper| self.link.hold(key, keeper.as_fd()).map_err(|e| e.to_string()))
+            });
             match held {
                 Ok(slot) => self.set_slot(seq, stream, slot),
                 Err(error) => log::debug!("instance {}: its {name} is not held: {error}", seq.0),

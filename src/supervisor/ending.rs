@@ -206,12 +206,21 @@ impl Supervisor {
 
     /// A stream is stored to its end.
     pub(super) fn stream_closed(&mut self, stream_id: u64) {
+        log::debug!("stream {stream_id} of instance {} is stored", wire::hold_seq(stream_id));
         if let Err(error) = self.link.release(stream_id) {
             log::warn!("init keeps the log stream {stream_id}: {error}");
         }
         let seq = Seq(wire::hold_seq(stream_id));
         if let Some(instance) = self.instances.get_mut(&seq) {
             instance.open_streams = instance.open_streams.saturating_sub(1);
+            // One that the log writer refuses while the container runs says nothing about the other.
+            if instance.open_streams == 0 && matches!(instance.phase, Phase::Telling | Phase::Ended) {
+                instance.record.stored = true;
+                let directory = self.config.layout.container(&instance.record.id);
+                if let Err(error) = instance::save(&directory, &instance.record) {
+                    log::error!("{error}");
+                }
+            }
             if instance.open_streams == 0 && instance.phase == Phase::Telling {
                 self.read_last_words(seq);
             }

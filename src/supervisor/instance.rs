@@ -52,6 +52,9 @@ pub(crate) struct Record {
     pub(crate) start_time: Option<u64>,
     /// Its slots in init's stream table: stdout (or the terminal), stderr.
     pub(crate) slots: [Option<u32>; 2],
+    /// Its log is stored to the end, and init holds nothing of it any more: it must not be asked to again.
+    #[serde(default)]
+    pub(crate) stored: bool,
 }
 
 /// Where an instance stands.

@@ -152,10 +152,6 @@ impl Supervisor {
     fn cleaned_up(&mut self, seq: Seq, outcome: Outcome) {
         match result::<()>(outcome, "FailedKillPod") {
             Ok(()) => {
-                // Streams that never got as far as the log writer: nobody else lets go of them.
-                for stream_id in stream_ids(seq) {
-                    let _ = self.link.release(stream_id);
-                }
                 if let Some(instance) = self.instances.remove(&seq)
                     && let Some(pid) = instance.record.pid
                     && instance.exit.is_none()
@@ -163,6 +159,11 @@ impl Supervisor {
                     // Its end was never told; the registration must not outlive it.
                     log::debug!("container {} (process {pid}) is removed", instance.record.id);
                     let _ = self.link.unregister(seq.0);
+                }
+                // Streams that the log writer was never told of, since a start failed half way, are still with init.
+                log::debug!("instance {} is removed", seq.0);
+                for stream_id in stream_ids(seq) {
+                    let _ = self.link.release(stream_id);
                 }
                 self.inbox.push_back(Event::Removed { seq });
             }

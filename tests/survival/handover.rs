@@ -99,7 +99,7 @@ fn containers_outlive_gatepost_and_the_next_one_adopts_them() {
     let dies = gateway.wait_for("the restart", |pods| pods.ready("dies").filter(|pod| restarts(pod) == 1).cloned());
     let ended = &container(&dies, "app")["lastState"]["terminated"];
     assert_eq!((&ended["exitCode"], &ended["reason"]), (&json!(137), &json!("ContainerStatusUnknown")), "{ended}");
-    assert_eq!(gateway.host_file("runs").lines().count(), 2);
+    node::eventually("its second run", || (gateway.host_file("runs").lines().count() == 2).then_some(()));
 
     // Its next end is seen, although it was adopted from nobody's child.
     fs::write(host.join("stop"), "").unwrap();

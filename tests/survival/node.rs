@@ -101,6 +101,13 @@ pub fn descriptors(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
 }
 
+/// What a process has open, by name.
+pub fn open_files(pid: u32) -> Vec<String> {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    let names = entries.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+    names.map(|name| name.display().to_string()).collect()
+}
+
 pub fn children_of(pid: u32) -> Vec<u32> {
     let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     text.split_ascii_whitespace().map(|word| word.parse().unwrap()).collect()
