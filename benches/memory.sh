@@ -1,6 +1,6 @@
 #!/bin/bash
 # Memory of gatepost's own processes with 1, 10 and 50 pods (PSS, KiB), and processes a pod besides the workload.
-# The peer in the same run: one conmon-like shim is what gatepost does without, so its rows are podman's, if it is installed.
+# No peer in the same run: what others need was measured before, and stands beside these figures in docs/benchmarks.md.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=benches/node.sh
