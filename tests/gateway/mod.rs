@@ -342,11 +342,21 @@ impl Gateway {
         self.wait_for_log(&[name], line);
     }
 
-    /// Waits until a pod has run to its end, and gives it.
+    /// Waits until a pod has run to its end and its log is stored, and gives it.
     pub fn finished(&self, name: &str) -> Value {
-        self.wait_for(&format!("{name} to end"), |pods| {
+        let pod = self.wait_for(&format!("{name} to end"), |pods| {
             pods.get(name).filter(|pod| ["Succeeded", "Failed"].contains(&pods::text(pod, "/status/phase"))).cloned()
-        })
+        });
+        // The status is told before the log is; an instance's directory goes when its log is stored to the end.
+        let mark = format!("-{}-", &pods::text(&pod, "/metadata/uid")[..8]);
+        let start = Instant::now();
+        while std::fs::read_dir(self.run_dir().join("containers"))
+            .is_ok_and(|entries| entries.flatten().any(|entry| entry.file_name().to_string_lossy().contains(&mark)))
+        {
+            assert!(start.elapsed() < PATIENCE, "the instances of {name} are never removed");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        pod
     }
 
     /// Waits until a pod is gone.
