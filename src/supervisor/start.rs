@@ -16,6 +16,7 @@ use super::init_link::Link;
 use super::logs::Logs;
 use super::manifests::Manifests;
 use super::persist::{self, Durable};
+use super::safe_mode::{self, Caution};
 use super::token::Token;
 use crate::config::Config;
 use crate::control::Server;
@@ -109,19 +110,23 @@ impl Supervisor {
                 max_ms: milliseconds(config.backoff.max),
             },
         };
-        let guard = Guard::open(&layout.run, crashed);
-        let quarantined: BTreeMap<_, _> = guard.quarantined().collect();
+        let pods = persist::load_pods(&layout);
+        let mut guard = Guard::open(&layout.run, crashed, now.boot.0);
+        let caution = guard.caution(now.boot.0);
+        let mut quarantined: BTreeMap<_, _> = guard.quarantined().collect();
         for (pod, reason) in &quarantined {
             log::error!("pod {pod}: {reason}");
         }
-        let past = Past {
-            node: memory.node,
-            pods: persist::load_pods(&layout),
-            durable: memory.durable,
-            found,
-            quarantined,
-            rebooted: memory.rebooted,
-        };
+        if caution == Caution::Alone {
+            link.nothing_left().map_err(|e| e.to_string())?;
+            let reason =
+                "gatepost crashed again and again: all pods are left alone for an hour, or until `gatepost reload`";
+            for saved in &pods {
+                quarantined.entry(saved.uid().clone()).or_insert_with(|| reason.to_owned());
+            }
+        }
+        let past =
+            Past { node: memory.node, pods, durable: memory.durable, found, quarantined, rebooted: memory.rebooted };
         let (node, actions) = Node::restore(settings, past, now);
         let server = Server::bind(&layout.control_socket()).map_err(|e| e.to_string())?;
         let stream_table = log_descriptors.stream_table;
@@ -136,7 +141,8 @@ impl Supervisor {
             epoll: Epoll::new().map_err(|e| format!("epoll: {e}"))?,
             timer: BootTimer::new().map_err(|e| format!("timerfd: {e}"))?,
             manifests: Manifests::new(&config.static_pod_path, memory.manifests),
-            images: Images::new(!config.image_preload_path.is_empty()),
+            safe_until: (caution != Caution::None).then(|| now.boot.after(safe_mode::LASTS_MS)),
+            images: Images::new(caution == Caution::None && !config.image_preload_path.is_empty()),
             starts: Starts::new(most),
             events: Self::load_events(&layout.run),
             clients: Clients::new(server),
@@ -151,6 +157,7 @@ impl Supervisor {
             changed: true,
             events_changed: false,
             leaving: false,
+            renewing: false,
             started_at: now.wall,
             stop_pods,
             runtime,
@@ -165,11 +172,15 @@ impl Supervisor {
             config,
         };
         supervisor.watch_everything();
+        if let Some(event) = caution.event(&supervisor.config.node_name) {
+            log::error!("{}", event.message);
+            supervisor.record(event);
+        }
         supervisor.resume();
         supervisor.store_changed_pods();
         // Until the directories are read, what was last good is what is wanted.
         let last_good = supervisor.manifests.desired_pods();
-        if !last_good.is_empty() {
+        if !last_good.is_empty() && caution != Caution::Alone {
             supervisor.inbox.push_back(Event::Desired(last_good));
         }
         for action in actions {
