@@ -73,13 +73,33 @@ impl Guard {
     }
 
     /// Pods to leave alone, and why.
-    pub(crate) fn quarantined(&self) -> impl Iterator<Item = (Uid, String)> {
+    fn quarantined(&self) -> impl Iterator<Item = (Uid, String)> {
         self.crashes.pods.iter().filter(|(_, count)| **count >= CRASHES).map(|(uid, count)| {
             let why = format!(
                 "gatepost crashed {count} times while it acted on this pod; it is left alone until its manifest changes"
             );
             (Uid::from(uid.as_str()), why)
         })
+    }
+
+    /// The same, told on standard error too; with the utmost caution all pods there are.
+    pub(crate) fn left_alone<'a>(
+        &self,
+        caution: Caution,
+        pods: impl Iterator<Item = &'a Uid>,
+    ) -> BTreeMap<Uid, String> {
+        let mut alone: BTreeMap<Uid, String> = self.quarantined().collect();
+        for (pod, reason) in &alone {
+            log::error!("pod {pod}: {reason}");
+        }
+        if caution == Caution::Alone {
+            let why =
+                "gatepost crashed again and again: all pods are left alone for an hour, or until `gatepost reload`";
+            for pod in pods {
+                alone.entry(pod.clone()).or_insert_with(|| why.to_owned());
+            }
+        }
+        alone
     }
 
     /// What the crashes so far leave to dare.

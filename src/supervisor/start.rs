@@ -23,7 +23,7 @@ use crate::control::Server;
 use crate::manifest::desired::DesiredSet;
 use crate::pod::event::Event;
 use crate::pod::time::{Instant, Now, Wall};
-use crate::pod::{BackoffRule, DurableState, Node, Past, Settings};
+use crate::pod::{BackoffRule, DurableState, Node, Past, SavedPod, Settings};
 use crate::runtime::Runtime;
 use crate::state::{durable, volatile};
 use crate::sys::cgroup::Cgroups;
@@ -113,18 +113,10 @@ impl Supervisor {
         let pods = persist::load_pods(&layout);
         let mut guard = Guard::open(&layout.run, crashed, now.boot.0);
         let caution = guard.caution(now.boot.0);
-        let mut quarantined: BTreeMap<_, _> = guard.quarantined().collect();
-        for (pod, reason) in &quarantined {
-            log::error!("pod {pod}: {reason}");
-        }
         if caution == Caution::Alone {
             link.nothing_left().map_err(|e| e.to_string())?;
-            let reason =
-                "gatepost crashed again and again: all pods are left alone for an hour, or until `gatepost reload`";
-            for saved in &pods {
-                quarantined.entry(saved.uid().clone()).or_insert_with(|| reason.to_owned());
-            }
         }
+        let quarantined = guard.left_alone(caution, pods.iter().map(SavedPod::uid));
         let past =
             Past { node: memory.node, pods, durable: memory.durable, found, quarantined, rebooted: memory.rebooted };
         let (node, actions) = Node::restore(settings, past, now);
