@@ -189,7 +189,7 @@ fn crashes_without_a_guilty_pod_lead_to_safe_mode_until_somebody_reloads() {
     let before = gateway.ready("first");
     let mut supervisor = node::answering(&gateway, 0);
     let mut crash = |crashes_before: u64| {
-        let now = (uptime() * 1000.0) as u64;
+        let now = gatepost::sys::clock::boottime_ms();
         let times: Vec<_> = (0..crashes_before).map(|n| now - n).collect();
         let record = json!({"version": 1, "body": {"pods": {}, "unexplained": times}});
         put(&gateway.run_dir(), "crashes.json", record.to_string());
