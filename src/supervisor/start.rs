@@ -20,7 +20,7 @@ use super::safe_mode::{self, Caution};
 use super::token::Token;
 use crate::config::Config;
 use crate::control::Server;
-use crate::manifest::desired::DesiredSet;
+use crate::manifest::desired::{self, DesiredSet};
 use crate::pod::event::Event;
 use crate::pod::time::{Instant, Now, Wall};
 use crate::pod::{BackoffRule, DurableState, Node, Past, SavedPod, Settings};
@@ -234,16 +234,16 @@ impl Memory {
         }
         Self {
             node: None,
-            durable: parse(&report, persist::CORE_FILE).unwrap_or_default(),
-            manifests: parse(&report, persist::MANIFESTS_FILE).unwrap_or_default(),
+            durable: parse(&report, persist::CORE_FILE, DurableState::VERSION).unwrap_or_default(),
+            manifests: parse(&report, persist::MANIFESTS_FILE, desired::VERSION).unwrap_or_default(),
             rebooted: true,
         }
     }
 }
 
-fn parse<T: serde::de::DeserializeOwned>(report: &durable::Report, name: &str) -> Option<T> {
+fn parse<T: serde::de::DeserializeOwned>(report: &durable::Report, name: &str, version: u32) -> Option<T> {
     let (_, content) = report.files.iter().find(|(n, _)| n == name)?;
-    serde_json::from_str(content)
+    durable::decode(content, version)
         .inspect_err(|error| log::error!("{name} in the state directory: {error}; it is not used"))
         .ok()
 }
