@@ -28,3 +28,5 @@ mod log;
 mod node;
 #[path = "survival/random.rs"]
 mod random;
+#[path = "survival/stall.rs"]
+mod stall;

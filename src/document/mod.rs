@@ -68,7 +68,8 @@ impl SyntaxError {
     }
 }
 
-/// Reads a file's bytes: JSON when the text begins with `{` or `[`, YAML otherwise (kubelet decides by the same look).
+/// Reads a file's bytes: JSON when the text begins with `{` or `[`, YAML otherwise (kubelet decides by the same look), and
+/// YAML also when what begins so is no JSON: a first document in flow style.
 pub fn parse(bytes: &[u8]) -> Result<Documents, SyntaxError> {
     if bytes.len() > MAX_FILE_BYTES {
         return Err(SyntaxError::new(
@@ -88,7 +89,10 @@ pub fn parse(bytes: &[u8]) -> Result<Documents, SyntaxError> {
             "save the file as UTF-8, or take it out of the directory",
         )
     })?;
-    if text.trim_start().starts_with(['{', '[']) { json::parse(text) } else { yaml::parse(text) }
+    if !text.trim_start().starts_with(['{', '[']) {
+        return yaml::parse(text);
+    }
+    json::parse(text).or_else(|error| yaml::parse(text).map_err(|_| error))
 }
 
 /// Line and column, from 1, of a byte offset.

@@ -154,7 +154,14 @@ impl Supervisor {
         self.images.busy = true;
         self.images.preloading = task == ImageTask::Preload;
         let command = Command::Role("image-worker");
-        self.start_helper(Job { task: Task::Images(task), command, request, output: None, bound_ms: BOUND_MS });
+        self.start_helper(Job {
+            task: Task::Images(task),
+            command,
+            request,
+            output: None,
+            passed: None,
+            bound_ms: BOUND_MS,
+        });
     }
 
     /// An image worker has ended.

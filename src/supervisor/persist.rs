@@ -145,7 +145,7 @@ impl Supervisor {
         };
         let request = serde_json::to_vec(&request).unwrap_or_default();
         let command = Command::Role("state-writer");
-        self.start_helper(Job { task: Task::Save, command, request, output: None, bound_ms: BOUND_MS });
+        self.start_helper(Job { task: Task::Save, command, request, output: None, passed: None, bound_ms: BOUND_MS });
     }
 
     /// A state writer has ended.

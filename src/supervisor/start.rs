@@ -135,7 +135,7 @@ impl Supervisor {
             logs: Logs::new(cgroups.clone(), cgroup, &layout, config.logs.total, stream_table, journal),
             epoll: Epoll::new().map_err(|e| format!("epoll: {e}"))?,
             timer: BootTimer::new().map_err(|e| format!("timerfd: {e}"))?,
-            manifests: Manifests::new(&config.static_pod_path, memory.manifests),
+            manifests: Manifests::new(memory.manifests),
             images: Images::new(!config.image_preload_path.is_empty()),
             starts: Starts::new(most),
             events: Self::load_events(&layout.run),
