@@ -17,11 +17,12 @@ use super::helpers::{Command, Job, Outcome};
 use super::look::{Report, Request, VERSION};
 use crate::pod::event::{Condition, Event};
 use crate::pod::time::Instant;
+use crate::sys::clock;
 use crate::sys::clock_change::ClockChange;
 use crate::sys::route::RouteChange;
 
-/// Wall-clock seconds below which the clock cannot be right: the day this program was written.
-const CLOCK_FLOOR: i64 = 1_790_000_000;
+/// Wall-clock seconds below which no clock can be right: the day this program was written.
+const CLOCK_FLOOR: u64 = 1_790_000_000;
 
 /// Milliseconds a look at a path may take; a path on a disk that stands still is looked for again after [`RETRY_MS`].
 const LOOK_MS: u64 = 30_000;
@@ -32,6 +33,8 @@ const RETRY_MS: u64 = 10_000;
 /// The awaited conditions and what watches them. Descriptors exist only while something waits.
 #[derive(Debug, Default)]
 pub(crate) struct Conditions {
+    /// Wall-clock seconds below which the clock has not been set.
+    clock_floor: u64,
     state: BTreeMap<Condition, bool>,
     clock: Option<ClockChange>,
     routes: Option<RouteChange>,
@@ -51,6 +54,11 @@ struct Awaited {
 }
 
 impl Conditions {
+    /// Nothing is awaited yet. A clock before `modified`, the last change of the configuration, cannot be right.
+    pub(crate) fn new(modified: u64) -> Self {
+        Self { clock_floor: CLOCK_FLOOR.max(modified), ..Self::default() }
+    }
+
     /// Watches exactly `awaited` from now on and tells every one whose state is new.
     pub(crate) fn await_exactly(&mut self, awaited: &BTreeSet<Condition>) -> Vec<(Condition, bool)> {
         self.state.retain(|condition, _| awaited.contains(condition));
@@ -131,11 +139,15 @@ impl Conditions {
         (before != Some(report.there)).then_some((condition, report.there))
     }
 
+    fn clock_is_plausible(&self) -> bool {
+        u64::try_from(clock::wall_ms() / 1000).is_ok_and(|now| now >= self.clock_floor)
+    }
+
     fn judge(&mut self, conditions: Vec<Condition>) -> Vec<(Condition, bool)> {
         let mut news = Vec::new();
         for condition in conditions {
             let met = match &condition {
-                Condition::Clock => clock_is_plausible(),
+                Condition::Clock => self.clock_is_plausible(),
                 Condition::Route => has_default_route(),
                 // Unmet until somebody has looked.
                 Condition::Path(_) => self.state.get(&condition).copied().unwrap_or(false),
@@ -204,10 +216,6 @@ fn renew<T>(slot: &mut Option<T>, wanted: bool, what: &str, watch: impl FnOnce()
             Err(error) => log::warn!("cannot watch the start condition `{what}`: {error}"),
         }
     }
-}
-
-fn clock_is_plausible() -> bool {
-    crate::sys::clock::wall_ms() / 1000 >= CLOCK_FLOOR
 }
 
 /// A default route of IPv4 (`/proc/net/route`) or IPv6 (`/proc/net/ipv6_route`), not by loopback.

@@ -140,7 +140,7 @@ impl Supervisor {
             starts: Starts::new(most),
             events: Self::load_events(&layout.run),
             clients: Clients::new(server),
-            conditions: Conditions::default(),
+            conditions: Conditions::new(config.modified),
             durable: Durable::default(),
             inbox: VecDeque::new(),
             discard: BTreeMap::new(),

@@ -21,19 +21,21 @@ const FROZEN: Duration = Duration::from_secs(30);
 const BACKOFF: f64 = 3.0;
 
 /// Nothing is read from the disk, and nothing that writes to its file system gets on.
-struct Frozen<'a>(&'a Disk, #[allow(dead_code)] Stalled);
+struct Frozen<'a>(&'a Disk, Option<Stalled>);
 
 impl<'a> Frozen<'a> {
     fn new(disk: &'a Disk) -> Self {
         run("sync", &["-f"], &[&disk.at]);
         run("fsfreeze", &["-f"], &[&disk.at]);
-        Self(disk, disk.stall())
+        Self(disk, Some(disk.stall()))
     }
 }
 
 /// Thawed when dropped: nobody could stop what waits for it.
 impl Drop for Frozen<'_> {
     fn drop(&mut self) {
+        // Thawing writes.
+        self.1 = None;
         let _ = Command::new("fsfreeze").arg("-u").arg(&self.0.at).status();
     }
 }

@@ -113,6 +113,45 @@ fn containers_outlive_gatepost_and_the_next_one_adopts_them() {
 }
 
 #[test]
+fn a_terminal_outlives_supervisors_but_hangs_up_with_gatepost_and_its_container_starts_anew() {
+    let mut gateway = Gateway::prepare("");
+    gateway.run(false);
+    let host = gateway.path("host");
+    let script = "echo run >> /host/runs; trap 'echo hung up >> /host/hup; exit 9' HUP; i=0
+while :; do i=$((i+1)); echo out $i; echo $i > /host/terminal; sleep 0.02; done";
+    let mut terminal = pod("terminal", script);
+    terminal["spec"]["terminationGracePeriodSeconds"] = json!(0);
+    terminal["spec"]["containers"][0]["tty"] = json!(true);
+    mount_host(&mut terminal, &host);
+    gateway.apply(&terminal);
+    let before = gateway.ready("terminal");
+    let pid = pid_of(&gateway, &before);
+    let printed = || gateway.host_file("terminal").trim().parse::<u64>().unwrap_or(0);
+
+    // Init holds the master: a new supervisor goes on with it, and no line is missing.
+    let supervisor = gateway.supervisor_pid();
+    let at = printed();
+    assert!(node::send(supervisor, Signal::KILL));
+    node::answering(&gateway, supervisor);
+    node::eventually("more lines", || (printed() > at + 20).then_some(()));
+    let at = printed();
+    gateway.wait_for_log(&["terminal"], &format!("out {at}"));
+    assert!(assert_gapless(&log_of(&gateway, &before), "stdout", "out ") >= at);
+    assert_eq!(pid_of(&gateway, &gateway.ready("terminal")), pid);
+
+    // With init its last descriptor goes, as when a modem hangs up.
+    assert!(gateway.stop().success());
+    node::eventually("its end", || ['X', 'Z'].contains(&node::state(pid)).then_some(()));
+    assert_eq!(gateway.host_file("hup"), "hung up\n");
+    gateway.run(false);
+    let after = gateway.wait_for("the restart", |pods| pods.ready("terminal").filter(|p| restarts(p) == 1).cloned());
+    let ended = &container(&after, "app")["lastState"]["terminated"];
+    assert_eq!((&ended["exitCode"], &ended["reason"]), (&json!(137), &json!("ContainerStatusUnknown")), "{ended}");
+    node::eventually("its second run", || (gateway.host_file("runs").lines().count() == 2).then_some(()));
+    gateway.wait_for_log(&["terminal"], "out 1");
+}
+
+#[test]
 fn stopped_with_its_pods_gatepost_stops_the_least_important_first_and_starts_them_again_the_next_time() {
     let mut gateway = Gateway::prepare("");
     gateway.run(true);
