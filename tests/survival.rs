@@ -20,6 +20,8 @@ mod gateway;
 mod growth;
 #[path = "survival/handover.rs"]
 mod handover;
+#[path = "survival/imports.rs"]
+mod imports;
 #[path = "survival/kills.rs"]
 mod kills;
 #[path = "survival/log.rs"]

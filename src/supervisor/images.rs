@@ -32,6 +32,8 @@ pub(crate) struct Images {
     listed: bool,
     /// The preload directories are being imported.
     preloading: bool,
+    /// The last such import came to no good end; it is tried again when somebody misses an image.
+    preload_failed: bool,
     /// Whether a worker is at the store, and what is to be done after it.
     busy: bool,
     next: VecDeque<ImageTask>,
@@ -105,6 +107,11 @@ impl Supervisor {
                     }
                 }
                 None if self.images.importing() => {
+                    self.images.waiting.insert(container, reference);
+                }
+                None if self.images.preload_failed => {
+                    self.images.preload_failed = false;
+                    self.images.next.push_back(ImageTask::Preload);
                     self.images.waiting.insert(container, reference);
                 }
                 None => {
@@ -189,6 +196,7 @@ impl Supervisor {
                 self.images.listed = true;
             }
         }
+        let preload_failed = *task == ImageTask::Preload && failure.is_some();
         match (task, failure) {
             (ImageTask::List, failure) => {
                 if let Some(why) = failure {
@@ -204,6 +212,8 @@ impl Supervisor {
             (ImageTask::Preload | ImageTask::Unpack(_), None) => {}
         }
         self.answer_waiting();
+        // After the answers: who misses an image asks again after its backoff.
+        self.images.preload_failed |= preload_failed;
         self.inbox.push_back(Event::ImagesChanged);
         self.work_at_store();
     }
