@@ -50,12 +50,7 @@ impl<'a> Reader<'a> {
 
     fn wrong(&self, what: impl Into<String>) -> SyntaxError {
         let (line, column) = position(self.text.as_bytes(), self.at);
-        SyntaxError::new(
-            line,
-            column,
-            what,
-            "the file begins with { or [, so it is read as JSON, and it is no YAML either: correct it there",
-        )
+        SyntaxError::new(line, column, what, "the file begins with { or [, so it must be JSON: correct it there")
     }
 
     fn value(&mut self, depth: usize) -> Result<Node, SyntaxError> {

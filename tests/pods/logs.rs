@@ -61,12 +61,12 @@ fn a_log_is_rotated_bounded_and_read_over_its_files_also_that_of_the_run_before(
     gateway.ok(&["restart", "pod", "long"]);
     gateway.until("the restart", |pods| pods.ready("long").is_some_and(|pod| restarts(pod) == 1));
     gateway.wait_for_log(&["long"], "run2 8000");
-    // The bound holds for both runs together: the new one may have taken what the old one had.
     assert_ends_gapless(&gateway.logs("long"), "run2 ", 8000);
+    // Each run has the bound for itself, and only the one before is kept.
+    assert_eq!(assert_ends_gapless(&gateway.ok(&["logs", "long", "--previous"]), "run1 ", 8000), first);
     let kept = files(&gateway, &pod);
-    assert!(kept.len() <= 4 && kept.iter().all(|(_, size)| *size <= 64 << 10), "{kept:?}");
+    assert!(kept.len() == 6 && kept.iter().all(|(_, size)| *size <= 64 << 10), "{kept:?}");
 
-    // A short run leaves the one before it whole.
     gateway.apply(&{
         let mut brief = pod_named("brief", "[ -e /host/again ] || seq 2000 | sed 's/^/before /'; touch /host/again");
         mount_host(&mut brief, &gateway.path("host"));

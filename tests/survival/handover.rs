@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::gateway::Gateway;
 use crate::gateway::manifest::{WAIT, container as container_manifest, mount_host, pod, push};
-use crate::gateway::pods::{container, restarts, text};
+use crate::gateway::pods::{container, restarts, text, waits};
 use crate::kills::{log_of, pid_of};
 use crate::log::assert_gapless;
 use crate::node;
@@ -149,6 +149,50 @@ while :; do i=$((i+1)); echo out $i; echo $i > /host/terminal; sleep 0.02; done"
     assert_eq!((&ended["exitCode"], &ended["reason"]), (&json!(137), &json!("ContainerStatusUnknown")), "{ended}");
     node::eventually("its second run", || (gateway.host_file("runs").lines().count() == 2).then_some(()));
     gateway.wait_for_log(&["terminal"], "out 1");
+}
+
+#[test]
+fn without_its_notes_under_run_a_new_supervisor_takes_what_runs_for_what_it_is() {
+    let gateway = Gateway::start("");
+    let host = gateway.path("host");
+    let mut pods = [
+        pod("steady", WAIT),
+        pod("crashes", "echo run >> /host/crashes; exit 3"),
+        pod("once", "echo run >> /host/once; exit 0"),
+        pod("still", "echo run >> /host/still; exec sleep 1000000"),
+    ];
+    for pod in &mut pods {
+        mount_host(pod, &host);
+        pod["spec"]["terminationGracePeriodSeconds"] = json!(0);
+        pod["metadata"]["annotations"] = json!({"gatepost.io/backoff-initial": "1h", "gatepost.io/backoff-max": "1h"});
+    }
+    for pod in pods.iter_mut().skip(2) {
+        pod["spec"]["restartPolicy"] = json!("Never");
+    }
+    for pod in &pods {
+        gateway.apply(pod);
+    }
+    gateway.finished("once");
+    let pids = ["steady", "still"].map(|name| pid_of(&gateway, &gateway.ready(name)));
+    gateway.until("the backoff", |pods| pods.get("crashes").is_some_and(|pod| waits(pod) == "CrashLoopBackOff"));
+    let before = gateway.pods().get("crashes").unwrap()["status"]["containerStatuses"].clone();
+
+    // Without both it looks as after a boot.
+    for file in ["manifests.json", "durable.json"] {
+        fs::remove_file(gateway.run_dir().join(file)).unwrap();
+    }
+    let supervisor = gateway.supervisor_pid();
+    assert!(node::send(supervisor, Signal::KILL));
+    node::answering(&gateway, supervisor);
+    gateway.apply(&pod("later", WAIT));
+    gateway.ready("later");
+    assert_eq!(["steady", "still"].map(|name| pid_of(&gateway, &gateway.ready(name))), pids, "the same processes");
+    let after = gateway.pods();
+    assert_eq!(after.get("crashes").unwrap()["status"]["containerStatuses"], before);
+    assert_eq!(text(after.get("once").unwrap(), "/status/phase"), "Succeeded");
+    for name in ["once", "still"] {
+        assert_eq!(gateway.host_file(name), "run\n", "restartPolicy Never");
+    }
 }
 
 #[test]
