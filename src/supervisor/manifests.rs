@@ -274,7 +274,7 @@ impl Supervisor {
         self.manifests.desired = outcome.desired;
         self.manifests.problems = outcome.problems;
         if set_changed {
-            if let Err(error) = volatile::write(&self.config.layout.run.join("manifests.json"), &self.manifests.set) {
+            if let Err(error) = volatile::write(&self.config.layout.run.join(MANIFESTS_FILE), &self.manifests.set) {
                 log::error!("{error}");
             }
             self.manifests_to_disk();

@@ -152,6 +152,45 @@ while :; do i=$((i+1)); echo out $i; echo $i > /host/terminal; sleep 0.02; done"
 }
 
 #[test]
+fn the_second_supervisor_after_a_boot_takes_over_like_any_other() {
+    let mut gateway = Gateway::start("");
+    let host = gateway.path("host");
+    let mut steady = pod("steady", WAIT);
+    let mut once = pod("once", "echo run >> /host/once; exit 0");
+    once["spec"]["restartPolicy"] = json!("Never");
+    for pod in [&mut steady, &mut once] {
+        mount_host(pod, &host);
+        gateway.apply(pod);
+    }
+    gateway.ready("steady");
+    gateway.finished("once");
+    assert!(gateway.stop().success());
+    // What a boot does to /run.
+    gatepost::sys::mount::detach(&gateway.run_dir()).unwrap();
+    gateway.run(true);
+    let pid = pid_of(&gateway, &gateway.ready("steady"));
+    let mut last = 0;
+    // The manifests are those of before, and nothing ends: nothing new is to be remembered.
+    for _ in 0..2 {
+        let supervisor = node::answering(&gateway, last);
+        assert!(node::send(supervisor, Signal::KILL));
+        last = supervisor;
+    }
+    node::answering(&gateway, last);
+    gateway.apply(&pod("later", WAIT));
+    gateway.ready("later");
+    assert_eq!(pid_of(&gateway, &gateway.ready("steady")), pid, "the same process");
+    assert_eq!(text(gateway.pods().get("once").unwrap(), "/status/phase"), "Succeeded");
+    // Nor has it forgotten for the boots to come what has had its run.
+    assert!(gateway.stop().success());
+    gatepost::sys::mount::detach(&gateway.run_dir()).unwrap();
+    gateway.run(true);
+    gateway.ready("steady");
+    gateway.finished("once");
+    assert_eq!(gateway.host_file("once"), "run\n", "restartPolicy Never");
+}
+
+#[test]
 fn without_its_notes_under_run_a_new_supervisor_takes_what_runs_for_what_it_is() {
     let gateway = Gateway::start("");
     let host = gateway.path("host");
