@@ -92,6 +92,9 @@ fn prepare(options: &RunOptions) -> Result<(PathBuf, u64), String> {
     if !rustix::process::geteuid().is_root() {
         return Err("it must run as root: namespaces, mounts and cgroups need it".to_owned());
     }
+    if !runtime::may_administer() {
+        return Err("CAP_SYS_ADMIN is missing: mounts and namespaces need it; give it the capability".to_owned());
+    }
     let runtime = Runtime::find(&config.runtime).map_err(|e| e.to_string())?;
     for finding in runtime::probe(&runtime) {
         log::warn!("{}: {}", finding.concerns, finding.message);

@@ -38,6 +38,9 @@ pub struct Config {
     pub cgroup_root: String,
     /// How many runtime calls may run at a time; 0 means one a core.
     pub max_parallel_starts: usize,
+    /// When the file was last changed, in seconds since the epoch; 0 when there is none. A clock before that is wrong.
+    #[serde(default)]
+    pub modified: u64,
 }
 
 /// Crash-loop backoff. kubelet: 10 s, doubled, at most 300 s.
@@ -87,6 +90,7 @@ impl Default for Config {
             resolv_conf: PathBuf::from("/etc/resolv.conf"),
             cgroup_root: "kubepods".to_owned(),
             max_parallel_starts: 0,
+            modified: 0,
         }
     }
 }

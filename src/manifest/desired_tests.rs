@@ -35,7 +35,8 @@ impl World {
 
     fn report(&self) -> Report {
         let directories: Vec<PathBuf> = self.directories.iter().map(|d| d.path().to_owned()).collect();
-        read_manifests(&Request { version: VERSION, directories, node_name: "n".into(), limits: Limits::default() })
+        let limits = Limits::default();
+        read_manifests(&Request { version: VERSION, directories, watched: Vec::new(), node_name: "n".into(), limits })
     }
 
     fn update(&mut self) -> Outcome {
@@ -233,6 +234,7 @@ fn another_file_system_of_the_same_kind_removes_nothing_within_a_boot() {
         version: 1,
         ok: true,
         error: None,
+        watches: super::watch::Watches::default(),
         directories: vec![super::source::DirectoryReport {
             path: "/m".into(),
             error: None,

@@ -30,6 +30,8 @@ pub(crate) struct Images {
     known: Vec<ImageSummary>,
     /// False until the first list has come: until then nobody is told that an image is missing.
     listed: bool,
+    /// The last import of the preload directories came to no good end; it is tried again when somebody misses an image.
+    preload_failed: bool,
     /// What a worker is at, and what is to be done after it.
     doing: Option<ImageTask>,
     next: VecDeque<ImageTask>,
@@ -109,6 +111,11 @@ impl Supervisor {
                 None if self.images.importing() => {
                     self.images.waiting.insert(container, reference);
                 }
+                None if self.images.preload_failed => {
+                    self.images.preload_failed = false;
+                    self.images.next.push_back(ImageTask::Preload);
+                    self.images.waiting.insert(container, reference);
+                }
                 None => {
                     let failure = self.missing(&container, &reference);
                     self.inbox.push_back(Event::ImageFailed { container, failure });
@@ -157,7 +164,14 @@ impl Supervisor {
         let request = serde_json::to_vec(&request).unwrap_or_default();
         self.images.doing = Some(task.clone());
         let command = Command::Role("image-worker");
-        self.start_helper(Job { task: Task::Images(task), command, request, output: None, bound_ms: BOUND_MS });
+        self.start_helper(Job {
+            task: Task::Images(task),
+            command,
+            request,
+            output: None,
+            passed: None,
+            bound_ms: BOUND_MS,
+        });
     }
 
     /// An image worker has ended.
@@ -172,7 +186,7 @@ impl Supervisor {
             Some(report) if !report.message.is_empty() => report.message.clone(),
             _ => why,
         });
-        let mut changed = !self.images.listed || *task == ImageTask::Preload;
+        let mut changed = !self.images.listed;
         if let Some(report) = report {
             for warning in &report.warnings {
                 log::warn!("images: {warning}");
@@ -187,6 +201,7 @@ impl Supervisor {
                 self.images.listed = true;
             }
         }
+        let preload_failed = *task == ImageTask::Preload && failure.is_some();
         match (task, failure) {
             (ImageTask::List, failure) => {
                 if let Some(why) = failure {
@@ -202,6 +217,8 @@ impl Supervisor {
             (ImageTask::Preload | ImageTask::Unpack(_), None) => {}
         }
         self.answer_waiting();
+        // After the answers: who misses an image asks again after its backoff.
+        self.images.preload_failed |= preload_failed;
         if changed {
             self.inbox.push_back(Event::ImagesChanged);
         }

@@ -13,7 +13,7 @@
 //! | `instance` | one run of one container |
 //! | `manifests`, `watch` | the desired pods |
 //! | `images` | which images are there |
-//! | `conditions` | start conditions |
+//! | `conditions`, `look` | start conditions |
 //! | `sweep` | what former pods have left |
 //! | `logs` | the log writer |
 //! | `requests`, `clients` | people at the control socket |
@@ -30,6 +30,7 @@ mod helpers;
 mod images;
 pub mod init_link;
 mod instance;
+pub(crate) mod look;
 mod manifests;
 mod outcome;
 mod persist;
@@ -188,6 +189,7 @@ impl Supervisor {
             self.handle(event);
         }
         self.start_waiting();
+        self.look_at_paths(now.boot);
         self.save_durable_if_due();
         if std::mem::take(&mut self.events_changed) {
             self.store_events();
@@ -221,7 +223,7 @@ impl Supervisor {
         let emptying = self.instances.values().filter_map(|i| i.look_again.map(|(at, _)| at)).min();
         let reading = self.safe_until.or_else(|| self.manifests.deadline());
         let rooms = [self.node.deadline(), self.helpers.deadline(), self.logs.deadline(), reading];
-        rooms.into_iter().chain([self.durable.deadline(), emptying]).flatten().min()
+        rooms.into_iter().chain([self.durable.deadline(), self.conditions.deadline(), emptying]).flatten().min()
     }
 
     /// Arms the timer and tells init, which kills a supervisor that sleeps through its deadline.
