@@ -208,6 +208,10 @@ impl Supervisor {
         self.manifests.due = None;
         self.manifests.changed_at = None;
         self.manifests.reading = true;
+        if let Some(watch) = &mut self.manifests.watch {
+            // Before the directories are read, so that no change is lost between the two.
+            watch.renew();
+        }
         let request = source::Request {
             version: source::VERSION,
             directories: self.config.static_pod_path.clone(),
