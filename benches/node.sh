@@ -134,9 +134,14 @@ stop_gatepost() {
     init=
 }
 
-# bare_template: keeps the bundle of gatepost's only container, whose pod has to stay for its namespaces.
+# bare_template: keeps the bundle of gatepost's only container, whose pod has to stay for its namespaces. Once the container
+# runs, gatepost keeps only part of it, so it is taken while the runtime is at work.
 bare_template() {
-    cp "$work"/run/containers/*/config.json "$work/template.json" || die "there is no bundle of gatepost's to take"
+    local tries=0
+    until jq -e 'select(.linux)' "$work"/run/containers/*/config.json > "$work/template.json" 2> /dev/null; do
+        tries=$((tries + 1))
+        [ "$tries" -lt 5000 ] || die "there is no bundle of gatepost's to take"
+    done
 }
 
 # bare_bundle NAME COMMAND: $work/bundles/NAME, the very bundle gatepost makes, on a plain root file system and in a cgroup

@@ -55,6 +55,7 @@ use crate::runtime::Runtime;
 use crate::sys::cgroup::Cgroups;
 use crate::sys::clock::{self, BootTimer};
 use crate::sys::epoll::{Epoll, EventFlags, NO_EVENT};
+use crate::sys::memory;
 use crate::sys::signal::{Signal, SignalFd};
 use act::{Starts, Task, Terminal};
 use clients::Clients;
@@ -73,7 +74,6 @@ use token::Token;
 const BATCH: usize = 64;
 
 /// Everything the loop works with.
-#[allow(clippy::struct_excessive_bools)] // each is one fact of this turn, and none excludes another
 struct Supervisor {
     config: Config,
     runtime: Runtime,
@@ -110,6 +110,8 @@ struct Supervisor {
     started_at: Wall,
     /// The deadline init was last told.
     announced: Option<Instant>,
+    /// A helper has ended since memory was last given back.
+    worked: bool,
     /// Leftovers of former pods have been looked for.
     swept: bool,
     /// People want to know: something changed in this turn.
@@ -127,6 +129,7 @@ impl Supervisor {
                 return;
             }
             self.announce_deadline();
+            self.rest();
             let count = match self.epoll.wait(&mut events) {
                 Ok(count) => count,
                 Err(error) => {
@@ -206,6 +209,14 @@ impl Supervisor {
         Now { boot: Instant(clock::boottime_ms()), wall: Wall(clock::wall_ms()) }
     }
 
+    /// When the last helper has ended, the requests and reports that took memory are gone.
+    fn rest(&mut self) {
+        if self.worked && self.helpers.tasks().next().is_none() {
+            self.worked = false;
+            memory::give_back();
+        }
+    }
+
     /// The earliest time at which something is due.
     fn deadline(&self) -> Option<Instant> {
         let emptying = self.instances.values().filter_map(|i| i.look_again.map(|(at, _)| at)).min();
@@ -266,6 +277,7 @@ impl Supervisor {
             }
         }
         if let Some((task, outcome)) = self.helpers.ready(number, descriptor) {
+            self.worked = true;
             self.finished(task, outcome);
         }
     }

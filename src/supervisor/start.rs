@@ -147,6 +147,7 @@ impl Supervisor {
             terminals: BTreeMap::new(),
             runs_in_flight: 0,
             announced: None,
+            worked: false,
             swept: false,
             changed: true,
             events_changed: false,

@@ -157,7 +157,7 @@ impl ManifestWatch {
                         self.add(&mut watched, path, flags, none);
                     }
                     Step::Missing(parent, name) => {
-                        self.add(&mut watched, parent, entries, BTreeSet::from([name.clone()]))
+                        self.add(&mut watched, parent, entries, BTreeSet::from([name.clone()]));
                     }
                 }
             }
