@@ -12,7 +12,7 @@ fi
 
 gatepost=$(realpath "${GATEPOST:-target/release/gatepost}")
 runtime=$(command -v "${RUNTIME:-runc}")
-# Not below /tmp: gatepost watches the parents of manifest directories too, and /tmp is busy on a machine that builds.
+# Not below /tmp, which may be a small tmpfs.
 work=$(mktemp -d -p /var/lib gatepost-bench.XXXXXX)
 name=bench$$
 init=
