@@ -11,7 +11,7 @@ prepare_node
 start_gatepost
 for n in $(seq 10); do pod "pod$n" "exec sleep 100000"; done
 wait_running 10
-sleep 5 # helpers end, durable state is written
+wait_quiet
 
 # ROLE PID SWITCHES BYTES-WRITTEN CPU-TICKS a line
 sample() {

@@ -104,6 +104,17 @@ wait_running() {
     done
 }
 
+# wait_quiet: until only the processes that stay have been there for three seconds: durable state is written, helpers have ended.
+wait_quiet() {
+    local tries=0 quiet=0
+    while [ "$quiet" -lt 30 ]; do
+        if [ "$(descendants "$init" | wc -l)" -le 2 ]; then quiet=$((quiet + 1)); else quiet=0; fi
+        tries=$((tries + 1))
+        [ "$tries" -lt 600 ] || die "helpers do not end"
+        sleep 0.1
+    done
+}
+
 # The processes that stay: "ROLE PID" a line.
 roles() {
     echo "init $init"

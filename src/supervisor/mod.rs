@@ -73,6 +73,9 @@ use token::Token;
 /// Events taken from the kernel in one turn.
 const BATCH: usize = 64;
 
+/// Milliseconds after the last work until memory is given back.
+const REST_MS: u64 = 2_000;
+
 /// Everything the loop works with.
 struct Supervisor {
     config: Config,
@@ -110,8 +113,8 @@ struct Supervisor {
     started_at: Wall,
     /// The deadline init was last told.
     announced: Option<Instant>,
-    /// A helper has ended since memory was last given back.
-    worked: bool,
+    /// When memory that work has taken is given back, unless there is more work.
+    rest_at: Option<Instant>,
     /// Leftovers of former pods have been looked for.
     swept: bool,
     /// People want to know: something changed in this turn.
@@ -129,7 +132,6 @@ impl Supervisor {
                 return;
             }
             self.announce_deadline();
-            self.rest();
             let count = match self.epoll.wait(&mut events) {
                 Ok(count) => count,
                 Err(error) => {
@@ -158,7 +160,10 @@ impl Supervisor {
             Token::Listener => self.accept_clients(),
             Token::LogSocket => self.logs_answered(),
             Token::LogProcess => self.log_writer_ended(),
-            Token::Client(number) => self.serve_client(number),
+            Token::Client(number) => {
+                self.serve_client(number);
+                self.rest_later();
+            }
             Token::Helper(number, descriptor) => self.helper_ready(number, descriptor),
             Token::Foreign(seq) => self.foreign_ended(seq),
             Token::Terminal(seq) => self.terminal_offered(seq),
@@ -182,6 +187,7 @@ impl Supervisor {
         }
         self.start_waiting();
         self.save_durable_if_due();
+        self.rest_if_due(now.boot);
         if std::mem::take(&mut self.events_changed) {
             self.store_events();
         }
@@ -209,11 +215,18 @@ impl Supervisor {
         Now { boot: Instant(clock::boottime_ms()), wall: Wall(clock::wall_ms()) }
     }
 
-    /// When the last helper has ended, the requests and reports that took memory are gone.
-    fn rest(&mut self) {
-        if self.worked && self.helpers.tasks().next().is_none() {
-            self.worked = false;
-            memory::give_back();
+    /// Requests, reports and answers took memory that is not needed while nothing happens.
+    fn rest_later(&mut self) {
+        self.rest_at = Some(self.now().boot.after(REST_MS));
+    }
+
+    /// Nothing was done for a while; what a helper still does is another reason when it ends.
+    fn rest_if_due(&mut self, now: Instant) {
+        if self.rest_at.is_some_and(|at| at <= now) {
+            self.rest_at = None;
+            if self.helpers.tasks().next().is_none() {
+                memory::give_back();
+            }
         }
     }
 
@@ -221,7 +234,7 @@ impl Supervisor {
     fn deadline(&self) -> Option<Instant> {
         let emptying = self.instances.values().filter_map(|i| i.look_again.map(|(at, _)| at)).min();
         let rooms = [self.node.deadline(), self.helpers.deadline(), self.logs.deadline(), self.manifests.deadline()];
-        rooms.into_iter().chain([self.durable.deadline(), emptying]).flatten().min()
+        rooms.into_iter().chain([self.durable.deadline(), emptying, self.rest_at]).flatten().min()
     }
 
     /// Arms the timer and tells init, which kills a supervisor that sleeps through its deadline.
@@ -277,7 +290,7 @@ impl Supervisor {
             }
         }
         if let Some((task, outcome)) = self.helpers.ready(number, descriptor) {
-            self.worked = true;
+            self.rest_later();
             self.finished(task, outcome);
         }
     }

@@ -147,7 +147,7 @@ impl Supervisor {
             terminals: BTreeMap::new(),
             runs_in_flight: 0,
             announced: None,
-            worked: false,
+            rest_at: None,
             swept: false,
             changed: true,
             events_changed: false,
