@@ -11,7 +11,7 @@ prepare_node
 start_gatepost
 for n in $(seq 10); do pod "pod$n" "exec sleep 100000"; done
 wait_running 10
-sleep 5 # helpers end, durable state is written
+wait_quiet
 
 # ROLE PID SWITCHES BYTES-WRITTEN CPU-TICKS a line
 sample() {
@@ -21,8 +21,11 @@ sample() {
             "$(awk '/^write_bytes/ { print $2 }' "/proc/$pid/io") $(awk '{ print $14 + $15 }' "/proc/$pid/stat")"
     done
 }
-# A peer for scale: a shell that sleeps a second at a time, as a supervisor that polls would.
-( exec -a poller sh -c 'while :; do sleep 1; done' ) &
+# A peer for scale: a shell that sleeps a second at a time, as a supervisor that polls would. It is a busy neighbour besides:
+# what it makes, renames and removes beside the manifest directory, above it and in /tmp must wake nobody.
+( cd "$work" && exec -a poller sh -c 'while :; do sleep 1
+    for place in . .. /tmp; do : > "$place/stranger.$$"; mv "$place/stranger.$$" "$place/moved.$$"; rm "$place/moved.$$"; done
+done' ) &
 poller=$!
 poller_switches() { awk '/ctxt_switches/ { s += $2 } END { print s }' "/proc/$poller/status"; }
 

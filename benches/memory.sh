@@ -20,7 +20,7 @@ for count in $counts; do
         pod "pod$made" "exec sleep 100000"
     done
     wait_running "$count"
-    sleep 3 # short-lived helpers end
+    wait_quiet
     declare -A pss=([init]=0 [supervisor]=0 [log-writer]=0)
     processes=$(descendants "$init" | wc -l)
     while read -r role pid; do pss[$role]=$(pss_kib "$pid"); done < <(roles)

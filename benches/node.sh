@@ -12,7 +12,7 @@ fi
 
 gatepost=$(realpath "${GATEPOST:-target/release/gatepost}")
 runtime=$(command -v "${RUNTIME:-runc}")
-# Not below /tmp: gatepost watches the parents of manifest directories too, and /tmp is busy on a machine that builds.
+# Not below /tmp, which may be a small tmpfs.
 work=$(mktemp -d -p /var/lib gatepost-bench.XXXXXX)
 name=bench$$
 init=
@@ -104,6 +104,17 @@ wait_running() {
     done
 }
 
+# wait_quiet: until only the processes that stay have been there for three seconds: durable state is written, helpers have ended.
+wait_quiet() {
+    local tries=0 quiet=0
+    while [ "$quiet" -lt 30 ]; do
+        if [ "$(descendants "$init" | wc -l)" -le 2 ]; then quiet=$((quiet + 1)); else quiet=0; fi
+        tries=$((tries + 1))
+        [ "$tries" -lt 600 ] || die "helpers do not end"
+        sleep 0.1
+    done
+}
+
 # The processes that stay: "ROLE PID" a line.
 roles() {
     echo "init $init"
@@ -134,9 +145,14 @@ stop_gatepost() {
     init=
 }
 
-# bare_template: keeps the bundle of gatepost's only container, whose pod has to stay for its namespaces.
+# bare_template: keeps the bundle of gatepost's only container, whose pod has to stay for its namespaces. Once the container
+# runs, gatepost keeps only part of it, so it is taken while the runtime is at work.
 bare_template() {
-    cp "$work"/run/containers/*/config.json "$work/template.json" || die "there is no bundle of gatepost's to take"
+    local tries=0
+    until jq -e 'select(.linux)' "$work"/run/containers/*/config.json > "$work/template.json" 2> /dev/null; do
+        tries=$((tries + 1))
+        [ "$tries" -lt 5000 ] || die "there is no bundle of gatepost's to take"
+    done
 }
 
 # bare_bundle NAME COMMAND: $work/bundles/NAME, the very bundle gatepost makes, on a plain root file system and in a cgroup

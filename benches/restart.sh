@@ -25,8 +25,8 @@ ms() { awk -v a="$1" -v b="$2" 'BEGIN { print (b - a) / 1e6 }'; }
 prepare_node
 start_gatepost
 pod template "/bin/date +%s%N > /out/template.up; exec sleep 100000"
-await "$work/out/template.up"
 bare_template
+await "$work/out/template.up"
 # crash NAME: the first time it runs for a second and fails, the second time it stays.
 crash() {
     echo "[ -e /out/$1.end ] && { /bin/date +%s%N > /out/$1.again; exec sleep 100000; }; sleep 1; /bin/date +%s%N > /out/$1.end; exit 1"

@@ -115,8 +115,6 @@ pub struct Info {
     pub pid: u32,
     /// Process id of the init role.
     pub init_pid: u32,
-    /// How often a supervisor was started since the init role began, this one included.
-    pub incarnation: u32,
 }
 
 /// What can be read of a request of any version.

@@ -152,6 +152,7 @@ impl Init {
 
     fn run(&mut self) {
         let mut events = [NO_EVENT; 64];
+        crate::sys::memory::forget_text();
         loop {
             if self.do_what_is_due() {
                 return;

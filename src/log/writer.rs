@@ -21,6 +21,7 @@ use super::protocol::{
 };
 use super::store::{Bounds, Store, Turn, split};
 use crate::sys::epoll::{Epoll, EventFlags, NO_EVENT};
+use crate::sys::memory;
 use crate::sys::socket::{self, Received};
 use crate::sys::{inherited, pipe};
 
@@ -122,6 +123,7 @@ impl Writer {
 
     fn serve(mut self) -> io::Result<()> {
         self.send_answers()?;
+        memory::forget_text();
         let mut events = [NO_EVENT; 32];
         while !self.gone {
             let ready = self.epoll.wait_for(&mut events, self.timeout())?;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use oci_spec::image::ImageConfiguration;
 use oci_spec::runtime::LinuxSeccomp;
@@ -18,8 +19,8 @@ use crate::manifest::v1;
 pub(super) struct Fixture {
     pub(super) pod: v1::Pod,
     pub(super) image: ImageConfiguration,
-    pub(super) config_maps: BTreeMap<String, v1::ConfigMap>,
-    pub(super) secrets: BTreeMap<String, v1::Secret>,
+    pub(super) config_maps: BTreeMap<String, Rc<v1::ConfigMap>>,
+    pub(super) secrets: BTreeMap<String, Rc<v1::Secret>>,
     pub(super) namespaces: PodNamespaces,
     pub(super) pod_ips: Vec<String>,
     pub(super) volumes: BTreeMap<String, HostVolume>,

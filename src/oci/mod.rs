@@ -20,6 +20,7 @@ mod user;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use oci_spec::image::{Config as ImageConfig, ImageConfiguration};
 use oci_spec::runtime::{Linux, LinuxNamespace, LinuxNamespaceType, LinuxSeccomp, Process, Root, Spec};
@@ -72,9 +73,9 @@ pub struct BundleInput<'a> {
     /// Text of the image's `/etc/group`, if it has one.
     pub image_group: Option<&'a str>,
     /// ConfigMaps of the pod's namespace by name.
-    pub config_maps: &'a BTreeMap<String, v1::ConfigMap>,
+    pub config_maps: &'a BTreeMap<String, Rc<v1::ConfigMap>>,
     /// Secrets of the pod's namespace by name.
-    pub secrets: &'a BTreeMap<String, v1::Secret>,
+    pub secrets: &'a BTreeMap<String, Rc<v1::Secret>>,
     /// The pod's namespaces.
     pub namespaces: &'a PodNamespaces,
     /// The pod's addresses, the first is the primary one; not used with `hostNetwork`.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::rc::Rc;
 
 use oci_spec::runtime::Spec;
 use serde_json::{Value, json};
@@ -91,7 +92,9 @@ fn later_sources_of_the_environment_win() {
         "one".to_owned(),
         serde_json::from_value(json!({ "data": { "A": "map", "B": "map", "C": "$(A)" } })).unwrap(),
     );
-    fixture.secrets.insert("two".to_owned(), serde_json::from_value(json!({ "data": { "K": "c2VjcmV0" } })).unwrap());
+    fixture
+        .secrets
+        .insert("two".to_owned(), Rc::new(serde_json::from_value(json!({ "data": { "K": "c2VjcmV0" } })).unwrap()));
     for (name, value) in [
         ("PATH", "/image"),
         ("A", "map"),
@@ -141,8 +144,8 @@ fn variables_that_double_each_other_are_refused_before_they_fill_the_memory() {
 fn missing_objects_and_keys_are_errors_in_kubernetes_words_unless_optional() {
     let of = |source: Value| {
         let mut fixture = run(json!({ "env": [{ "name": "X", "valueFrom": source }] }));
-        fixture.config_maps.insert("here".to_owned(), v1::ConfigMap::default());
-        fixture.secrets.insert("here".to_owned(), v1::Secret::default());
+        fixture.config_maps.insert("here".to_owned(), Rc::default());
+        fixture.secrets.insert("here".to_owned(), Rc::default());
         fixture
     };
     for (source, message) in [
@@ -167,9 +170,13 @@ fn missing_objects_and_keys_are_errors_in_kubernetes_words_unless_optional() {
 fn a_secret_that_is_no_text_is_refused_without_showing_it() {
     let mut fixture =
         run(json!({ "env": [{ "name": "X", "valueFrom": { "secretKeyRef": { "name": "s", "key": "k" } } }] }));
-    fixture.secrets.insert("s".to_owned(), serde_json::from_value(json!({ "data": { "k": "//79" } })).unwrap());
+    fixture
+        .secrets
+        .insert("s".to_owned(), Rc::new(serde_json::from_value(json!({ "data": { "k": "//79" } })).unwrap()));
     assert!(fixture.refusal().1.starts_with("key k in Secret default/s is not UTF-8 text"));
-    fixture.secrets.insert("s".to_owned(), serde_json::from_value(json!({ "data": { "k": "AA==" } })).unwrap());
+    fixture
+        .secrets
+        .insert("s".to_owned(), Rc::new(serde_json::from_value(json!({ "data": { "k": "AA==" } })).unwrap()));
     assert!(fixture.refusal().1.contains("NUL"));
 }
 

@@ -243,13 +243,6 @@ pub enum Event {
     },
     /// Stop all pods for good, lowest priority first (`--stop-pods`, node shutdown).
     StopAll,
-    /// Pods the supervisor crashed over twice: left alone, shown with the reason.
-    Quarantine {
-        /// The pod.
-        pod: Uid,
-        /// Why.
-        reason: String,
-    },
 }
 
 /// Whether the runtime may start the program in the same call.

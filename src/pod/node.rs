@@ -224,7 +224,6 @@ impl Node {
                 }
                 work.extend(self.order.iter().cloned());
             }
-            Event::Quarantine { pod, reason } => self.on_pod(&pod, work, |pod| pod.quarantine = Some(reason)),
         }
     }
 

@@ -96,15 +96,16 @@ impl Node {
         let (saved_node, saved) = if rebooted { (None, Vec::new()) } else { (saved_node, saved) };
         let saved = saved.into_iter().filter(|saved| saved.version == SavedPod::VERSION);
         let mut pods: BTreeMap<Uid, Pod> = saved.map(|saved| (Rc::clone(&saved.pod.uid), saved.pod)).collect();
+        let stopping = saved_node.as_ref().is_some_and(|node| node.stopping);
         for (uid, reason) in quarantined {
-            if let Some(pod) = pods.get_mut(&uid) {
+            // When all pods are being stopped, that one is too.
+            if let Some(pod) = pods.get_mut(&uid).filter(|_| !stopping) {
                 pod.quarantine = Some(reason);
             }
         }
         let highest = found.keys().map(|seq| seq.0).chain(pods.values().flat_map(seqs_of)).max().unwrap_or(0);
         let reserved = saved_node.as_ref().map_or(0, |node| node.reserved_seq);
         let seqs = SeqSource::starting_at(reserved.max(highest.saturating_add(1)));
-        let stopping = saved_node.is_some_and(|node| node.stopping);
         let mut node = Self::with(settings, pods, seqs, stopping, Durable::new(durable, !rebooted));
         for (seq, found) in &found {
             if node.instance(*seq).is_none() {

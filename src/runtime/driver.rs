@@ -115,6 +115,12 @@ impl Runtime {
         command
     }
 
+    /// Whether of a bundle's configuration only `process` is read after the container was made, by `exec` (runc), or nothing
+    /// (crun, which copies the file). Of others nobody knows.
+    pub fn rereads_the_process_only(&self) -> bool {
+        self.flavour != Flavour::Other
+    }
+
     /// crun refuses machines with v1 controllers and a cgroup2 mount beside them. Where that is so, moves this process into a
     /// mount namespace of its own that hides the cgroup2 mount, and says so. To be called before crun is executed in place.
     pub fn hide_hybrid_cgroups(&self) -> io::Result<bool> {

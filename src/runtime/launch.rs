@@ -15,6 +15,7 @@ use std::os::unix::fs::{
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::rc::Rc;
 
 use oci_spec::image::ImageConfiguration;
 use oci_spec::runtime::{LinuxSeccomp, Spec};
@@ -30,6 +31,10 @@ use crate::oci::{self, BundleInput, Device, DeviceKind, HostDevice, HostVolume, 
 use crate::sys::{mount, namespace};
 
 const REASON: &str = "CreateContainerError";
+/// The bundle's configuration.
+const CONFIG: &str = "config.json";
+/// What takes its place once the runtime has its own copy: what `exec` takes the environment and the user from.
+const CONFIG_OF_A_STARTED: &str = "exec.json";
 /// `/etc/passwd` and `/etc/group` of an image are read up to this size; an image is not to be trusted.
 const USER_FILE_MAX: u64 = 1 << 20;
 
@@ -75,15 +80,15 @@ pub struct LaunchRequest {
     /// Id of the instance.
     pub id: String,
     /// The pod, defaulted.
-    pub pod: Pod,
+    pub pod: Rc<Pod>,
     /// Which of its containers.
     pub container: String,
     /// Its root file system.
     pub root: RootSource,
     /// ConfigMaps of the pod's namespace by name, for the environment.
-    pub config_maps: BTreeMap<String, ConfigMap>,
+    pub config_maps: BTreeMap<String, Rc<ConfigMap>>,
     /// Secrets of the pod's namespace by name, for the environment.
-    pub secrets: BTreeMap<String, Secret>,
+    pub secrets: BTreeMap<String, Rc<Secret>>,
     /// Addresses of the pod.
     pub pod_ips: Vec<String>,
     /// Where things lie.
@@ -244,14 +249,30 @@ fn write_bundle(
     if let Some(linux) = spec.linux_mut() {
         linux.set_cgroups_path(Some(format!("{}/{id}", sandbox::pod_cgroup(&request.cgroup_root, pod)).into()));
     }
-    let path = dir.join("config.json");
-    // It holds the environment, and with it Secrets.
-    let write = || {
-        let mut file = fs::File::options().create(true).truncate(true).write(true).mode(0o600).open(&path)?;
-        file.write_all(&serde_json::to_vec(&spec)?)
-    };
-    write().map_err(context(REASON, "writing", &path))?;
+    write_spec(&dir.join(CONFIG), &spec)?;
+    if request.runtime.rereads_the_process_only() {
+        let mut rest = Spec::default();
+        rest.set_version(spec.version().clone()).set_root(spec.root().clone()).set_process(spec.process().clone());
+        rest.set_mounts(None).set_linux(None);
+        write_spec(&dir.join(CONFIG_OF_A_STARTED), &rest)?;
+    }
     Ok(bundle.warnings)
+}
+
+/// It holds the environment, and with it Secrets.
+fn write_spec(path: &Path, spec: &Spec) -> Result<(), Failure> {
+    let write = || {
+        let mut file = fs::File::options().create(true).truncate(true).write(true).mode(0o600).open(path)?;
+        file.write_all(&serde_json::to_vec(spec)?)
+    };
+    write().map_err(context(REASON, "writing", path))
+}
+
+/// What nobody needs of a bundle whose container has been made, and whose process is on record, is given back: it lies in memory.
+pub fn shrink(container_dir: &Path) {
+    // Whatever is not there was dropped before, or never made.
+    let _ = fs::rename(container_dir.join(CONFIG_OF_A_STARTED), container_dir.join(CONFIG));
+    let _ = fs::remove_file(container_dir.join("pid"));
 }
 
 fn volumes(layout: &Layout, pod: &Pod) -> BTreeMap<String, HostVolume> {

@@ -12,6 +12,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::rc::Rc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -61,11 +62,11 @@ pub enum Verb {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PrepareRequest {
     /// The pod, defaulted.
-    pub pod: Pod,
+    pub pod: Rc<Pod>,
     /// ConfigMaps that its volumes may show.
-    pub config_maps: Vec<ConfigMap>,
+    pub config_maps: Vec<Rc<ConfigMap>>,
     /// Secrets that its volumes may show.
-    pub secrets: Vec<Secret>,
+    pub secrets: Vec<Rc<Secret>>,
     /// Where things lie.
     pub layout: Layout,
     /// The cgroup that holds all pods; `kubepods`.

@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::rc::Rc;
 
 use super::Supervisor;
 use super::helpers::{Command, Job};
@@ -230,7 +231,7 @@ impl Supervisor {
         let pod_ips = self.addresses(&pod);
         let verb = Verb::Prepare(Box::new(PrepareRequest {
             layout: self.config.layout.clone(),
-            pod: (*pod).clone(),
+            pod: Rc::clone(&pod),
             config_maps: config_maps.into_values().collect(),
             secrets: secrets.into_values().collect(),
             cgroup_root: self.config.cgroup_root.clone(),
@@ -311,7 +312,7 @@ impl Supervisor {
             mode: if record.mode == StartMode::Run { Mode::Run } else { Mode::Create },
             root: RootSource::Stored(image),
             console_socket: record.tty.then(|| directory.join("console.sock")),
-            pod: (*pod).clone(),
+            pod: Rc::clone(&pod),
             config_maps,
             secrets,
             pod_ips: self.node.pod_ips(&record.container.pod),

@@ -10,7 +10,7 @@ use super::Supervisor;
 use super::instance::{self, Instance, Phase, Record};
 use super::persist::directories;
 use crate::config::Layout;
-use crate::pod::event::{Found, Seq, StartMode};
+use crate::pod::event::{Exit, Found, Seq, StartMode};
 use crate::pod::time::Now;
 use crate::runtime::{self, Status};
 use crate::supervisor::init_link::Link;
@@ -28,43 +28,48 @@ pub(super) struct Adopted {
 /// Looks at everything below `/run`.
 pub(super) fn adopt(layout: &Layout, link: &mut Link, now: Now) -> Adopted {
     let mut adopted = Adopted::default();
-    let mut records = Vec::new();
+    let mut records = BTreeMap::new();
+    let mut ends = BTreeMap::new();
     for id in directories(&layout.containers()) {
-        match instance::load(&layout.container(&id)) {
-            Ok(Some(record)) => records.push(record),
+        let directory = layout.container(&id);
+        match instance::load(&directory) {
+            Ok(Some(record)) => {
+                match instance::load_exit(&directory) {
+                    Ok(exit) => ends.extend(exit.map(|exit| (record.seq, exit))),
+                    Err(error) => log::error!("{error}"),
+                }
+                records.insert(record.seq, record);
+            }
             // Killed before the record was written: nothing was started.
             Ok(None) => remove_traces(layout, &id),
             Err(error) => log::error!("{error}"),
         }
     }
-    store_exit_records(layout, link, &records);
-    for record in records {
-        let seq = record.seq;
-        let (found, instance) = look_at(layout, link, record, now);
-        adopted.found.insert(seq, found);
-        adopted.instances.insert(seq, instance);
+    store_exit_records(layout, link, &records, &mut ends);
+    for (seq, record) in &records {
+        let (found, instance) = look_at(layout, link, record.clone(), ends.get(seq), now);
+        adopted.found.insert(*seq, found);
+        adopted.instances.insert(*seq, instance);
     }
     // Registering a zombie makes init write its record at once.
-    let records: Vec<Record> = adopted.instances.values().map(|i| i.record.clone()).collect();
-    store_exit_records(layout, link, &records);
-    for (seq, instance) in &mut adopted.instances {
-        if let Ok(Some(exit)) = instance::load_exit(&layout.container(&instance.record.id)) {
-            instance.exit = Some(exit.clone());
-            if instance.phase != Phase::Ended {
-                // What it left in its cgroup is killed before the core is told.
-                instance.phase = Phase::Emptying;
-                instance.pidfd = None;
-                instance.look_again = Some((now.boot, 2));
-                continue;
-            }
-            adopted.found.insert(*seq, Found::Exited(exit));
+    store_exit_records(layout, link, &records, &mut ends);
+    for (seq, exit) in ends {
+        let Some(instance) = adopted.instances.get_mut(&seq) else { continue };
+        instance.exit = Some(exit.clone());
+        if instance.phase == Phase::Ended {
+            adopted.found.insert(seq, Found::Exited(exit));
+        } else {
+            // What it left in its cgroup is killed before the core is told.
+            instance.phase = Phase::Emptying;
+            instance.pidfd = None;
+            instance.look_again = Some((now.boot, 2));
         }
     }
     adopted
 }
 
-/// Stores what init's waiting records say, then consumes them.
-fn store_exit_records(layout: &Layout, link: &mut Link, known: &[Record]) {
+/// Stores what init's waiting records say, then consumes them. `ends`: what is stored, which stays.
+fn store_exit_records(layout: &Layout, link: &mut Link, known: &BTreeMap<Seq, Record>, ends: &mut BTreeMap<Seq, Exit>) {
     loop {
         let waiting = match link.peek_exit_records() {
             Ok(waiting) if waiting.is_empty() => return,
@@ -75,15 +80,13 @@ fn store_exit_records(layout: &Layout, link: &mut Link, known: &[Record]) {
             }
         };
         for told in &waiting {
-            let Some(record) = known.iter().find(|r| r.seq.0 == told.token) else { continue };
-            let directory = layout.container(&record.id);
-            if matches!(instance::load_exit(&directory), Ok(Some(_))) {
-                continue;
-            }
-            let message = instance::termination_message(&record.termination_message);
-            if let Err(error) = instance::save_exit(&directory, &instance::exit_of(told, message)) {
+            let seq = Seq(told.token);
+            let Some(record) = known.get(&seq).filter(|_| !ends.contains_key(&seq)) else { continue };
+            let exit = instance::exit_of(told, instance::termination_message(&record.termination_message));
+            if let Err(error) = instance::save_exit(&layout.container(&record.id), &exit) {
                 log::error!("{error}");
             }
+            ends.insert(seq, exit);
         }
         if let Err(error) = link.consume_exit_records(waiting.len()) {
             log::error!("cannot consume init's exit records: {error}");
@@ -93,15 +96,13 @@ fn store_exit_records(layout: &Layout, link: &mut Link, known: &[Record]) {
 }
 
 /// What became of one instance.
-fn look_at(layout: &Layout, link: &mut Link, mut record: Record, now: Now) -> (Found, Instance) {
+fn look_at(layout: &Layout, link: &mut Link, mut record: Record, exit: Option<&Exit>, now: Now) -> (Found, Instance) {
     let directory = layout.container(&record.id);
     let observed = runtime::observed(&layout.runtime_root(), &record.id);
     let ended = |record: Record, found: Found| (found, Instance::new(record, Phase::Ended));
-    if let Ok(Some(exit)) = instance::load_exit(&directory) {
-        let mut instance = Instance::new(record, Phase::Emptying);
-        instance.exit = Some(exit.clone());
-        instance.look_again = Some((now.boot, 2));
-        return (Found::Running { pid: instance.record.pid.unwrap_or(0) }, instance);
+    if exit.is_some() {
+        let pid = record.pid.unwrap_or(0);
+        return (Found::Running { pid }, Instance::new(record, Phase::Emptying));
     }
     let Some(observed) = observed else {
         // The runtime knows nothing of it. With a pid it did run once.

@@ -97,15 +97,15 @@ impl Manifests {
     pub(super) fn objects_for(
         &self,
         namespace: &str,
-    ) -> (BTreeMap<String, v1::ConfigMap>, BTreeMap<String, v1::Secret>) {
+    ) -> (BTreeMap<String, Rc<v1::ConfigMap>>, BTreeMap<String, Rc<v1::Secret>>) {
         let (mut config_maps, mut secrets) = (BTreeMap::new(), BTreeMap::new());
         for desired in &self.desired {
             match &desired.object {
                 Object::ConfigMap(object) if object.metadata.namespace == namespace => {
-                    config_maps.insert(object.metadata.name.clone(), (**object).clone());
+                    config_maps.insert(object.metadata.name.clone(), Rc::clone(object));
                 }
                 Object::Secret(object) if object.metadata.namespace == namespace => {
-                    secrets.insert(object.metadata.name.clone(), (**object).clone());
+                    secrets.insert(object.metadata.name.clone(), Rc::clone(object));
                 }
                 _ => {}
             }
@@ -258,8 +258,6 @@ impl Supervisor {
             }
         }
         self.changed = true;
-        // The report was many times what is kept of it.
-        crate::sys::memory::give_back();
     }
 
     fn take_report(&mut self, report: &source::Report) {

@@ -58,6 +58,7 @@ use crate::runtime::Runtime;
 use crate::sys::cgroup::Cgroups;
 use crate::sys::clock::{self, BootTimer};
 use crate::sys::epoll::{Epoll, EventFlags, NO_EVENT};
+use crate::sys::memory;
 use crate::sys::signal::{Signal, SignalFd};
 use act::{Starts, Task, Terminal};
 use clients::Clients;
@@ -75,8 +76,10 @@ use token::Token;
 /// Events taken from the kernel in one turn.
 const BATCH: usize = 64;
 
+/// Milliseconds after the last work until memory is given back.
+const REST_MS: u64 = 2_000;
+
 /// Everything the loop works with.
-#[allow(clippy::struct_excessive_bools)] // each is one fact of this turn, and none excludes another
 struct Supervisor {
     config: Config,
     runtime: Runtime,
@@ -115,6 +118,8 @@ struct Supervisor {
     started_at: Wall,
     /// The deadline init was last told.
     announced: Option<Instant>,
+    /// When memory that work has taken is given back, unless there is more work.
+    rest_at: Option<Instant>,
     /// Leftovers of former pods have been looked for.
     swept: bool,
     /// People want to know: something changed in this turn.
@@ -162,7 +167,10 @@ impl Supervisor {
             Token::Listener => self.accept_clients(),
             Token::LogSocket => self.logs_answered(),
             Token::LogProcess => self.log_writer_ended(),
-            Token::Client(number) => self.serve_client(number),
+            Token::Client(number) => {
+                self.serve_client(number);
+                self.rest_later();
+            }
             Token::Helper(number, descriptor) => self.helper_ready(number, descriptor),
             Token::Foreign(seq) => self.foreign_ended(seq),
             Token::Terminal(seq) => self.terminal_offered(seq),
@@ -191,6 +199,7 @@ impl Supervisor {
         self.start_waiting();
         self.look_at_paths(now.boot);
         self.save_durable_if_due();
+        self.rest_if_due(now.boot);
         if std::mem::take(&mut self.events_changed) {
             self.store_events();
         }
@@ -218,12 +227,28 @@ impl Supervisor {
         Now { boot: Instant(clock::boottime_ms()), wall: Wall(clock::wall_ms()) }
     }
 
+    /// Requests, reports and answers took memory that is not needed while nothing happens.
+    fn rest_later(&mut self) {
+        self.rest_at = Some(self.now().boot.after(REST_MS));
+    }
+
+    /// Nothing was done for a while; what a helper still does is another reason when it ends.
+    fn rest_if_due(&mut self, now: Instant) {
+        if self.rest_at.is_some_and(|at| at <= now) {
+            self.rest_at = None;
+            if self.helpers.tasks().next().is_none() {
+                memory::give_back();
+            }
+        }
+    }
+
     /// The earliest time at which something is due.
     fn deadline(&self) -> Option<Instant> {
         let emptying = self.instances.values().filter_map(|i| i.look_again.map(|(at, _)| at)).min();
         let reading = self.safe_until.or_else(|| self.manifests.deadline());
         let rooms = [self.node.deadline(), self.helpers.deadline(), self.logs.deadline(), reading];
-        rooms.into_iter().chain([self.durable.deadline(), self.conditions.deadline(), emptying]).flatten().min()
+        let others = [self.durable.deadline(), self.conditions.deadline(), emptying, self.rest_at];
+        rooms.into_iter().chain(others).flatten().min()
     }
 
     /// Arms the timer and tells init, which kills a supervisor that sleeps through its deadline.
@@ -279,6 +304,7 @@ impl Supervisor {
             }
         }
         if let Some((task, outcome)) = self.helpers.ready(number, descriptor) {
+            self.rest_later();
             self.finished(task, outcome);
         }
     }

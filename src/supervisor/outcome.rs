@@ -107,8 +107,9 @@ impl Supervisor {
         instance.pidfd = pidfd;
         instance.phase = if mode == StartMode::Run { Phase::Running } else { Phase::Created };
         let directory = self.config.layout.container(&instance.record.id);
-        if let Err(error) = instance::save(&directory, &instance.record) {
-            log::error!("{error}");
+        match instance::save(&directory, &instance.record) {
+            Ok(()) => crate::runtime::launch::shrink(&directory),
+            Err(error) => log::error!("{error}"),
         }
         match registered {
             Ok(_) => {

@@ -94,7 +94,6 @@ impl Supervisor {
             started_at: rfc3339(self.started_at),
             pid: std::process::id(),
             init_pid: std::os::unix::process::parent_id(),
-            incarnation: 0,
         }
     }
 

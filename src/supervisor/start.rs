@@ -150,6 +150,7 @@ impl Supervisor {
             terminals: BTreeMap::new(),
             runs_in_flight: 0,
             announced: None,
+            rest_at: None,
             swept: false,
             changed: true,
             events_changed: false,

@@ -1,6 +1,6 @@
-//! [`ManifestWatch`]: notices every change below the manifest directories, also what inotify on a directory cannot see:
-//! a mount over it, an unmount (both by `/proc/self/mountinfo`), a swapped link or a directory that comes later (by watching
-//! the parents). No path is looked up here: the reader of the manifests does that, before it reads ([`crate::manifest::watch`]).
+//! [`ManifestWatch`]: notices every change below the manifest directories, also what inotify on a directory cannot see: a mount
+//! over it or an unmount (by `/proc/self/mountinfo`), a swapped link, a renamed parent, a directory that comes later. No path is
+//! looked up here: the reader of the manifests does that, before it reads ([`crate::manifest::watch`]).
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -112,19 +112,19 @@ mod tests {
     use super::*;
     use crate::manifest::watch::watch;
 
-    /// A watch over one directory, as the reader of the manifests sets it up.
-    struct Over(ManifestWatch, PathBuf);
+    /// A watch over directories, as the reader of the manifests sets it up.
+    struct Over(ManifestWatch, Vec<PathBuf>);
 
     impl Over {
-        fn new(directory: PathBuf) -> Self {
-            let mut over = Self(ManifestWatch::new().unwrap(), directory);
+        fn new(directories: Vec<PathBuf>) -> Self {
+            let mut over = Self(ManifestWatch::new().unwrap(), directories);
             over.renew();
             over
         }
 
         fn renew(&mut self) {
             let (changes, former) = self.0.begin();
-            let watches = watch(changes, &[self.1.clone()], &former);
+            let watches = watch(changes, &self.1, &former);
             assert!(!self.0.renewed(watches));
         }
     }
@@ -140,7 +140,7 @@ mod tests {
     #[test]
     fn a_written_renamed_or_removed_file_is_noticed() {
         let dir = tempfile::tempdir().unwrap();
-        let mut over = Over::new(dir.path().to_owned());
+        let mut over = Over::new(vec![dir.path().to_owned()]);
         assert!(!changed(&mut over));
         fs::write(dir.path().join(".a"), "x").unwrap();
         assert!(changed(&mut over));
@@ -155,7 +155,7 @@ mod tests {
     fn a_stranger_beside_a_manifest_directory_is_none_of_our_business() {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("m")).unwrap();
-        let mut over = Over::new(dir.path().join("m"));
+        let mut over = Over::new(vec![dir.path().join("m")]);
         fs::write(dir.path().join("stranger"), "").unwrap();
         assert!(!changed(&mut over));
     }
@@ -166,7 +166,7 @@ mod tests {
         fs::create_dir_all(dir.path().join("v1/m")).unwrap();
         fs::create_dir_all(dir.path().join("v2/m")).unwrap();
         symlink("v1", dir.path().join("current")).unwrap();
-        let mut over = Over::new(dir.path().join("current/m"));
+        let mut over = Over::new(vec![dir.path().join("current/m")]);
         symlink("v2", dir.path().join("next")).unwrap();
         fs::rename(dir.path().join("next"), dir.path().join("current")).unwrap();
         assert!(changed(&mut over));
@@ -175,9 +175,81 @@ mod tests {
     }
 
     #[test]
+    fn what_happens_beside_the_way_wakes_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("v1/a/m")).unwrap();
+        symlink("v1", dir.path().join("current")).unwrap();
+        let over = Over::new(vec![dir.path().join("current/a/m")]);
+        for place in ["", "v1", "v1/a"] {
+            let stranger = dir.path().join(place).join("stranger");
+            fs::write(&stranger, "").unwrap();
+            fs::rename(&stranger, stranger.with_extension("x")).unwrap();
+            fs::remove_file(stranger.with_extension("x")).unwrap();
+        }
+        assert_eq!(rustix::io::ioctl_fionread(over.0.changes()).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_renamed_parent_and_what_takes_its_place_are_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("a/b/m")).unwrap();
+        let mut over = Over::new(vec![dir.path().join("a/b/m")]);
+        fs::rename(dir.path().join("a"), dir.path().join("old")).unwrap();
+        assert!(changed(&mut over));
+        fs::create_dir_all(dir.path().join("new/b/m")).unwrap();
+        assert!(!changed(&mut over));
+        fs::rename(dir.path().join("new"), dir.path().join("a")).unwrap();
+        assert!(changed(&mut over));
+        fs::write(dir.path().join("a/b/m/pod.yaml"), "").unwrap();
+        assert!(changed(&mut over));
+        fs::write(dir.path().join("old/b/m/pod.yaml"), "").unwrap();
+        assert!(!changed(&mut over));
+    }
+
+    #[test]
+    fn a_removed_directory_that_comes_again_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("m")).unwrap();
+        let mut over = Over::new(vec![dir.path().join("m")]);
+        fs::remove_dir(dir.path().join("m")).unwrap();
+        assert!(changed(&mut over));
+        fs::create_dir(dir.path().join("m")).unwrap();
+        assert!(changed(&mut over));
+        fs::write(dir.path().join("m/pod.yaml"), "").unwrap();
+        assert!(changed(&mut over));
+    }
+
+    #[test]
+    fn a_link_that_loops_ends_the_way() {
+        let dir = tempfile::tempdir().unwrap();
+        symlink("loop", dir.path().join("loop")).unwrap();
+        let mut over = Over::new(vec![dir.path().join("loop/m")]);
+        fs::remove_file(dir.path().join("loop")).unwrap();
+        assert!(changed(&mut over));
+        fs::create_dir_all(dir.path().join("loop/m")).unwrap();
+        assert!(changed(&mut over));
+    }
+
+    #[test]
+    fn a_directory_that_is_also_the_way_to_another_is_still_watched_for_its_files() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("a/b")).unwrap();
+        let directories = [dir.path().join("a/b"), dir.path().join("a"), dir.path().join("a/later")];
+        let mut over = Over::new(directories.to_vec());
+        fs::write(dir.path().join("a/pod.yaml"), "").unwrap();
+        assert!(changed(&mut over));
+        fs::write(dir.path().join("a/b/pod.yaml"), "").unwrap();
+        assert!(changed(&mut over));
+        fs::create_dir(dir.path().join("a/later")).unwrap();
+        assert!(changed(&mut over));
+        fs::write(dir.path().join("a/later/pod.yaml"), "").unwrap();
+        assert!(changed(&mut over));
+    }
+
+    #[test]
     fn a_directory_that_comes_later_is_noticed() {
         let dir = tempfile::tempdir().unwrap();
-        let mut over = Over::new(dir.path().join("a/b"));
+        let mut over = Over::new(vec![dir.path().join("a/b")]);
         fs::create_dir(dir.path().join("a")).unwrap();
         assert!(changed(&mut over));
         fs::create_dir(dir.path().join("a/b")).unwrap();

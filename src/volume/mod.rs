@@ -11,6 +11,7 @@ mod projected;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
@@ -30,9 +31,9 @@ pub struct Failure {
 #[derive(Debug, Clone, Copy)]
 pub struct Objects<'a> {
     /// ConfigMaps; those of other namespaces are not looked at.
-    pub config_maps: &'a [ConfigMap],
+    pub config_maps: &'a [Rc<ConfigMap>],
     /// Secrets; those of other namespaces are not looked at.
-    pub secrets: &'a [Secret],
+    pub secrets: &'a [Rc<Secret>],
 }
 
 /// Why one volume could not be made.
@@ -104,7 +105,7 @@ fn prepare_one(
     if let Some(source) = &volume.config_map {
         let object =
             objects.config_maps.iter().find(|o| o.metadata.namespace == *namespace && o.metadata.name == source.name);
-        let files = projected::config_map_files(source, object)?;
+        let files = projected::config_map_files(source, object.map(AsRef::as_ref))?;
         return projected::write(&dir, &files, group, warnings);
     }
     if let Some(source) = &volume.secret {
@@ -112,7 +113,7 @@ fn prepare_one(
             .secrets
             .iter()
             .find(|o| o.metadata.namespace == *namespace && o.metadata.name == source.secret_name);
-        let files = projected::secret_files(source, object)?;
+        let files = projected::secret_files(source, object.map(AsRef::as_ref))?;
         return projected::write(&dir, &files, group, warnings);
     }
     let in_memory = volume.empty_dir.as_ref().is_some_and(|source| source.medium == "Memory");

@@ -10,8 +10,8 @@ struct Room {
     dir: tempfile::TempDir,
     layout: Layout,
     pod: Pod,
-    config_maps: Vec<ConfigMap>,
-    secrets: Vec<Secret>,
+    config_maps: Vec<Rc<ConfigMap>>,
+    secrets: Vec<Rc<Secret>>,
 }
 
 impl Room {
@@ -32,7 +32,7 @@ impl Room {
         secret.metadata.name = "s".into();
         secret.metadata.namespace = "default".into();
         secret.data.insert("token".into(), "c2VjcmV0".into());
-        Self { dir, layout, pod, config_maps: vec![map], secrets: vec![secret] }
+        Self { dir, layout, pod, config_maps: vec![Rc::new(map)], secrets: vec![Rc::new(secret)] }
     }
 
     fn config_map(source: ConfigMapVolumeSource) -> Self {
@@ -92,7 +92,7 @@ fn equal_content_is_not_rewritten_and_changed_content_is_swapped_in_one_step() {
     let first = std::fs::read_link(dir.join("..data")).unwrap();
     room.prepare().unwrap();
     assert_eq!(std::fs::read_link(dir.join("..data")).unwrap(), first);
-    room.config_maps[0].data = [("c.conf".to_owned(), "two".to_owned())].into();
+    Rc::make_mut(&mut room.config_maps[0]).data = [("c.conf".to_owned(), "two".to_owned())].into();
     room.prepare().unwrap();
     assert_ne!(std::fs::read_link(dir.join("..data")).unwrap(), first);
     assert!(!dir.join(&first).exists());
@@ -155,7 +155,7 @@ fn a_missing_key_or_object_is_told_in_kubernetes_words() {
 fn hostile_keys_and_paths_are_refused() {
     for key in ["../x", "a/b", "..", ".", "", "..data"] {
         let mut room = Room::config_map(ConfigMapVolumeSource::default());
-        room.config_maps[0].data.insert(key.into(), "x".into());
+        Rc::make_mut(&mut room.config_maps[0]).data.insert(key.into(), "x".into());
         assert!(room.prepare().is_err(), "{key:?}");
     }
     for path in ["../x", "/etc/x", "a/../../x", "..x", "", "."] {

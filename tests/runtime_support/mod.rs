@@ -6,6 +6,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -70,7 +71,7 @@ impl Node {
 
     pub fn prepare_request(&self, pod: &Pod) -> SandboxRequest {
         let request = PrepareRequest {
-            pod: pod.clone(),
+            pod: Rc::new(pod.clone()),
             config_maps: Vec::new(),
             secrets: Vec::new(),
             layout: self.layout.clone(),
@@ -110,7 +111,7 @@ impl Node {
             version: VERSION,
             mode: Mode::Run,
             id: id.into(),
-            pod: pod.clone(),
+            pod: Rc::new(pod.clone()),
             container: container.into(),
             root: RootSource::Unpacked(Box::new(Unpacked {
                 base: self.dir.path().to_owned(),

@@ -260,7 +260,7 @@ impl World {
         let past = Past {
             node: if rebooted { None } else { self.saved_node.clone() },
             pods: serde_json::from_str(&text).map_err(|e| e.to_string())?,
-            quarantined: BTreeMap::new(),
+            quarantined: self.quarantined.iter().map(|uid| (uid.clone(), "simulated".to_owned())).collect(),
             durable: self.durable.clone(),
             found: self.machine.found(),
             rebooted,
@@ -324,8 +324,9 @@ impl World {
             }
             14 if self.random.percent(20) => {
                 let Some(pod) = self.any_pod() else { return Ok(()) };
-                self.quarantined.insert(pod.clone());
-                self.tell(Event::Quarantine { pod, reason: "simulated".to_owned() })
+                // It has just crashed over this pod for the second time.
+                self.quarantined.insert(pod);
+                self.restart(false, 0)
             }
             // A word out of place.
             _ => {

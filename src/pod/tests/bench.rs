@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::manifest::v1::{Container, ObjectMeta, Pod, PodSpec, RestartPolicy};
-use crate::pod::event::{Action, ContainerRef, DesiredPod, Event, Exit, Failure, Found, PodPolicy, Recorded, Seq};
+use crate::pod::event::{Action, ContainerRef, DesiredPod, Event, Exit, Failure, Found, PodPolicy, Recorded, Seq, Uid};
 use crate::pod::status::{ContainerStatus, PodObject};
 use crate::pod::time::{Instant, Now, Wall};
 use crate::pod::{DurableState, Node, Past, Settings};
@@ -188,13 +188,23 @@ impl Bench {
 
     /// A new supervisor takes over; everything saved goes through its written form.
     pub(super) fn restore(&mut self, found: BTreeMap<Seq, Found>, rebooted: bool) -> Vec<Action> {
+        self.restore_without(BTreeMap::new(), found, rebooted)
+    }
+
+    /// The same with some pods quarantined.
+    pub(super) fn restore_without(
+        &mut self,
+        quarantined: BTreeMap<Uid, String>,
+        found: BTreeMap<Seq, Found>,
+        rebooted: bool,
+    ) -> Vec<Action> {
         let pods: Vec<_> = self.node.pods.keys().map(|uid| self.node.snapshot(uid).unwrap()).collect();
         let text = serde_json::to_string(&pods).unwrap();
         let durable = serde_json::to_string(&self.node.durable_snapshot()).unwrap();
         let past = Past {
             node: (!rebooted).then(|| self.node.node_snapshot()),
             pods: if rebooted { Vec::new() } else { serde_json::from_str(&text).unwrap() },
-            quarantined: BTreeMap::new(),
+            quarantined,
             durable: serde_json::from_str::<DurableState>(&durable).unwrap(),
             found,
             rebooted,

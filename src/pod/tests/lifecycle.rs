@@ -1,8 +1,10 @@
 //! From the manifest to running containers.
 
+use std::collections::BTreeMap;
+
 use super::bench::*;
 use crate::manifest::v1::RestartPolicy;
-use crate::pod::event::{Action, Event};
+use crate::pod::event::{Action, Event, Found};
 
 #[test]
 fn init_containers_run_one_at_a_time_in_order_before_all_app_containers() {
@@ -74,12 +76,29 @@ fn pods_of_higher_priority_come_first() {
 #[test]
 fn a_quarantined_pod_is_left_alone_and_says_why_until_a_person_restarts_it() {
     let mut bench = Bench::running(&[always("web")]);
-    bench.tell(Event::Quarantine { pod: "web-uid-1".into(), reason: "the supervisor crashed over it twice".into() });
+    quarantine(&mut bench, "web");
     assert_eq!(words(&bench.exit(bench.live("web", "app"), 1)), Vec::<String>::new());
     assert_eq!(bench.node.deadline(), None);
     assert_eq!(bench.object("web").status.reason, "Quarantined");
     let actions = bench.tell(Event::Restart { pod: "web-uid-1".into(), container: None });
     assert_eq!(words(&actions), ["image app"]);
+}
+
+#[test]
+fn a_quarantined_pod_is_stopped_with_all_others_also_by_the_next_supervisor() {
+    let mut bench = Bench::running(&[always("web")]);
+    bench.tell(Event::StopAll);
+    let actions = quarantine(&mut bench, "web");
+    assert_ne!(bench.object("web").status.reason, "Quarantined");
+    assert!(!words(&actions).is_empty(), "it goes on being stopped");
+}
+
+/// A supervisor takes over after the one before it has crashed over this pod for the second time.
+fn quarantine(bench: &mut Bench, name: &str) -> Vec<Action> {
+    let seq = bench.live(name, "app");
+    let reason = "the supervisor crashed over it twice".to_owned();
+    let quarantined = BTreeMap::from([(format!("{name}-uid-1").into(), reason)]);
+    bench.restore_without(quarantined, BTreeMap::from([(seq, Found::Running { pid: 1 })]), false)
 }
 
 #[test]
