@@ -13,6 +13,7 @@ pub mod log;
 pub mod manifest;
 pub mod oci;
 pub mod pod;
+mod printer;
 pub mod runtime;
 pub mod state;
 pub mod supervisor;
