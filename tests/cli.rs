@@ -38,6 +38,7 @@ const COMMANDS: &[&str] = &[
     "delete",
     "restart",
     "reload",
+    "console",
     "validate",
     "image ls",
     "image import",

@@ -6,6 +6,7 @@
 mod command;
 mod commands;
 mod completion;
+mod console;
 mod describe;
 mod events;
 mod exec;

@@ -1,4 +1,4 @@
-//! v1 objects as kubectl prints them: [`PodRow`] with its STATUS word, ages, aligned columns. Pure; for everything that shows pods
+//! v1 objects as kubectl prints them: [`columns::PodRow`] with its STATUS word, ages, aligned columns. Pure; for everything that shows pods
 //! to people, the commands and the serial console.
 
 pub(crate) mod age;
@@ -6,6 +6,3 @@ pub(crate) mod columns;
 pub(crate) mod event;
 pub(crate) mod tabs;
 pub(crate) mod view;
-
-#[allow(unused_imports)] // named by the documentation above
-use columns::PodRow;

@@ -17,7 +17,7 @@ use super::logs::Logs;
 use super::manifests::Manifests;
 use super::persist::{self, Durable};
 use super::token::Token;
-use crate::config::Config;
+use crate::config::{Config, Layout};
 use crate::control::Server;
 use crate::manifest::desired::DesiredSet;
 use crate::pod::event::Event;
@@ -44,7 +44,7 @@ pub struct Setup {
 impl Setup {
     /// Where it lies.
     pub fn path(run: &Path) -> PathBuf {
-        run.join("setup.json")
+        Layout { run: run.to_owned(), ..Layout::default() }.setup()
     }
 
     /// Leaves it for the supervisors to come. A stop that an earlier `gatepost run` was asked for ends with that one.
