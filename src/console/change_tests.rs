@@ -1,3 +1,4 @@
+#![allow(clippy::needless_pass_by_value)] // JSON literals
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use serde_json::{Value, json};

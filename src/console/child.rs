@@ -194,6 +194,11 @@ impl Shell {
         }
     }
 
+    /// Ends it at once.
+    pub(super) fn kill(&self) {
+        let _ = process::signal(&self.child.pidfd, Signal::KILL);
+    }
+
     /// Nothing was typed for too long: it is told to end, and killed if it does not. True the first time.
     pub(super) fn overdue(&mut self, now: u64) -> bool {
         if self.deadline.is_none_or(|at| now < at) {

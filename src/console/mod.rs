@@ -463,7 +463,11 @@ impl Console {
                 break;
             }
         }
-        self.shell = None;
+        if let Some(shell) = self.shell.take() {
+            // It may have left its terminal and live on.
+            shell.kill();
+        }
+        child::reap();
         self.output.forget_drawn();
         if let Err(error) = self.tty.style(Style::Lines) {
             return self.terminal_gone(&error);
