@@ -39,6 +39,7 @@ const COMMANDS: &[&str] = &[
     "restart",
     "reload",
     "console",
+    "boot-chart",
     "validate",
     "image ls",
     "image import",

@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 /// The console as init starts it.
 fn console(gateway: &Gateway, terminal: &mut Terminal) {
     let mut command = gateway.command(&["console"]);
-    terminal.start_beside(command.arg(&terminal.path.clone()));
+    terminal.start_beside(command.arg(terminal.path.clone()));
 }
 
 fn started(gateway: &Gateway) -> Terminal {

@@ -1,7 +1,7 @@
 //! [`COMMANDS`]: every command a person types.
 
 use super::command::{Command, Flag, Words};
-use super::{completion, console, describe, exec, get, image, logs, order, output, run, validate, version};
+use super::{boot_chart, completion, console, describe, exec, get, image, logs, order, output, run, validate, version};
 
 const NAMESPACE: Flag = Flag {
     long: "namespace",
@@ -194,6 +194,22 @@ pub(super) const COMMANDS: &[Command] = &[
         words: Words::None,
         online: true,
         action: console::run,
+    },
+    Command {
+        name: "boot-chart",
+        args: "",
+        summary: "Draw the start of this node: boot stages, imports, each container",
+        about: "An SVG picture on standard output. What is recorded of a start: its first ten minutes, at most 256 parts.",
+        flags: &[value(
+            "output",
+            Some('o'),
+            "FILE",
+            "Write the picture here, and say how long the first container took",
+        )],
+        examples: &[("gatepost boot-chart -o boot.svg", "what took so long?")],
+        words: Words::None,
+        online: true,
+        action: boot_chart::run,
     },
     Command {
         name: "validate",

@@ -147,12 +147,11 @@ impl Console {
             if let Some(result) = self.feed.connect(boottime_ms())
                 && let Err(error) = result
             {
-                match error {
-                    ClientError::NotRunning(_) | ClientError::NoListener(_) => {
-                        self.tell_lost("waiting for it to start")
-                    }
-                    other => self.tell_lost(&other.to_string()),
-                }
+                let why = match error {
+                    ClientError::NotRunning(_) | ClientError::NoListener(_) => "waiting for it to start".to_owned(),
+                    other => other.to_string(),
+                };
+                self.tell_lost(&why);
             }
             self.look_at_deadlines();
             self.write();

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use super::Supervisor;
 use super::act::Starts;
 use super::adopt::{Adopted, adopt};
+use super::chart::Chart;
 use super::clients::Clients;
 use super::conditions::Conditions;
 use super::guard::Guard;
@@ -56,6 +57,8 @@ impl Setup {
         {
             volatile::write(&node, &crate::pod::SavedNode { stopping: false, ..saved })?;
         }
+        // The chart of another start.
+        let _ = std::fs::remove_file(self.config.layout.boot_chart());
         volatile::write(&Self::path(run), self)
     }
 }
@@ -85,6 +88,7 @@ pub fn main(run: &Path, crashed: bool) -> ExitCode {
 
 impl Supervisor {
     fn start(setup: Setup, crashed: bool) -> Result<Self, String> {
+        let began = clock::boottime_us();
         let Setup { config, runtime, stop_pods } = setup;
         let layout = config.layout.clone();
         let (mut link, log_descriptors) = Link::from_fixed_fds().map_err(|e| e.to_string())?;
@@ -140,6 +144,7 @@ impl Supervisor {
             starts: Starts::new(most),
             events: Self::load_events(&layout.run),
             clients: Clients::new(server),
+            chart: Chart::open(layout.boot_chart()),
             conditions: Conditions::default(),
             durable: Durable::default(),
             inbox: VecDeque::new(),
@@ -178,6 +183,7 @@ impl Supervisor {
         // Everything that lives is registered: init may reap the rest.
         supervisor.link.keep_unknown(false).map_err(|e| e.to_string())?;
         supervisor.work_at_store();
+        supervisor.chart.note(began, "supervisor", "start");
         log::info!("supervising {} with {}", supervisor.config.node_name, supervisor.runtime.path.display());
         Ok(supervisor)
     }

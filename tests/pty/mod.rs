@@ -124,6 +124,16 @@ impl Terminal {
         }
     }
 
+    /// Waits until something holds of all that was printed.
+    pub fn wait_until(&self, what: &str, mut holds: impl FnMut(&str) -> bool) {
+        let start = Instant::now();
+        let mut bytes = self.screen.bytes.lock().unwrap();
+        while !holds(&String::from_utf8_lossy(&bytes)) {
+            assert!(start.elapsed() < PATIENCE, "waited in vain for {what}");
+            bytes = self.screen.more.wait_timeout(bytes, Duration::from_secs(1)).unwrap().0;
+        }
+    }
+
     /// All that was printed.
     pub fn all(&self) -> String {
         String::from_utf8_lossy(&self.screen.bytes.lock().unwrap()).into_owned()
