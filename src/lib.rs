@@ -5,6 +5,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod console;
 pub mod control;
 pub mod document;
 pub mod image;
@@ -13,6 +14,7 @@ pub mod log;
 pub mod manifest;
 pub mod oci;
 pub mod pod;
+mod printer;
 pub mod runtime;
 pub mod state;
 pub mod supervisor;

@@ -38,6 +38,8 @@ const COMMANDS: &[&str] = &[
     "delete",
     "restart",
     "reload",
+    "console",
+    "boot-chart",
     "validate",
     "image ls",
     "image import",

@@ -16,6 +16,7 @@ const MAP: &[(&str, &[&str])] = &[
     ("sys", &[]),
     ("document", &[]),
     ("control", &[]),
+    ("printer", &[]),
     ("config", &["document"]),
     ("manifest", &["document"]),
     ("pod", &["manifest"]),
@@ -30,13 +31,15 @@ const MAP: &[(&str, &[&str])] = &[
         "supervisor",
         &["config", "control", "image", "log", "manifest", "oci", "pod", "runtime", "state", "sys", "volume", "wire"],
     ),
-    ("cli", &["config", "control", "image", "log", "manifest", "runtime"]),
+    ("console", &["config", "control", "printer", "sys"]),
+    ("cli", &["config", "control", "image", "log", "manifest", "printer", "runtime"]),
 ];
 
 /// Files that start a role, and so may name its room whatever the map says.
 const ROLE_FILES: &[(&str, &[&str])] = &[
     ("main.rs", &["cli", "runtime"]),
     ("cli/roles.rs", &["init", "state", "supervisor", "sys"]),
+    ("cli/console.rs", &["console"]),
     ("cli/host.rs", &["init", "pod", "state", "supervisor", "sys", "wire"]),
 ];
 

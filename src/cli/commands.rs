@@ -1,7 +1,7 @@
 //! [`COMMANDS`]: every command a person types.
 
 use super::command::{Command, Flag, Words};
-use super::{completion, describe, exec, get, image, logs, order, output, run, validate, version};
+use super::{boot_chart, completion, console, describe, exec, get, image, logs, order, output, run, validate, version};
 
 const NAMESPACE: Flag = Flag {
     long: "namespace",
@@ -182,6 +182,34 @@ pub(super) const COMMANDS: &[Command] = &[
         words: Words::None,
         online: true,
         action: order::reload,
+    },
+    Command {
+        name: "console",
+        args: "[TTY]",
+        summary: "Show what happens to the pods, line by line, and take a few keys",
+        about: "What a gateway shows on its serial console, where init starts it. By hand it takes the terminal it is started on; q ends it.\n\
+                Keys: s status, e events, l logs, h help; ! a shell, if the configuration allows one; on a gateway r reboot and p poweroff.",
+        flags: &[],
+        examples: &[("gatepost console", "on this terminal"), ("gatepost console ttyS1", "on another one")],
+        words: Words::None,
+        online: true,
+        action: console::run,
+    },
+    Command {
+        name: "boot-chart",
+        args: "",
+        summary: "Draw the start of this node: boot stages, imports, each container",
+        about: "An SVG picture on standard output. What is recorded of a start: its first ten minutes, at most 256 parts.",
+        flags: &[value(
+            "output",
+            Some('o'),
+            "FILE",
+            "Write the picture here, and say how long the first container took",
+        )],
+        examples: &[("gatepost boot-chart -o boot.svg", "what took so long?")],
+        words: Words::None,
+        online: true,
+        action: boot_chart::run,
     },
     Command {
         name: "validate",

@@ -19,8 +19,8 @@ const LIST_PODS: &str = "gatepost get pods -o name 2>/dev/null | sed s,^pod/,,";
 pub(super) fn run(invocation: &Invocation) -> Outcome {
     invocation.at_most(1)?;
     let script = match *invocation.texts()? {
-        ["bash"] => bash(),
-        ["zsh"] => format!("#compdef gatepost\nautoload -U +X bashcompinit && bashcompinit\n{}", bash()),
+        ["bash"] => bash("_gatepost"),
+        ["zsh"] => zsh(),
         ["fish"] => fish(),
         [] => return Err(invocation.misuse("name a shell: bash, zsh or fish")),
         [other, ..] => return Err(Failure::unknown("shell", other, SHELLS.iter().copied(), "Shells: bash, zsh, fish")),
@@ -52,9 +52,19 @@ fn flag_words(command: &Command) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-fn bash() -> String {
-    let mut out = String::from(
-        "_gatepost() {\n    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} command=${COMP_WORDS[1]}\n    COMPREPLY=()\n",
+/// The bash script in zsh's bash mode. Loaded from `fpath` it is the body of `_gatepost` the first time that is called, which then has to
+/// answer as well.
+fn zsh() -> String {
+    format!(
+        "#compdef gatepost\nautoload -U +X bashcompinit && bashcompinit\n{}\
+         if [[ $funcstack[1] == _gatepost ]]; then _bash_complete -F _gatepost_words; fi\n",
+        bash("_gatepost_words")
+    )
+}
+
+fn bash(function: &str) -> String {
+    let mut out = format!(
+        "{function}() {{\n    local cur=${{COMP_WORDS[COMP_CWORD]}} prev=${{COMP_WORDS[COMP_CWORD-1]}} command=${{COMP_WORDS[1]}}\n    COMPREPLY=()\n",
     );
     writeln!(
         out,
@@ -113,7 +123,7 @@ fn bash() -> String {
         out.push_str("        ;;\n");
     }
     writeln!(out, "    help) COMPREPLY=($(compgen -W '{}' -- \"$cur\"));;", first_words().join(" ")).ok();
-    out.push_str("    esac\n}\ncomplete -F _gatepost gatepost\n");
+    writeln!(out, "    esac\n}}\ncomplete -F {function} gatepost").ok();
     out
 }
 

@@ -8,8 +8,9 @@ use serde_json::Value;
 use super::failure::Outcome;
 use super::invocation::Invocation;
 use super::output::{self, Format};
-use super::view::{int, text};
+use super::view::text;
 use super::{age, get, session, tabs};
+use crate::printer::event::{count, first, last, message, sort, source};
 
 /// `gatepost get events`.
 pub(super) fn get(invocation: &Invocation) -> Outcome {
@@ -41,42 +42,6 @@ struct Shown {
     namespace: bool,
     wide: bool,
     headers: bool,
-}
-
-/// Oldest first.
-fn sort(events: &mut [Value]) {
-    events.sort_by_key(|event| (age::parse(last(event)), age::parse(first(event))));
-}
-
-/// When it was last seen.
-fn last(event: &Value) -> &str {
-    or(text(event, "/lastTimestamp"), or(text(event, "/series/lastObservedTime"), text(event, "/eventTime")))
-}
-
-/// When it was first seen.
-fn first(event: &Value) -> &str {
-    or(text(event, "/firstTimestamp"), text(event, "/eventTime"))
-}
-
-fn or<'a>(text: &'a str, otherwise: &'a str) -> &'a str {
-    if text.is_empty() { otherwise } else { text }
-}
-
-fn count(event: &Value) -> i64 {
-    int(event, "/count").max(int(event, "/series/count")).max(1)
-}
-
-fn source(event: &Value) -> &str {
-    or(text(event, "/source/component"), text(event, "/reportingComponent"))
-}
-
-/// One line: the table's cells hold no line feeds.
-fn message(event: &Value) -> String {
-    let message = text(event, "/message").trim();
-    match message.split_once('\n') {
-        Some((line, _)) => format!("{}...", line.replace('\t', " ")),
-        None => message.replace('\t', " "),
-    }
 }
 
 fn table(events: &[Value], shown: Shown, now: i64) -> String {

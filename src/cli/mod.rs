@@ -3,11 +3,11 @@
 //! [`main`] reads the first argument. A role runs at once; a command is parsed by the table in `commands`, from which help, completions and
 //! `docs/cli.md` come too. What is printed about pods is computed here from v1 objects, as kubectl does.
 
-mod age;
-mod columns;
+mod boot_chart;
 mod command;
 mod commands;
 mod completion;
+mod console;
 mod describe;
 mod events;
 mod exec;
@@ -27,17 +27,16 @@ mod selector;
 mod session;
 mod stderr_log;
 mod suggest;
-mod tabs;
 mod target;
 mod validate;
 mod version;
-mod view;
 mod watch;
 mod yaml;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use crate::printer::{age, columns, tabs, view};
 use failure::{Failure, Outcome};
 use invocation::Wanted;
 

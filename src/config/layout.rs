@@ -30,6 +30,14 @@ impl Layout {
     pub fn node_state(&self) -> PathBuf {
         self.run.join("node.json")
     }
+    /// The node's settings as every supervisor gets them.
+    pub fn setup(&self) -> PathBuf {
+        self.run.join("setup.json")
+    }
+    /// When what began and ended while the node came up, a line each.
+    pub fn boot_chart(&self) -> PathBuf {
+        self.run.join("boot-chart.tsv")
+    }
     /// Held with `flock` by the one running init role.
     pub fn lock(&self) -> PathBuf {
         self.run.join("lock")

@@ -10,5 +10,5 @@ mod tests;
 pub(crate) use crate::document::duration;
 pub use layout::Layout;
 pub use read::{ConfigError, load, parse};
-pub use settings::{Backoff, Config, LogLimits, WritableLayer};
+pub use settings::{Backoff, Config, Console, ConsoleShell, LogLimits, WritableLayer};
 pub use table::reference;

@@ -9,7 +9,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde_json::{Map, Value as Json};
 
 use super::table::CONFIG;
-use super::{Config, WritableLayer};
+use super::{Config, ConsoleShell, WritableLayer};
 use crate::document::{self, Entry, FindingKind, Kind, Node, Object, Quantity, Value, duration, nearest};
 
 /// Largest configuration file in bytes.
@@ -237,6 +237,26 @@ impl Reading {
                 Ok(starts) => config.max_parallel_starts = starts,
                 Err(_) => self.wrong("maxParallelStarts", "must be 0 or more"),
             }
+        }
+        self.fill_console(config);
+    }
+
+    fn fill_console(&mut self, config: &mut Config) {
+        if let Some(timeout) = self.duration("consoleShellTimeout") {
+            config.console.timeout = timeout;
+        }
+        let hash = self.text("consoleShellPassword");
+        if let Some(hash) = &hash
+            && !((hash.starts_with("$5$") || hash.starts_with("$6$")) && hash.matches('$').count() >= 3)
+        {
+            self.wrong("consoleShellPassword", "is no hash of a password; make one with `mkpasswd -m sha-512`");
+        }
+        match (self.text("consoleShell").as_deref(), hash) {
+            (None | Some("none"), _) => {}
+            (Some("open"), _) => config.console.shell = ConsoleShell::Open,
+            (Some("password"), Some(hash)) => config.console.shell = ConsoleShell::Password(hash),
+            (Some("password"), None) => self.wrong("consoleShell", "needs a hash in consoleShellPassword"),
+            (Some(other), _) => self.wrong("consoleShell", &format!("{other:?} is neither none, password nor open")),
         }
     }
 

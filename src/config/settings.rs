@@ -41,6 +41,37 @@ pub struct Config {
     /// When the file was last changed, in seconds since the epoch; 0 when there is none. A clock before that is wrong.
     #[serde(default)]
     pub modified: u64,
+    /// The shell of the serial console.
+    #[serde(default)]
+    pub console: Console,
+}
+
+/// The shell of the serial console.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Console {
+    /// Who gets one.
+    pub shell: ConsoleShell,
+    /// It ends when nothing was typed for so long; zero: never.
+    pub timeout: Duration,
+}
+
+/// Who gets a shell at the serial console.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ConsoleShell {
+    /// Nobody.
+    #[default]
+    None,
+    /// Who knows the password with this hash, `$5$…` or `$6$…` as crypt(3) writes it.
+    Password(String),
+    /// Who sits at it.
+    Open,
+}
+
+impl Default for Console {
+    fn default() -> Self {
+        Self { shell: ConsoleShell::None, timeout: Duration::from_mins(10) }
+    }
 }
 
 /// Crash-loop backoff. kubelet: 10 s, doubled, at most 300 s.
@@ -91,6 +122,7 @@ impl Default for Config {
             cgroup_root: "kubepods".to_owned(),
             max_parallel_starts: 0,
             modified: 0,
+            console: Console::default(),
         }
     }
 }

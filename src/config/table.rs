@@ -91,6 +91,21 @@ pub(super) static CONFIG: Object = Object {
             "The resolver file that pods get with `dnsPolicy: Default`. Default: `/etc/resolv.conf`.",
         ),
         setting("maxParallelStarts", Kind::Int32, "Runtime calls at a time; 0 for one a core. Default: 0."),
+        setting(
+            "consoleShell",
+            Kind::String,
+            "Who gets a root shell at the console: `none`; `password`, who knows it; `open`, everybody at it. Default: `none`.",
+        ),
+        setting(
+            "consoleShellPassword",
+            Kind::String,
+            "The password's hash, as `mkpasswd -m sha-512` or `openssl passwd -6` prints it: `$6$...` or `$5$...`.",
+        ),
+        setting(
+            "consoleShellTimeout",
+            Kind::Text(&DURATION),
+            "The console's shell ends when nothing was typed for so long; `0` for never. Default: `10m`.",
+        ),
     ],
 };
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Config, WritableLayer, parse, reference};
+use super::{Config, ConsoleShell, WritableLayer, parse, reference};
 
 fn problems(text: &str, overrides: &[&str]) -> Vec<String> {
     let overrides: Vec<_> = overrides.iter().map(|text| (*text).to_owned()).collect();
@@ -27,7 +27,8 @@ fn every_key_reaches_its_setting() {
         "nodeName: gw-1\nstaticPodPath: [/flash, /data/m]\nimagePreloadPath: /flash/images\nruntime: crun\nrunDir: /run/g\n\
          dataDir: /d\nlogDir: /l\ncrashLoopBackOff: {initialRestartPeriod: 2s, maxContainerRestartPeriod: 1m}\n\
          containerLogMaxSize: 1Mi\ncontainerLogMaxFiles: 2\nlogsMaxTotal: 8Mi\nwritableLayer: {medium: memory, size: 8Mi}\n\
-         podPidsLimit: -1\npodsMemoryLimit: 100Mi\npodsPidsLimit: 500\nresolvConf: /r\nmaxParallelStarts: 3\ncgroupRoot: gp\n",
+         podPidsLimit: -1\npodsMemoryLimit: 100Mi\npodsPidsLimit: 500\nresolvConf: /r\nmaxParallelStarts: 3\ncgroupRoot: gp\n\
+         consoleShell: password\nconsoleShellPassword: $6$salt$hash\nconsoleShellTimeout: 2m\n",
         &[],
     );
     assert_eq!(config.node_name, "gw-1");
@@ -42,6 +43,8 @@ fn every_key_reaches_its_setting() {
     assert_eq!((config.pod_pids_limit, config.pods_memory_limit, config.pods_pids_limit), (0, 100 << 20, 500));
     assert_eq!(config.cgroup_root, "gp");
     assert_eq!((config.resolv_conf, config.max_parallel_starts), (PathBuf::from("/r"), 3));
+    assert_eq!(config.console.shell, ConsoleShell::Password("$6$salt$hash".to_owned()));
+    assert_eq!(config.console.timeout, Duration::from_mins(2));
 }
 
 #[test]
@@ -73,6 +76,20 @@ fn overrides_count_more_than_the_file_and_reach_inner_keys() {
 fn the_first_wait_is_never_longer_than_the_longest() {
     let config = config("crashLoopBackOff: {maxContainerRestartPeriod: 3s}\n", &[]);
     assert_eq!(config.backoff.initial, Duration::from_secs(3));
+}
+
+#[test]
+fn a_console_shell_is_off_unless_asked_for_and_a_password_needs_its_hash() {
+    assert_eq!(config("consoleShellPassword: $5$a$b\n", &[]).console.shell, ConsoleShell::None);
+    assert_eq!(config("", &["consoleShell=open"]).console.shell, ConsoleShell::Open);
+    for (text, wrong) in [
+        ("consoleShell: password\n", "needs a hash"),
+        ("consoleShell: password\nconsoleShellPassword: secret\n", "is no hash"),
+        ("consoleShell: yes please\n", "neither none, password nor open"),
+    ] {
+        let problems = problems(text, &[]);
+        assert!(problems.iter().any(|problem| problem.contains(wrong)), "{problems:#?}");
+    }
 }
 
 #[test]

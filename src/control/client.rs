@@ -1,9 +1,13 @@
 //! [`Client`]: the command line's half, blocking, with errors that say what to do.
 
 use std::io::{self, Read as _, Write as _};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
 
 use super::message::Line;
 use super::{Call, Reply, Request, VERSION};
@@ -120,6 +124,26 @@ impl Client {
         }
     }
 
+    /// The next reply among what has arrived; waits for none. For an event loop: watch the descriptor for readability.
+    pub fn arrived(&mut self) -> Result<Option<Reply>, ClientError> {
+        loop {
+            if let Some(line) = self.take_line() {
+                return decode(&line).map(Some);
+            }
+            if self.input.len() > MAX_REPLY {
+                return Err(ClientError::Protocol("longer than 256 MiB".to_owned()));
+            }
+            let mut chunk = [0; 16 << 10];
+            match rustix::net::recv(&self.stream, &mut chunk[..], RecvFlags::DONTWAIT) {
+                Ok((_, 0)) | Err(Errno::CONNRESET) => return Err(ClientError::Closed),
+                Ok((_, count)) => self.input.extend_from_slice(chunk.get(..count).unwrap_or_default()),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return Ok(None),
+                Err(error) => return Err(ClientError::Io { step: "read from", error: error.into() }),
+            }
+        }
+    }
+
     /// A complete line out of what was read.
     fn take_line(&mut self) -> Option<Vec<u8>> {
         let fresh = self.input.get(self.searched..).unwrap_or_default();
@@ -130,6 +154,12 @@ impl Client {
         let end = self.searched.saturating_add(end);
         self.searched = 0;
         Some(self.input.drain(..=end).collect())
+    }
+}
+
+impl AsFd for Client {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
     }
 }
 

@@ -28,6 +28,9 @@ pub enum Call {
     Events,
     /// All pods now and after each change, until the connection ends. Answers: [`Reply::Pods`], again and again.
     Watch,
+    /// Each event from now on when it is recorded, until the connection ends. Answers: [`Reply::Events`], again and again, the
+    /// first one empty.
+    WatchEvents,
     /// Restart a pod's containers and clear their backoff. Answer: [`Reply::Done`].
     Restart {
         /// Namespace of the pod.

@@ -47,6 +47,11 @@ impl EventLog {
         self.entries.push_back(entry);
     }
 
+    /// The one recorded last.
+    pub fn newest(&self) -> Option<EventObject> {
+        self.entries.back().map(EventObject::of)
+    }
+
     /// All as v1 objects, the newest last.
     pub fn objects(&self) -> impl Iterator<Item = EventObject> {
         self.entries.iter().map(EventObject::of)

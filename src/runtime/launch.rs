@@ -103,7 +103,13 @@ pub struct LaunchRequest {
     pub cgroup_root: String,
     /// Socket that gets the terminal's master, for `tty: true`.
     pub console_socket: Option<PathBuf>,
+    /// Whether to note in [`RUNTIME_BEGAN`] when the runtime is executed.
+    #[serde(default)]
+    pub time_runtime: bool,
 }
+
+/// File in the container's directory: when the runtime was executed, in microseconds of CLOCK_BOOTTIME as text.
+pub const RUNTIME_BEGAN: &str = "runtime-began";
 
 /// The role's entry: request on descriptor 0, report on descriptor 3. Comes back only when it failed.
 pub fn main() -> ExitCode {
@@ -111,7 +117,14 @@ pub fn main() -> ExitCode {
         let (mut command, warnings) = prepare(&request)?;
         helper.drop_request().map_err(context(REASON, "opening", Path::new("/dev/null")))?;
         let log = request.layout.container(&request.id).join("runtime.log");
-        Ok((warnings, move || note_exec_failure(&log, &command.exec())))
+        let began = request.time_runtime.then(|| request.layout.container(&request.id).join(RUNTIME_BEGAN));
+        Ok((warnings, move || {
+            if let Some(began) = began {
+                // Only for people: no chart is no reason not to start.
+                let _ = fs::write(began, crate::sys::clock::boottime_us().to_string());
+            }
+            note_exec_failure(&log, &command.exec());
+        }))
     })
 }
 

@@ -320,6 +320,7 @@ impl Supervisor {
             runtime: self.runtime.clone(),
             writable_layer: self.config.writable_layer,
             node: self.node_facts.clone(),
+            time_runtime: self.chart.is_open(),
         };
         if record.mode == StartMode::Run {
             // It may end before it can be registered: then init keeps the zombie until it is.

@@ -17,6 +17,7 @@ pub(crate) struct Clients {
 struct Client {
     connection: Connection,
     watches: bool,
+    watches_events: bool,
 }
 
 impl Clients {
@@ -36,7 +37,7 @@ impl Clients {
         loop {
             match self.server.accept() {
                 Ok(Some(connection)) => {
-                    self.connections.insert(self.next, Client { connection, watches: false });
+                    self.connections.insert(self.next, Client { connection, watches: false, watches_events: false });
                     new.push(self.next);
                     self.next = self.next.saturating_add(1);
                 }
@@ -72,6 +73,28 @@ impl Clients {
         if let Some(client) = self.connections.get_mut(&number) {
             client.watches = true;
         }
+    }
+
+    /// From now on it is told of every event.
+    pub(crate) fn watch_events(&mut self, number: u64) {
+        if let Some(client) = self.connections.get_mut(&number) {
+            client.watches_events = true;
+        }
+    }
+
+    /// Whether anybody wants to be told of events.
+    pub(crate) fn events_watched(&self) -> bool {
+        self.connections.values().any(|c| c.watches_events)
+    }
+
+    /// Tells those who watch events; gives their numbers.
+    pub(crate) fn tell_event_watchers(&mut self, reply: &Reply) -> Vec<u64> {
+        let mut told = Vec::new();
+        for (number, client) in self.connections.iter_mut().filter(|(_, c)| c.watches_events) {
+            client.connection.queue(reply);
+            told.push(*number);
+        }
+        told
     }
 
     /// Whether anybody watches.

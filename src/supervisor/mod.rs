@@ -17,11 +17,13 @@
 //! | `sweep` | what former pods have left |
 //! | `logs` | the log writer |
 //! | `requests`, `clients` | people at the control socket |
+//! | `chart` | when what was started, for `gatepost boot-chart` |
 //! | `persist` | state under `/run` and on disk |
 //! | `guard`, `safe_mode` | what is left alone after crashes |
 
 mod act;
 mod adopt;
+mod chart;
 mod clients;
 mod conditions;
 mod ending;
@@ -61,6 +63,7 @@ use crate::sys::epoll::{Epoll, EventFlags, NO_EVENT};
 use crate::sys::memory;
 use crate::sys::signal::{Signal, SignalFd};
 use act::{Starts, Task, Terminal};
+use chart::Chart;
 use clients::Clients;
 use conditions::Conditions;
 use guard::Guard;
@@ -103,6 +106,7 @@ struct Supervisor {
     conditions: Conditions,
     logs: Logs,
     clients: Clients,
+    chart: Chart,
     durable: Durable,
     guard: Guard,
     /// Pods being torn down: whether their volumes go too.
@@ -275,6 +279,7 @@ impl Supervisor {
 
     /// Starts a helper and waits on it; a start that fails is an outcome like any other.
     fn start_helper(&mut self, job: Job<'_, Task>) {
+        self.chart.begin(&job.task);
         match self.helpers.start(job, self.now().boot) {
             Ok(number) => {
                 if let Some((process, report)) = self.helpers.descriptors(number) {

@@ -16,6 +16,7 @@ use crate::sys::process;
 impl Supervisor {
     /// A helper has ended.
     pub(super) fn finished(&mut self, task: Task, outcome: Outcome) {
+        self.note_in_chart(&task, matches!(outcome, Outcome::Failed(..)));
         match task {
             Task::ReadManifests => self.manifests_read(outcome),
             Task::Look(path) => self.looked(&path, outcome),

@@ -195,6 +195,7 @@ impl Supervisor {
     pub(super) fn record(&mut self, event: Recorded) {
         self.events.record(event, self.now().wall);
         self.events_changed = true;
+        self.tell_event_watchers();
     }
 
     /// Stores the event log; it costs no disk.

@@ -34,6 +34,10 @@ impl Supervisor {
                 self.clients.watch(number);
                 self.pods_reply()
             }
+            Call::WatchEvents => {
+                self.clients.watch_events(number);
+                Reply::Events { items: Vec::new() }
+            }
             Call::Events => {
                 Reply::Events { items: self.events.objects().filter_map(|e| serde_json::to_value(e).ok()).collect() }
             }
@@ -104,6 +108,17 @@ impl Supervisor {
         }
         let reply = self.pods_reply();
         for number in self.clients.tell_watchers(&reply) {
+            self.renew_client_watch(number);
+        }
+    }
+
+    /// Tells everybody who watches events of the newest one.
+    pub(super) fn tell_event_watchers(&mut self) {
+        if !self.clients.events_watched() {
+            return;
+        }
+        let items = self.events.newest().and_then(|event| serde_json::to_value(event).ok()).into_iter().collect();
+        for number in self.clients.tell_event_watchers(&Reply::Events { items }) {
             self.renew_client_watch(number);
         }
     }

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use super::Supervisor;
 use super::act::Starts;
 use super::adopt::{Adopted, adopt};
+use super::chart::Chart;
 use super::clients::Clients;
 use super::conditions::Conditions;
 use super::guard::Guard;
@@ -18,9 +19,10 @@ use super::manifests::Manifests;
 use super::persist::{self, Durable};
 use super::safe_mode::{self, Caution};
 use super::token::Token;
-use crate::config::Config;
+use crate::config::{Config, Layout};
 use crate::control::Server;
 use crate::manifest::desired::{self, DesiredSet};
+use crate::oci::NodeFacts;
 use crate::pod::event::Event;
 use crate::pod::time::{Instant, Now, Wall};
 use crate::pod::{BackoffRule, DurableState, Node, Past, SavedPod, Settings};
@@ -45,7 +47,7 @@ pub struct Setup {
 impl Setup {
     /// Where it lies.
     pub fn path(run: &Path) -> PathBuf {
-        run.join("setup.json")
+        Layout { run: run.to_owned(), ..Layout::default() }.setup()
     }
 
     /// Leaves it for the supervisors to come. A stop that an earlier `gatepost run` was asked for ends with that one.
@@ -57,6 +59,8 @@ impl Setup {
         {
             volatile::write(&node, &crate::pod::SavedNode { stopping: false, ..saved })?;
         }
+        // The chart of another start.
+        let _ = std::fs::remove_file(self.config.layout.boot_chart());
         volatile::write(&Self::path(run), self)
     }
 }
@@ -86,6 +90,7 @@ pub fn main(run: &Path, crashed: bool) -> ExitCode {
 
 impl Supervisor {
     fn start(setup: Setup, crashed: bool) -> Result<Self, String> {
+        let began = clock::boottime_us();
         let Setup { config, runtime, stop_pods } = setup;
         let layout = config.layout.clone();
         let (mut link, log_descriptors) = Link::from_fixed_fds().map_err(|e| e.to_string())?;
@@ -101,15 +106,7 @@ impl Supervisor {
         let memory = Memory::load(&config);
         let Adopted { found, instances } = adopt(&layout, &mut link, now);
         let node_facts = crate::runtime::node::facts(&config.node_name, host_ips(), &layout.data, &cgroups);
-        let settings = Settings {
-            node_name: config.node_name.clone(),
-            host_ips: node_facts.host_ips.clone(),
-            runtime: runtime_name(&runtime),
-            backoff: BackoffRule {
-                initial_ms: milliseconds(config.backoff.initial),
-                max_ms: milliseconds(config.backoff.max),
-            },
-        };
+        let settings = settings(&config, &runtime, &node_facts);
         let mut guard = Guard::open(&layout.run, crashed, now.boot.0);
         let caution = guard.caution(now.boot.0);
         if caution == Caution::Alone {
@@ -143,6 +140,7 @@ impl Supervisor {
             starts: Starts::new(most),
             events: Self::load_events(&layout.run),
             clients: Clients::new(server),
+            chart: Chart::open(layout.boot_chart()),
             conditions: Conditions::new(config.modified),
             durable: Durable::default(),
             inbox: VecDeque::new(),
@@ -187,6 +185,7 @@ impl Supervisor {
         // Everything that lives is registered: init may reap the rest.
         supervisor.link.keep_unknown(false).map_err(|e| e.to_string())?;
         supervisor.work_at_store();
+        supervisor.chart.note(began, "supervisor", "start");
         log::info!("supervising {} with {}", supervisor.config.node_name, supervisor.runtime.path.display());
         Ok(supervisor)
     }
@@ -257,6 +256,19 @@ fn parse<T: serde::de::DeserializeOwned>(report: &durable::Report, name: &str, v
     durable::decode(content, version)
         .inspect_err(|error| log::error!("{name} in the state directory: {error}; it is not used"))
         .ok()
+}
+
+/// What the core is to know about this node.
+fn settings(config: &Config, runtime: &Runtime, facts: &NodeFacts) -> Settings {
+    Settings {
+        node_name: config.node_name.clone(),
+        host_ips: facts.host_ips.clone(),
+        runtime: runtime_name(runtime),
+        backoff: BackoffRule {
+            initial_ms: milliseconds(config.backoff.initial),
+            max_ms: milliseconds(config.backoff.max),
+        },
+    }
 }
 
 /// The scheme of container ids: `runc`, `crun`, or what else the binary is called.

@@ -13,6 +13,12 @@ pub fn boottime_ms() -> u64 {
     u64::try_from(milliseconds(ClockId::Boottime)).unwrap_or(0)
 }
 
+/// The same in microseconds.
+pub fn boottime_us() -> u64 {
+    let now = clock_gettime(ClockId::Boottime);
+    u64::try_from(now.tv_sec.saturating_mul(1_000_000).saturating_add(now.tv_nsec / 1000)).unwrap_or(0)
+}
+
 /// Milliseconds since 1970 as this machine believes (CLOCK_REALTIME); may jump either way.
 pub fn wall_ms() -> i64 {
     milliseconds(ClockId::Realtime)

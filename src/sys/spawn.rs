@@ -47,6 +47,8 @@ pub struct Spawn<'a> {
     pub cwd: Option<&'a CStr>,
     /// Whether it leads a session of its own, so that no terminal's signals reach it.
     pub new_session: bool,
+    /// Whether its standard input, a terminal that no session has, becomes the controlling terminal of its own session.
+    pub controlling_terminal: bool,
     /// Added to its niceness; 0 changes nothing.
     pub nice: i32,
     /// Its `oom_score_adj` (-1000 to 1000). A value below the caller's needs CAP_SYS_RESOURCE; without it the child keeps the
@@ -70,6 +72,7 @@ impl<'a> Spawn<'a> {
             cgroup_procs: Vec::new(),
             cwd: None,
             new_session: false,
+            controlling_terminal: false,
             nice: 0,
             oom_score_adj: None,
             open_files: None,
@@ -311,6 +314,9 @@ impl<'a> Prepared<'a> {
             }
             if !self.place_descriptors() {
                 return Step::Descriptors;
+            }
+            if spawn.controlling_terminal && libc::ioctl(0, libc::TIOCSCTTY, 0) != 0 {
+                return Step::Session;
             }
             reset_signals();
             let envp = self.envp.as_ref().map_or(libc::environ.cast_const().cast(), Vec::as_ptr);

@@ -172,3 +172,29 @@ fn a_second_gatepost_with_the_same_cgroup_root_or_run_directory_is_refused() {
     assert!(told.contains("another runDir"), "{told}");
     gatepost::sys::cgroup::Cgroups::detect().unwrap().remove(&format!("gatepost/{other}")).unwrap();
 }
+
+#[test]
+fn the_boot_chart_shows_the_start_of_each_container_and_the_runtimes_share() {
+    let gateway = Gateway::start("");
+    gateway.apply(&pod("web", WAIT));
+    gateway.apply(&run_once("once", "true"));
+    gateway.ready("web");
+    gateway.finished("once");
+    let file = gateway.path("boot.svg");
+    let output = gateway.gatepost(&["boot-chart", "-o", file.to_str().unwrap()]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        output.status.success() && said.starts_with("From the supervisor's start to the first container"),
+        "{said}"
+    );
+    let picture = std::fs::read_to_string(file).unwrap();
+    assert_eq!(gateway.ok(&["boot-chart"]), picture);
+    assert!(picture.contains(said.trim().replace('\'', "&#39;").as_str()), "{said}\n{picture}");
+    for (room, pod) in [("sandbox", ""), ("container", " app"), ("runtime", " app")] {
+        for name in ["web", "once"] {
+            let label = format!(">{room}: default/{name}-{}{pod} (", gateway.node);
+            assert!(picture.contains(&label), "no {label} in\n{picture}");
+        }
+    }
+    assert!(picture.contains(">images: list (") && picture.contains(">supervisor: start ("), "{picture}");
+}

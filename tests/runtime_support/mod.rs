@@ -127,6 +127,7 @@ impl Node {
             node: self.facts.clone(),
             cgroup_root: self.cgroup_root.clone(),
             console_socket: None,
+            time_runtime: false,
         }
     }
 

@@ -114,6 +114,11 @@ fn state(out: &mut String, label: &str, state: &Value) {
         if !reason.is_empty() {
             deeper(out, "Reason", reason);
         }
+        // kubectl leaves it out; here it tells when the next try is.
+        let message = text(state, "/waiting/message");
+        if !message.is_empty() {
+            deeper(out, "Message", message);
+        }
     }
 }
 

@@ -107,6 +107,7 @@ Containers:
       daemon off;
     State:          Waiting
       Reason:       CrashLoopBackOff
+      Message:      back-off 40s
     Last State:     Terminated
       Reason:       OOMKilled
       Message:      last words

@@ -11,22 +11,22 @@ const DAY: i64 = 24 * HOUR;
 const YEAR: i64 = 365 * DAY;
 
 /// The wall clock in seconds since the epoch.
-pub(super) fn now() -> i64 {
+pub(crate) fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
 }
 
 /// An RFC 3339 timestamp in seconds since the epoch.
-pub(super) fn parse(timestamp: &str) -> Option<i64> {
+pub(crate) fn parse(timestamp: &str) -> Option<i64> {
     OffsetDateTime::parse(timestamp, &Rfc3339).ok().map(OffsetDateTime::unix_timestamp)
 }
 
 /// How long before `now` the RFC 3339 timestamp was; `<unknown>` when there is none.
-pub(super) fn ago(timestamp: &str, now: i64) -> String {
+pub(crate) fn ago(timestamp: &str, now: i64) -> String {
     parse(timestamp).map_or_else(|| "<unknown>".to_owned(), |then| human(now.saturating_sub(then)))
 }
 
 /// A duration in seconds, two units at most (apimachinery util/duration HumanDuration).
-pub(super) fn human(seconds: i64) -> String {
+pub(crate) fn human(seconds: i64) -> String {
     let two = |big: i64, big_unit: &str, small: i64, small_unit: &str| {
         if small == 0 { format!("{big}{big_unit}") } else { format!("{big}{big_unit}{small}{small_unit}") }
     };
@@ -46,7 +46,7 @@ pub(super) fn human(seconds: i64) -> String {
 }
 
 /// `Mon, 02 Jan 2006 15:04:05 -0700`, in the timestamp's own offset (the supervisor writes UTC); as written when it is no timestamp.
-pub(super) fn rfc1123(timestamp: &str) -> String {
+pub(crate) fn rfc1123(timestamp: &str) -> String {
     let Ok(at) = OffsetDateTime::parse(timestamp, &Rfc3339) else {
         return timestamp.to_owned();
     };

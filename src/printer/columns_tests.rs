@@ -178,6 +178,24 @@ fn status_and_ready_follow_the_printers_rules() {
             "0/1",
         ),
         (
+            "quarantined while it was initializing",
+            with(init(&["i"], json!([running("i")])), "/status", "reason", json!("Quarantined")),
+            "Quarantined",
+            "0/1",
+        ),
+        (
+            "interrupted",
+            with(one("Failed", ended("app", 137, "ContainerStatusUnknown")), "/status", "reason", json!("Interrupted")),
+            "Interrupted",
+            "0/1",
+        ),
+        (
+            "an init container waits for a condition of the pod",
+            init(&["i"], json!([waiting("i", "WaitingFor: clock")])),
+            "WaitingFor: clock",
+            "0/1",
+        ),
+        (
             "node lost",
             with(
                 with(one("Running", running("app")), "/metadata", "deletionTimestamp", json!("2026-01-01T00:00:00Z")),

@@ -2,21 +2,21 @@
 
 /// How cells are laid out.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Layout {
+pub(crate) struct Layout {
     /// Least width of a cell, padding included.
-    pub(super) min_width: usize,
+    pub(crate) min_width: usize,
     /// Blanks after the widest cell.
-    pub(super) padding: usize,
+    pub(crate) padding: usize,
 }
 
 /// Tables of `get`.
-pub(super) const TABLE: Layout = Layout { min_width: 6, padding: 3 };
+pub(crate) const TABLE: Layout = Layout { min_width: 6, padding: 3 };
 /// Text of `describe`.
-pub(super) const DESCRIPTION: Layout = Layout { min_width: 0, padding: 2 };
+pub(crate) const DESCRIPTION: Layout = Layout { min_width: 0, padding: 2 };
 
 /// Replaces the tabs of `text`. A column is made of tab-ended cells in adjacent lines, and as wide as its widest cell; what follows a
 /// line's last tab belongs to no column. A line without that tab ends the column.
-pub(super) fn align(text: &str, layout: Layout) -> String {
+pub(crate) fn align(text: &str, layout: Layout) -> String {
     let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split('\t').collect()).collect();
     let mut widths = vec![Vec::new(); lines.len()];
     columns(&lines, &mut widths, 0, layout);

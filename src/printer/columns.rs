@@ -8,27 +8,27 @@ use super::view::{entries, flag, int, list, named, or_none, part, text};
 
 /// The cells of one pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct PodRow {
+pub(crate) struct PodRow {
     /// Namespace.
-    pub(super) namespace: String,
+    pub(crate) namespace: String,
     /// Name.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// `<ready>/<app containers and sidecars>`.
-    pub(super) ready: String,
+    pub(crate) ready: String,
     /// Phase, or the reason that says more.
-    pub(super) status: String,
+    pub(crate) status: String,
     /// `3` or `3 (20s ago)`.
-    pub(super) restarts: String,
+    pub(crate) restarts: String,
     /// Since creation.
-    pub(super) age: String,
+    pub(crate) age: String,
     /// The first address, or `<none>`.
-    pub(super) ip: String,
+    pub(crate) ip: String,
     /// The node, or `<none>`.
-    pub(super) node: String,
+    pub(crate) node: String,
     /// `true/total`, or `<none>`.
-    pub(super) readiness_gates: String,
+    pub(crate) readiness_gates: String,
     /// `a=b,c=d`, or `<none>`.
-    pub(super) labels: String,
+    pub(crate) labels: String,
 }
 
 /// What is found while walking the container statuses.
@@ -57,7 +57,7 @@ impl Restarts {
 
 impl PodRow {
     /// The cells of this pod at wall time `now`, in seconds.
-    pub(super) fn new(pod: &Value, now: i64) -> Self {
+    pub(crate) fn new(pod: &Value, now: i64) -> Self {
         let walk = walk(pod);
         let init = list(pod, "/spec/initContainers");
         let total = list(pod, "/spec/containers").len().saturating_add(init.iter().filter(|c| is_sidecar(c)).count());
@@ -82,7 +82,7 @@ impl PodRow {
     }
 
     /// The cells in the order of [`header`], joined by tabs.
-    pub(super) fn line(&self, shown: Shown) -> String {
+    pub(crate) fn line(&self, shown: Shown) -> String {
         let mut cells: Vec<&str> = Vec::new();
         if shown.namespace {
             cells.push(&self.namespace);
@@ -100,17 +100,17 @@ impl PodRow {
 
 /// Which columns are shown.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Shown {
+pub(crate) struct Shown {
     /// `-A`: NAMESPACE first.
-    pub(super) namespace: bool,
+    pub(crate) namespace: bool,
     /// `-o wide`.
-    pub(super) wide: bool,
+    pub(crate) wide: bool,
     /// `--show-labels`: LABELS last.
-    pub(super) labels: bool,
+    pub(crate) labels: bool,
 }
 
 /// The header of the pod table, joined by tabs.
-pub(super) fn header(shown: Shown) -> String {
+pub(crate) fn header(shown: Shown) -> String {
     let mut cells = Vec::new();
     if shown.namespace {
         cells.push("NAMESPACE");
@@ -126,7 +126,7 @@ pub(super) fn header(shown: Shown) -> String {
 }
 
 /// Whether a container of `spec.initContainers` keeps running beside the app containers.
-pub(super) fn is_sidecar(container: &Value) -> bool {
+pub(crate) fn is_sidecar(container: &Value) -> bool {
     text(container, "/restartPolicy") == "Always"
 }
 
@@ -147,6 +147,10 @@ fn walk(pod: &Value) -> Walk {
     if !initializing || condition(pod, "Initialized") {
         walk.restarts = sidecar_restarts(pod);
         walk_apps(pod, &mut walk);
+    }
+    // Ours: it says more than anything its containers say.
+    if ["Quarantined", "Interrupted"].contains(&pod_reason) {
+        pod_reason.clone_into(&mut walk.reason);
     }
     if part(pod, "/metadata/deletionTimestamp").is_some() {
         if pod_reason == "NodeLost" {
@@ -173,6 +177,8 @@ fn walk_init(pod: &Value, walk: &mut Walk) -> bool {
                 continue;
             }
             Some(end) => format!("Init:{}", end_reason(end)),
+            // Ours: the pod waits, not this container.
+            None if waiting.starts_with("WaitingFor") => waiting.to_owned(),
             None if !waiting.is_empty() && waiting != "PodInitializing" => format!("Init:{waiting}"),
             None => format!("Init:{index}/{}", specs.len()),
         };
@@ -199,10 +205,6 @@ fn walk_apps(pod: &Value, walk: &mut Walk) {
             running = true;
             walk.ready = walk.ready.saturating_add(1);
         }
-    }
-    // Ours: whatever its containers do, nobody looks after them.
-    if text(pod, "/status/reason") == "Quarantined" {
-        "Quarantined".clone_into(&mut walk.reason);
     }
     if walk.reason == "Completed" {
         if running && condition(pod, "Ready") {
@@ -236,7 +238,7 @@ fn sidecar_restarts(pod: &Value) -> Restarts {
 }
 
 /// Whether the pod's condition of this type is True.
-pub(super) fn condition(pod: &Value, kind: &str) -> bool {
+pub(crate) fn condition(pod: &Value, kind: &str) -> bool {
     list(pod, "/status/conditions").iter().any(|c| text(c, "/type") == kind && text(c, "/status") == "True")
 }
 
