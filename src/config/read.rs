@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::{Map, Value as Json};
 
@@ -37,12 +37,14 @@ impl std::error::Error for ConfigError {}
 /// Reads a configuration file; `overrides` as in [`parse`].
 pub fn load(path: &Path, overrides: &[String]) -> Result<Config, ConfigError> {
     let fail = |message: String| ConfigError { problems: vec![format!("{}: {message}", path.display())] };
-    let length = std::fs::metadata(path).map_err(|error| fail(error.to_string()))?.len();
-    if length > MAX_BYTES {
+    let metadata = std::fs::metadata(path).map_err(|error| fail(error.to_string()))?;
+    if metadata.len() > MAX_BYTES {
         return Err(fail(format!("larger than {MAX_BYTES} bytes; this is no configuration file")));
     }
     let bytes = std::fs::read(path).map_err(|error| fail(error.to_string()))?;
-    parse(&path.display().to_string(), &bytes, overrides)
+    let modified =
+        metadata.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok()).map_or(0, |age| age.as_secs());
+    Ok(Config { modified, ..parse(&path.display().to_string(), &bytes, overrides)? })
 }
 
 /// Reads a configuration. `overrides`: `key=value` or `gatepost.key=value`, later ones count more. Empty bytes give the

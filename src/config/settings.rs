@@ -41,6 +41,9 @@ pub struct Config {
     /// The shell of the serial console.
     #[serde(default)]
     pub console: Console,
+    /// When the file was last changed, in seconds since the epoch; 0 when there is none. A clock before that is wrong.
+    #[serde(default)]
+    pub modified: u64,
 }
 
 /// The shell of the serial console.
@@ -119,6 +122,7 @@ impl Default for Config {
             cgroup_root: "kubepods".to_owned(),
             max_parallel_starts: 0,
             console: Console::default(),
+            modified: 0,
         }
     }
 }

@@ -19,6 +19,7 @@ impl Supervisor {
         self.note_in_chart(&task, matches!(outcome, Outcome::Failed(..)));
         match task {
             Task::ReadManifests => self.manifests_read(outcome),
+            Task::Look(path) => self.looked(&path, outcome),
             Task::Prepare(pod) => self.prepared(pod, outcome),
             Task::Teardown(pod) => self.torn_down(pod, outcome),
             Task::Launch(seq) => self.launched(seq, outcome),
