@@ -38,12 +38,12 @@ pub struct Config {
     pub cgroup_root: String,
     /// How many runtime calls may run at a time; 0 means one a core.
     pub max_parallel_starts: usize,
-    /// When the file was last changed, in seconds since the epoch; 0 when there is none. A clock before that is wrong.
-    #[serde(default)]
-    pub modified: u64,
     /// The shell of the serial console.
     #[serde(default)]
     pub console: Console,
+    /// When the file was last changed, in seconds since the epoch; 0 when there is none. A clock before that is wrong.
+    #[serde(default)]
+    pub modified: u64,
 }
 
 /// The shell of the serial console.
@@ -121,8 +121,8 @@ impl Default for Config {
             resolv_conf: PathBuf::from("/etc/resolv.conf"),
             cgroup_root: "kubepods".to_owned(),
             max_parallel_starts: 0,
-            modified: 0,
             console: Console::default(),
+            modified: 0,
         }
     }
 }

@@ -115,13 +115,8 @@ impl Supervisor {
                     self.chart.note(begin, "container", &name);
                 }
             }
-            Task::Teardown(_)
-            | Task::CleanUp(_)
-            | Task::Save
-            | Task::LastWords(_)
-            | Task::FindLeftovers
-            | Task::Look(_)
-            | Task::Sweep(_) => {}
+            // Not of a start.
+            _ => {}
         }
     }
 }

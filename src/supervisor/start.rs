@@ -67,12 +67,14 @@ impl Setup {
 
 /// The role `supervise RUN-DIR`, started by init. `crashed`: the one before ended by its own fault.
 pub fn main(run: &Path, crashed: bool) -> ExitCode {
+    let began = clock::boottime_us();
     let result = volatile::read::<Setup>(&Setup::path(run))
         .map_err(|e| e.to_string())
         .and_then(|setup| setup.ok_or_else(|| format!("there is no {}", Setup::path(run).display())))
         .and_then(|setup| Supervisor::start(setup, crashed));
     match result {
         Ok(mut supervisor) => {
+            supervisor.chart.note(began, "supervisor", "start");
             supervisor.run();
             if supervisor.leaving {
                 // What they were at is done again by the next one.
@@ -90,7 +92,6 @@ pub fn main(run: &Path, crashed: bool) -> ExitCode {
 
 impl Supervisor {
     fn start(setup: Setup, crashed: bool) -> Result<Self, String> {
-        let began = clock::boottime_us();
         let Setup { config, runtime, stop_pods } = setup;
         let layout = config.layout.clone();
         let (mut link, log_descriptors) = Link::from_fixed_fds().map_err(|e| e.to_string())?;
@@ -185,7 +186,6 @@ impl Supervisor {
         // Everything that lives is registered: init may reap the rest.
         supervisor.link.keep_unknown(false).map_err(|e| e.to_string())?;
         supervisor.work_at_store();
-        supervisor.chart.note(began, "supervisor", "start");
         log::info!("supervising {} with {}", supervisor.config.node_name, supervisor.runtime.path.display());
         Ok(supervisor)
     }
