@@ -1,5 +1,5 @@
 //! The records between the roles init and supervisor: [`Command`], [`Message`], [`ExitRecord`], and what lies at which
-//! fixed descriptor of a supervisor.
+//! fixed descriptor of a supervisor. Those between init and boot are in [`boot`].
 //!
 //! Records have a fixed size, are little-endian and carry [`VERSION`]. Turning bytes into records cannot panic: what does
 //! not have the right size, version or kind is no record. A number that has been given a meaning never gets another one.
@@ -11,6 +11,7 @@
     clippy::arithmetic_side_effects
 )]
 
+pub mod boot;
 mod command;
 mod exit_record;
 mod message;
