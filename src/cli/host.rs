@@ -15,7 +15,7 @@ use crate::config::{self, Config, Layout};
 use crate::init;
 use crate::runtime::{self, Runtime};
 use crate::state::durable;
-use crate::supervisor::Setup;
+use crate::supervisor::{Incarnation, Setup};
 use crate::sys::cgroup::Cgroups;
 use crate::sys::mount;
 
@@ -179,13 +179,15 @@ fn node_name(config: &Config) -> Result<String, String> {
     }
 }
 
-/// The role `supervise RUN-DIR [crashed]`.
+/// The role `supervise RUN-DIR [gateway] [crashed]`.
 pub(super) fn supervise() -> ExitCode {
     let mut arguments = std::env::args_os().skip(2);
     let Some(run) = arguments.next() else {
         log::error!("the role `supervise` is started by init only");
         return ExitCode::from(2);
     };
-    let crashed = arguments.next().is_some_and(|word| word.as_bytes() == crate::wire::CRASHED.to_bytes());
-    crate::supervisor::main(&PathBuf::from(run), crashed)
+    let words: Vec<_> = arguments.collect();
+    let said = |word: &std::ffi::CStr| words.iter().any(|given| given.as_bytes() == word.to_bytes());
+    let incarnation = Incarnation { crashed: said(crate::wire::CRASHED), gateway: said(crate::wire::GATEWAY) };
+    crate::supervisor::main(&PathBuf::from(run), incarnation)
 }

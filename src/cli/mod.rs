@@ -45,6 +45,9 @@ pub use help::reference;
 
 /// Entry of the binary.
 pub fn main() -> ExitCode {
+    if let Some(main) = roles::of_pid1() {
+        return main();
+    }
     stderr_log::install();
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     if let Some(role) = arguments.first().and_then(|first| roles::ROLES.iter().find(|(name, _)| first == name)) {
