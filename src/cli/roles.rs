@@ -14,6 +14,8 @@ type Entry = fn() -> ExitCode;
 pub(super) const ROLES: &[(&str, Entry)] = &[
     ("init", host::init),
     ("supervise", host::supervise),
+    ("boot", host::boot),
+    ("dhcp", crate::boot::dhcp::main),
     ("read-manifests", read_manifests),
     ("sandbox", crate::runtime::sandbox::main),
     ("launch", crate::runtime::launch::main),
