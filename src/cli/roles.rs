@@ -16,6 +16,8 @@ pub(super) const ROLES: &[(&str, Entry)] = &[
     ("farewell", crate::init::farewell::main),
     ("rescue", crate::init::rescue::main),
     ("supervise", host::supervise),
+    ("boot", host::boot),
+    ("dhcp", crate::boot::dhcp::main),
     ("read-manifests", read_manifests),
     ("sandbox", crate::runtime::sandbox::main),
     ("launch", crate::runtime::launch::main),

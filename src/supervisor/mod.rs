@@ -105,6 +105,8 @@ struct Supervisor {
     terminals: BTreeMap<Seq, Terminal>,
     /// `run` calls of the runtime under way.
     runs_in_flight: u32,
+    /// What people should know of the boot.
+    warnings: Vec<String>,
     /// SIGTERM stops the pods.
     stop_pods: bool,
     started_at: Wall,
