@@ -14,6 +14,7 @@ use rustix::fs::FlockOperation;
 use super::prepare::{self, OnFailure};
 use crate::config::{self, Layout};
 use crate::init;
+use crate::supervisor::Incarnation;
 
 /// How long init waits for the supervisor after SIGTERM when pods stay: it has only its state to save.
 const LEAVE_BOUND_MS: u64 = 30_000;
@@ -119,13 +120,15 @@ pub(super) fn boot() -> ExitCode {
     })
 }
 
-/// The role `supervise RUN-DIR [crashed]`.
+/// The role `supervise RUN-DIR [gateway] [crashed]`.
 pub(super) fn supervise() -> ExitCode {
     let mut arguments = std::env::args_os().skip(2);
     let Some(run) = arguments.next() else {
         log::error!("the role `supervise` is started by init only");
         return ExitCode::from(2);
     };
-    let crashed = arguments.next().is_some_and(|word| word.as_bytes() == crate::wire::CRASHED.to_bytes());
-    crate::supervisor::main(&PathBuf::from(run), crashed)
+    let words: Vec<_> = arguments.collect();
+    let said = |word: &std::ffi::CStr| words.iter().any(|given| given.as_bytes() == word.to_bytes());
+    let incarnation = Incarnation { crashed: said(crate::wire::CRASHED), gateway: said(crate::wire::GATEWAY) };
+    crate::supervisor::main(&PathBuf::from(run), incarnation)
 }

@@ -54,6 +54,9 @@ pub fn main() -> ExitCode {
     if boot::dhcp::is_script(argument_zero.as_deref()) {
         return boot::dhcp::event();
     }
+    if let Some(main) = roles::of_pid1() {
+        return main();
+    }
     stderr_log::install();
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     if let Some(role) = arguments.first().and_then(|first| roles::ROLES.iter().find(|(name, _)| first == name)) {

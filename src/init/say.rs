@@ -6,18 +6,18 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// Writes one line of at most 255 bytes. A line that cannot be written at once is lost: PID 1 waits for no reader.
 pub(super) fn say(message: fmt::Arguments<'_>) {
-    let mut line = Line { bytes: [0; 256], length: 0 };
+    let mut line = Line::new();
     // What does not fit is cut.
     let _ = write!(line, "gatepost init: {message}");
-    line.end();
     let stderr = rustix::stdio::stderr();
     let mut watched = [PollFd::new(&stderr, PollFlags::OUT)];
     if matches!(poll(&mut watched, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(1)) {
-        let _ = rustix::io::write(stderr, line.bytes.get(..line.length).unwrap_or_default());
+        let _ = rustix::io::write(stderr, line.end());
     }
 }
 
-struct Line {
+/// A line in memory of its own: nothing is allocated for it.
+pub(super) struct Line {
     bytes: [u8; 256],
     length: usize,
 }
@@ -34,10 +34,16 @@ impl Write for Line {
 }
 
 impl Line {
-    fn end(&mut self) {
+    pub(super) fn new() -> Self {
+        Self { bytes: [0; 256], length: 0 }
+    }
+
+    /// The whole line, ended.
+    pub(super) fn end(&mut self) -> &[u8] {
         if let Some(byte) = self.bytes.get_mut(self.length) {
             *byte = b'\n';
             self.length = self.length.saturating_add(1);
         }
+        self.bytes.get(..self.length).unwrap_or_default()
     }
 }

@@ -63,12 +63,27 @@ impl Setup {
     }
 }
 
-/// The role `supervise RUN-DIR`, started by init. `crashed`: the one before ended by its own fault.
-pub fn main(run: &Path, crashed: bool) -> ExitCode {
+/// What init says about a supervisor it starts.
+#[derive(Debug, Clone, Copy)]
+pub struct Incarnation {
+    /// The one before ended by its own fault.
+    pub crashed: bool,
+    /// Init is PID 1 of a gateway.
+    pub gateway: bool,
+}
+
+/// The role `supervise RUN-DIR`, started by init.
+pub fn main(run: &Path, incarnation: Incarnation) -> ExitCode {
+    if incarnation.gateway
+        && let Err(error) = crate::sys::memory::lock()
+    {
+        log::warn!("the supervisor cannot lock itself into memory: {error}");
+    }
     let result = volatile::read::<Setup>(&Setup::path(run))
         .map_err(|e| e.to_string())
         .and_then(|setup| setup.ok_or_else(|| format!("there is no {}", Setup::path(run).display())))
-        .and_then(|setup| Supervisor::start(setup, crashed));
+        .map(|setup| Setup { stop_pods: setup.stop_pods || incarnation.gateway, ..setup })
+        .and_then(|setup| Supervisor::start(setup, incarnation.crashed));
     match result {
         Ok(mut supervisor) => {
             supervisor.run();

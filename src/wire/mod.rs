@@ -40,6 +40,10 @@ pub const JOURNAL_WRITE: i32 = 7;
 /// init's SIGKILL because it was wedged. One that others killed says nothing against the pod it was acting on.
 pub const CRASHED: &CStr = c"crashed";
 
+/// The argument after the run directory of a supervisor whose init is PID 1 of a gateway: it locks itself into memory, and a SIGTERM
+/// stops the pods, a second one with a shorter grace.
+pub const GATEWAY: &CStr = c"gateway";
+
 /// Capacity of the exit-record pipe, in bytes, as init makes it.
 pub const EXIT_PIPE_BYTES: usize = 64 * 1024;
 /// Capacity of the journal pipe, in bytes: the whole of one stream's FIFO.
