@@ -19,8 +19,8 @@ use crate::sys::mount as mounts;
 
 /// The bound of [`mount_data`] in seconds: everything that may be needed, one after the other.
 pub(super) const BOUND_S: u64 = WAIT_S + 2 * GROW_S + PREEN_S + REPAIR_S + FORMAT_S;
-/// How long a partition is waited for: the root file system is there already, and most often lies on the same disk.
-const WAIT_S: u64 = 5;
+/// How long a partition is waited for at most.
+const WAIT_S: u64 = super::DISKS.as_secs();
 /// Time for sfdisk(8), and for the kernel to grow the file system, each.
 const GROW_S: u64 = 30;
 /// Less than this behind the partition is not worth a new partition table: what alignment and the table's copy take.
@@ -39,7 +39,7 @@ pub(super) fn mount_data(boot: &Boot) -> Result<String, String> {
     if mounts::is_mount_point(target).unwrap_or(false) {
         return Ok(format!("{DATA} is mounted already"));
     }
-    let partition = partition::wait_for(&gateway.data_partition, Duration::from_secs(WAIT_S))
+    let partition = partition::wait_for(&gateway.data_partition, boot.disks_until)
         .ok_or_else(|| format!("there is no partition {}", gateway.data_partition))?;
     let device = partition.device();
     grow_partition(boot, &partition);
@@ -60,7 +60,7 @@ pub(super) fn mount_data(boot: &Boot) -> Result<String, String> {
     };
     if let Err(error) = &mounted {
         if gateway.data_on_failure != DataOnFailure::Format {
-            return Err(format!("{}: {error}", device.display()));
+            return Err(format!("{}: {error}; with dataOnFailure: format it would be made anew", device.display()));
         }
         check::format(&device).map_err(|e| format!("{}: {error}; {e}", device.display()))?;
         mount_ext4(&device)?;
@@ -142,8 +142,7 @@ pub(super) fn mount_tmpfs_where_nothing_is(boot: &Boot) -> Result<String, String
     let configured = &boot.config().gateway.data_partition;
     if !configured.is_empty() {
         let message = format!(
-            "NO DATA PARTITION: {DATA} is in memory, at most half of it. Images, volumes and restart counts are lost at the next reboot. \
-             Repair {configured}, or set dataOnFailure: format"
+            "NO DATA PARTITION: {DATA} is in memory, at most half of it; images, volumes and restart counts are lost at the next reboot"
         );
         boot.warn("data", &message);
     }
@@ -157,7 +156,7 @@ pub(super) fn mount_flash(boot: &Boot) -> Result<String, String> {
         return Ok(String::new());
     }
     let without = "the last good pods run";
-    let partition = partition::wait_for(setting, Duration::from_secs(WAIT_S))
+    let partition = partition::wait_for(setting, boot.disks_until)
         .ok_or_else(|| format!("there is no partition {setting}; {without}"))?;
     let flags = MountFlags::RDONLY | MountFlags::NODEV | MountFlags::NOSUID | MountFlags::NOEXEC;
     let mut errors = Vec::new();

@@ -12,7 +12,7 @@ use std::os::fd::AsFd as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, ExitCode};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fs::FsWord;
 use rustix::mount::{MountFlags, mount, mount_move};
@@ -71,7 +71,7 @@ fn switch() -> Result<Infallible, String> {
     let command_line = CommandLine::of_this_boot().map_err(|e| format!("/proc/cmdline: {e}"))?;
     load_modules(&command_line);
     let setting = command_line.value("gatepost.root").unwrap_or(DEFAULT_ROOT);
-    let root = partition::wait_for(setting, ROOT_BOUND)
+    let root = partition::wait_for(setting, Instant::now().checked_add(ROOT_BOUND).unwrap_or_else(Instant::now))
         .ok_or_else(|| format!("no partition {setting} within {} s; {}", ROOT_BOUND.as_secs(), disks()))?;
     mount_root(&root.device())?;
     say!("root: {} ({setting})", root.device().display());

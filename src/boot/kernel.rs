@@ -33,18 +33,27 @@ const NAME: &str = "gateway";
 /// The stage `limits`. They are set for PID 1, from which every process has them: the kernel's are too low for containers.
 pub(super) fn limits(_: &Boot) -> Result<String, String> {
     let limit = |soft, hard| Rlimit { current: soft, maximum: hard };
+    let mut failures = Vec::new();
     for (name, resource, wanted) in [
         ("nofile", Resource::Nofile, limit(Some(1024), Some(524_288))),
         // Processes are bounded by cgroups.
         ("nproc", Resource::Nproc, limit(None, None)),
         ("core", Resource::Core, limit(Some(0), None)),
     ] {
-        prlimit(Pid::from_raw(1), resource, wanted).map_err(|e| format!("{name} of PID 1: {e}"))?;
+        if let Err(error) = prlimit(Pid::from_raw(1), resource, wanted) {
+            failures.push(format!("{name} of PID 1: {error}"));
+        }
     }
     // As systemd has it: what is mounted for a pod reaches the namespaces of those that ask for it.
-    rustix::mount::mount_change("/", MountPropagationFlags::SHARED | MountPropagationFlags::REC)
-        .map_err(|e| format!("cannot make / shared: {e}"))?;
-    Ok("nofile 1024:524288, nproc unlimited, core 0, / shared".to_owned())
+    let shared = MountPropagationFlags::SHARED | MountPropagationFlags::REC;
+    if let Err(error) = rustix::mount::mount_change("/", shared) {
+        failures.push(format!("cannot make / shared: {error}"));
+    }
+    if failures.is_empty() {
+        Ok("nofile 1024:524288, nproc unlimited, core 0, / shared".to_owned())
+    } else {
+        Err(failures.join("; "))
+    }
 }
 
 /// The stage `sysctls`. A parameter of the table that this kernel lacks is none to miss; one that a person asked for is told.

@@ -121,7 +121,7 @@ pub(super) fn collect(boot: &Boot) -> Result<String, String> {
     let found = farewell.as_ref().ok().cloned().flatten();
     let report = LastBoot { version: VERSION, first, farewell: found, watchdog_status, pstore, tail };
     let cause = report.cause();
-    let _ = boot.last_boot.set(report);
+    let _ = boot.ended.set(report);
     farewell.map(|_| cause)
 }
 

@@ -37,6 +37,7 @@ mod tool;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -67,9 +68,14 @@ pub(crate) struct Boot {
     config: OnceLock<Config>,
     link: Link,
     warnings: Mutex<Vec<Warning>>,
-    last_boot: OnceLock<last_boot::LastBoot>,
+    /// Until then a partition may appear that is not there yet.
+    disks_until: Instant,
+    ended: OnceLock<last_boot::LastBoot>,
     chart: Mutex<Chart>,
 }
+
+/// How long after the role's begin disks are waited for: the root file system is there already, most often on the same one.
+const DISKS: Duration = Duration::from_secs(5);
 
 /// The role `boot`, started by init.
 pub fn main(prepare: Prepare) -> ExitCode {
@@ -81,14 +87,15 @@ pub fn main(prepare: Prepare) -> ExitCode {
         config: OnceLock::new(),
         link: Link::open(),
         warnings: Mutex::new(Vec::new()),
-        last_boot: OnceLock::new(),
+        disks_until: Instant::now().checked_add(DISKS).unwrap_or_else(Instant::now),
+        ended: OnceLock::new(),
         chart: Mutex::new(Chart::begin()),
     });
     let prepared = stages::run_all(&boot);
     // The run directory is a mount of its own only now.
     let run = &boot.config().layout.run;
     locked(&boot.chart).write(run);
-    if let Some(Err(error)) = boot.last_boot.get().map(|report| report.write(run)) {
+    if let Some(Err(error)) = boot.ended.get().map(|report| report.write(run)) {
         say::say("boot", format_args!("last boot: {}: {error}", run.display()));
     }
     boot.link.service(Service::Console);
@@ -140,7 +147,11 @@ fn configuration(boot: &Boot) -> Result<String, String> {
     let gateway = &boot.config().gateway;
     boot.link.watchdog(milliseconds(gateway.watchdog_timeout), milliseconds(gateway.watchdog_maximum));
     boot.link.shutdown_bound(gateway.shutdown_bound.as_secs());
-    let from = if safe { "safe mode, the file is not read" } else { config::DEFAULT_FILE };
+    let from = match (safe, file.exists()) {
+        (true, _) => "safe mode, the file is not read",
+        (false, true) => config::DEFAULT_FILE,
+        (false, false) => "the defaults, since there is no file",
+    };
     let overrides = command_line.settings().len();
     Ok(match (overrides, problems.len()) {
         (0, 0) => from.to_owned(),

@@ -94,14 +94,13 @@ fn label_of(uevent: &str) -> Option<&str> {
     uevent.lines().find_map(|line| line.strip_prefix("PARTNAME="))
 }
 
-/// Waits until the device is there and its device file too, at most so long.
-pub(super) fn wait_for(setting: &str, bound: Duration) -> Option<Partition> {
-    let end = Instant::now().checked_add(bound);
+/// Waits until the device is there and its device file too, at most until `end`.
+pub(super) fn wait_for(setting: &str, end: Instant) -> Option<Partition> {
     loop {
         if let Some(partition) = find(setting).filter(|partition| partition.device().exists()) {
             return Some(partition);
         }
-        if end.is_none_or(|end| Instant::now() >= end) {
+        if Instant::now() >= end {
             return None;
         }
         std::thread::sleep(LOOK_EVERY);

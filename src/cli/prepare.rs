@@ -66,7 +66,12 @@ pub(super) fn node(mut config: Config, stop_pods: bool, on_failure: &mut OnFailu
     let runtime = on_failure.or("runtime", found, || Runtime::missing(&config.runtime))?;
     if usable {
         for finding in runtime::probe(&runtime) {
-            log::warn!("{}: {}", finding.concerns, finding.message);
+            match on_failure {
+                OnFailure::Stop => log::warn!("{}: {}", finding.concerns, finding.message),
+                OnFailure::Warn(warnings) => {
+                    warnings.push(Warning { stage: finding.concerns.to_owned(), message: finding.message });
+                }
+            }
         }
     }
     on_failure.or("cgroups", leave_root_cgroup(), || ())?;

@@ -165,8 +165,9 @@ impl Reading {
         }
     }
 
+    /// 0 stands for the default.
     fn seconds(&mut self, key: &str, least: u64, most: u64) -> Option<Duration> {
-        let duration = self.duration(key)?;
+        let duration = self.duration(key).filter(|duration| !duration.is_zero())?;
         if duration < Duration::from_secs(least) || duration > Duration::from_secs(most) {
             self.wrong(key, &format!("must be between {least} and {most} seconds"));
         }

@@ -9,7 +9,7 @@ use std::os::fd::AsRawFd as _;
 pub const SEED: usize = 64;
 
 /// `RNDADDENTROPY` of linux/random.h: `_IOW('R', 3, int[2])`.
-const ADD_ENTROPY: u32 = 0x4008_5203;
+const ADD_ENTROPY: libc::Ioctl = 0x4008_5203;
 
 /// `struct rand_pool_info` of linux/random.h, with its buffer.
 #[repr(C)]
@@ -30,7 +30,7 @@ pub fn add(seed: &[u8; SEED], credit: bool) -> io::Result<()> {
         buffer: *seed,
     };
     // SAFETY: the kernel reads a header and as many bytes as the header says, all of them inside `info`.
-    if unsafe { libc::ioctl(device.as_raw_fd(), ADD_ENTROPY as _, &raw const info) } < 0 {
+    if unsafe { libc::ioctl(device.as_raw_fd(), ADD_ENTROPY, &raw const info) } < 0 {
         return Err(io::Error::last_os_error());
     }
     Ok(())

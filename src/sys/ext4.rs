@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 /// `EXT4_IOC_RESIZE_FS` of linux/fs/ext4: `_IOW('f', 16, u64)`; what resize2fs(8) does to a mounted file system.
-const RESIZE_FS: u32 = 0x4008_6610;
+const RESIZE_FS: libc::Ioctl = 0x4008_6610;
 
 /// Where the superblock begins, and how much of it is read.
 const OFFSET: u64 = 1024;
@@ -72,7 +72,7 @@ impl Superblock {
 pub fn grow(mounted_at: &Path, blocks: u64) -> io::Result<()> {
     let directory = File::open(mounted_at)?;
     // SAFETY: the kernel reads one u64, which outlives the call.
-    if unsafe { libc::ioctl(directory.as_raw_fd(), RESIZE_FS as _, &raw const blocks) } < 0 {
+    if unsafe { libc::ioctl(directory.as_raw_fd(), RESIZE_FS, &raw const blocks) } < 0 {
         return Err(io::Error::last_os_error());
     }
     Ok(())
