@@ -183,32 +183,32 @@ fn a_supervisor_killed_again_and_again_is_back_and_its_container_lives() {
 #[test]
 fn a_boot_that_is_killed_is_followed_by_one_with_the_defaults() {
     // Waiting for a partition that never comes gives the time to hit it.
-    let mut machine = Machine::prepare(&CONFIG.replace("flashPartition: ''", "flashPartition: PARTLABEL=none"));
+    let mut machine = Machine::prepare(&CONFIG.replace("flashPartition: ''", "flashPartition: PARTLABEL=none")).without_cgroups();
     machine.start();
     let boot = machine.wait_for("boot", |machine| machine.child("boot"));
     machine.until("boot: host name");
     kill_process(pid(boot), Signal::KILL).unwrap();
     machine.until("boot was killed by signal 9");
     machine.until("boot failed: once more, with the defaults");
-    machine.until_supervised();
+    machine.until_tried();
 }
 
 #[test]
 fn a_boot_that_is_stopped_is_killed_at_its_deadline() {
-    let mut machine = Machine::prepare(&CONFIG.replace("flashPartition: ''", "flashPartition: PARTLABEL=none"));
+    let mut machine = Machine::prepare(&CONFIG.replace("flashPartition: ''", "flashPartition: PARTLABEL=none")).without_cgroups();
     machine.start();
     let boot = machine.wait_for("boot", |machine| machine.child("boot"));
     machine.until("boot: host name");
     kill_process(pid(boot), Signal::STOP).unwrap();
     machine.until("a stage of boot takes longer than it said");
-    machine.until_supervised();
+    machine.until_tried();
 }
 
 #[test]
 fn a_broken_configuration_is_told_and_the_defaults_hold() {
-    let mut machine = Machine::prepare("nodeName: [\n");
+    let mut machine = Machine::prepare("nodeName: [\n").without_cgroups();
     machine.start();
-    machine.until_supervised();
+    machine.until_tried();
     assert!(machine.said().contains("config.yaml"), "{}", machine.said());
 }
 

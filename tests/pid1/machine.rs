@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 pub const GATEPOST: &str = env!("CARGO_BIN_EXE_gatepost");
 
 /// Far beyond what anything here takes; only a failure waits so long.
-const PATIENCE: Duration = Duration::from_mins(2);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What most machines here are configured with: there is no partition in a namespace, and none is waited for.
 pub const CONFIG: &str = "nodeName: gw\nflashPartition: ''\ndataPartition: ''\nlogDir: /var/lib/logs\n";
@@ -27,7 +27,6 @@ pub struct Machine {
     pub init: u32,
     /// Its cgroups below that of the pods.
     cgroup_root: String,
-    with_cgroups: bool,
 }
 
 impl Machine {
@@ -38,12 +37,25 @@ impl Machine {
             fs::create_dir(dir.path().join(name)).unwrap();
         }
         let name = dir.path().file_name().unwrap().to_str().unwrap().to_ascii_lowercase().replace('.', "");
-        let machine = Self { dir, unshare: None, init: 0, cgroup_root: name, with_cgroups: false };
+        let machine = Self { dir, unshare: None, init: 0, cgroup_root: name };
+        fs::write(machine.path("with-cgroups"), "").unwrap();
         fs::copy(GATEPOST, machine.path("gatepost")).unwrap();
         fs::write(machine.path("console"), "").unwrap();
         let config = format!("{config}cgroupRoot: {}\nstaticPodPath: /flash/manifests\n", machine.cgroup_root);
         fs::write(machine.path("config.yaml"), config).unwrap();
         machine
+    }
+
+    /// Without cgroups there can be no pods. For machines that may end up with the default configuration, whose cgroups are not only
+    /// this test's.
+    pub fn without_cgroups(self) -> Self {
+        fs::remove_file(self.path("with-cgroups")).unwrap();
+        self
+    }
+
+    /// Waits until the supervisor was started in a machine without cgroups.
+    pub fn until_tried(&self) {
+        self.until("the supervisor cannot start: no usable cgroups");
     }
 
     /// A running machine without pods.
@@ -54,11 +66,9 @@ impl Machine {
         machine
     }
 
-    /// With real cgroups and the busybox image, so that pods run.
+    /// With the busybox image, so that pods run.
     pub fn for_pods(manifests: &[serde_json::Value]) -> Self {
-        let mut machine = Self::prepare(CONFIG);
-        machine.with_cgroups = true;
-        fs::write(machine.path("with-cgroups"), "").unwrap();
+        let machine = Self::prepare(CONFIG);
         let mut import = Command::new(GATEPOST);
         let archive = Path::new(env!("CARGO_MANIFEST_DIR")).join(".build/images/busybox.tar");
         import.args(["image", "import"]).arg(archive).arg("--data-dir").arg(machine.path("data/gatepost"));
@@ -191,9 +201,7 @@ impl Drop for Machine {
             let _ = unshare.kill();
             let _ = unshare.wait();
         }
-        if self.with_cgroups
-            && let Ok(cgroups) = gatepost::sys::cgroup::Cgroups::detect()
-        {
+        if let Ok(cgroups) = gatepost::sys::cgroup::Cgroups::detect() {
             for path in [format!("gatepost/{}", self.cgroup_root), self.cgroup_root.clone()] {
                 let _ = cgroups.remove(&path);
             }
