@@ -66,8 +66,5 @@ fn check_pid1() -> Outcome<()> {
     if program == own || program == Path::new("/memfd:gatepost (deleted)") {
         return Ok(());
     }
-    Err(Failure::failed(format!(
-        "PID 1 of this machine is {}, not gatepost; use its own commands",
-        program.display()
-    )))
+    Err(Failure::failed(format!("PID 1 of this machine is {}, not gatepost; use its own commands", program.display())))
 }
