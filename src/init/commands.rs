@@ -77,6 +77,10 @@ impl Init {
                 self.watchdog_feeding(|feeding| feeding.answered(now));
                 Ok(0)
             }
+            Command::NothingLeft => {
+                self.supervision.nothing_left();
+                Ok(0)
+            }
         };
         self.answer(request.number, answer);
     }

@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 
 use rustix::fs::{Mode, OFlags};
 
+use super::last_resort::Do;
 use super::last_words;
 use super::way_out::{Due, Goal, WayOut};
 use super::{Init, say};
@@ -50,12 +51,46 @@ impl Init {
         self.signal_supervisor(Signal::TERM);
     }
 
-    /// As [`Self::go_down`], without giving the pods time to stop: nobody is there who could tell them.
-    pub(super) fn go_down_without_supervisor(&mut self, goal: Goal, cause: &'static str) {
-        if let Some(pid1) = &mut self.pid1 {
-            pid1.shutdown_bound_ms = 0;
+    /// The supervisor has crashed although it had left everything alone.
+    pub(super) fn supervisor_is_at_its_wits_end(&mut self) {
+        let Some(pid1) = &mut self.pid1 else { return };
+        if pid1.way_out.is_some() || !pid1.last_resort.needed(boottime_ms()) {
+            return;
         }
-        self.go_down(goal, cause);
+        let args = [c"gatepost".to_owned(), c"farewell".to_owned(), c"may-reboot".to_owned()];
+        let mut spawn = Spawn::new(Program::Descriptor(self.options.supervisor_program.as_fd()), &args);
+        spawn.env = Some(&pid1.environment);
+        spawn.new_session = true;
+        match spawn.start() {
+            Ok(child) => pid1.counter = Some(child),
+            Err(error) => {
+                say(format_args!("cannot count reboots: {error}"));
+                if let Some(answer) = pid1.last_resort.counted(None, boottime_ms()) {
+                    self.resort_to(answer);
+                }
+            }
+        }
+    }
+
+    pub(super) fn resort_to(&mut self, what: Do) {
+        match what {
+            Do::Reboot => {
+                last_words::keep(format_args!("the supervisor fails in safe mode too: rebooting"));
+                // Nobody is there who could stop the pods: they have the time of all other processes.
+                if let Some(pid1) = &mut self.pid1 {
+                    pid1.shutdown_bound_ms = 0;
+                }
+                self.go_down(Goal::Reboot, "the supervisor fails in safe mode too");
+            }
+            Do::Rest { until } => {
+                say(format_args!("this board was rebooted three times within an hour: the next try is in six hours"));
+                self.supervision.rest_until(until);
+            }
+            Do::Wait { until } => {
+                say(format_args!("reboots cannot be counted here: the next one is 20 minutes after the start"));
+                self.supervision.rest_until(until);
+            }
+        }
     }
 
     /// The supervisor has left after it was asked to: the pods are stopped.

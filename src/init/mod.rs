@@ -40,6 +40,7 @@ mod feeding;
 mod handover;
 mod held;
 mod incarnation;
+mod last_resort;
 mod last_words;
 mod leave;
 mod mounts;

@@ -19,6 +19,7 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 
 use super::booting::Booting;
 use super::handover::Handover;
+use super::last_resort::LastResort;
 use super::services::Services;
 use super::watchdog::{self, Guard};
 use super::way_out::WayOut;
@@ -53,6 +54,9 @@ pub(super) struct Pid1 {
     /// Why the machine goes down: a word of the report.
     pub(super) cause: &'static str,
     pub(super) farewell: Option<Child>,
+    /// What comes after a supervisor that fails in safe mode too, and the role farewell that counts.
+    pub(super) last_resort: LastResort,
+    pub(super) counter: Option<Child>,
     /// Processes that ended only by SIGKILL.
     pub(super) killed: u32,
     /// This is the first pid namespace, so cgroups and file systems are nobody else's.
@@ -75,6 +79,8 @@ impl Pid1 {
             way_out: None,
             cause: "",
             farewell: None,
+            last_resort: LastResort::Idle,
+            counter: None,
             killed: 0,
             whole_machine: process::sees_whole_machine(),
         }
