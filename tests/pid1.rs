@@ -180,6 +180,55 @@ fn a_supervisor_killed_again_and_again_is_back_and_its_container_lives() {
 }
 
 #[test]
+fn a_new_binary_takes_over_and_containers_notice_nothing() {
+    let script = "trap 'exit 3' USR1; i=0; while :; do i=$((i+1)); echo line $i; sleep 0.05; done";
+    let mut machine = Machine::for_pods(&[pod("lives", 0, 1, script)]);
+    machine.start();
+    running(&machine, 1);
+    let state = |machine: &Machine| machine.pods()[0]["status"]["containerStatuses"][0].clone();
+    let program = |machine: &Machine| {
+        use std::os::unix::fs::MetadataExt as _;
+        fs::metadata(format!("/proc/{}/exe", machine.init)).unwrap().ino()
+    };
+    let (before, old) = (state(&machine), program(&machine));
+    for _ in 0..3 {
+        let supervisor = machine.child("supervise").unwrap();
+        let running_program = program(&machine);
+        assert!(machine.run(&["/init-binary", "reexec"]).status.success());
+        machine.wait_for("the new program", |machine| (program(machine) != running_program).then_some(()));
+        machine.wait_for("its supervisor", |machine| machine.child("supervise").filter(|pid| *pid != supervisor));
+        machine.until_supervised();
+    }
+    assert_ne!(program(&machine), old);
+    let after = state(&machine);
+    assert_eq!((&after["containerID"], &after["restartCount"]), (&before["containerID"], &json!(0)));
+
+    // No line was lost or doubled, and the end of the container is still known.
+    let container = machine.child("trap 'exit 3' USR1; i=0; while :; do i=$((i+1)); echo line $i; sleep 0.05; done");
+    kill_process(pid(container.unwrap()), Signal::USR1).unwrap();
+    machine.wait_for("a restart", |machine| (state(machine)["restartCount"] == 1).then_some(()));
+    assert_eq!(state(&machine)["lastState"]["terminated"]["exitCode"], 3);
+    let logs = machine.run(&["/init-binary", "logs", "lives", "--previous"]);
+    let numbers: Vec<usize> = String::from_utf8(logs.stdout)
+        .unwrap()
+        .lines()
+        .filter_map(|line| line.strip_prefix("line ")?.parse().ok())
+        .collect();
+    assert_eq!(numbers, (1..=numbers.len()).collect::<Vec<_>>());
+    machine.signal(Signal::TERM);
+    assert_eq!(machine.ended_by(), Some(Signal::HUP.as_raw()));
+}
+
+#[test]
+fn a_new_binary_that_does_not_run_takes_nothing_over() {
+    let machine = Machine::boot();
+    machine.shell("rm /sbin/init && echo nonsense > /sbin/init && chmod 755 /sbin/init");
+    machine.signal(Signal::QUIT);
+    machine.until("/sbin/init cannot take over");
+    machine.until_supervised();
+}
+
+#[test]
 fn a_boot_that_is_killed_is_followed_by_one_with_the_defaults() {
     // Waiting for a partition that never comes gives the time to hit it.
     let mut machine =

@@ -17,6 +17,7 @@ pub(super) const ROLES: &[(&str, Entry)] = &[
     ("init", host::init),
     ("farewell", crate::init::farewell::main),
     ("rescue", crate::init::rescue::main),
+    ("renew", crate::init::renewal::main),
     ("supervise", host::supervise),
     ("boot", host::boot),
     ("dhcp", crate::boot::dhcp::main),

@@ -102,6 +102,7 @@ impl Init {
         let now = boottime_ms();
         self.supervision.died(death, now);
         self.watchdog_feeding(|feeding| feeding.init_vouches(now));
+        self.renew();
         if self.supervision.is_at_its_wits_end() {
             self.supervisor_is_at_its_wits_end();
         }

@@ -96,7 +96,8 @@ impl Machine {
         self.unshare = Some(unshare);
         if !tracer.is_empty() {
             // Tracers begin with children that only try things out.
-            let is_it = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm == "unshare\n");
+            let is_it =
+                |pid: &u32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm == "unshare\n");
             parent = self.wait_for("unshare", |_| children_of(parent).into_iter().find(is_it));
         }
         self.init = self.wait_for("PID 1", |_| child_of(parent));

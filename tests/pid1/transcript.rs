@@ -65,7 +65,9 @@ fn normal(line: &str) -> Option<String> {
         "prlimit64" => line.contains(", NULL)"),
         "openat" => KERNELS_OWN.iter().any(|path| rest.contains(path)),
         // The machine's own, which no gateway has like this.
-        "mount" | "umount2" => !["\"/usr\"", "\"/dev/console\"", "\"/sys/fs/cgroup\""].iter().any(|own| rest.contains(own)),
+        "mount" | "umount2" => {
+            !["\"/usr\"", "\"/dev/console\"", "\"/sys/fs/cgroup\""].iter().any(|own| rest.contains(own))
+        }
         _ => true,
     };
     if !told || line.contains("prlimit64(0, RLIMIT_NOFILE, {rlim_cur=16*1024") {
