@@ -187,6 +187,9 @@ impl Init {
     fn start_farewell(&mut self) {
         let Some(pid1) = &mut self.pid1 else { return };
         let Some(way) = &mut pid1.way_out else { return };
+        // Now, since the farewell unmounts where it lies.
+        let mut buffer = [0; ARGUMENT_MOST];
+        pid1.reboot_argument = read(REBOOT_ARGUMENT, &mut buffer).map(std::borrow::ToOwned::to_owned);
         let took_ms = boottime_ms().saturating_sub(way.began);
         last_words::keep(format_args!(
             "{} ({}), {took_ms} ms after it was asked for, {} killed",
@@ -245,7 +248,7 @@ impl Init {
         }
         say(format_args!("{} now", goal.word()));
         let error = match goal {
-            Goal::Reboot => restart(),
+            Goal::Reboot => restart(pid1.reboot_argument.as_deref()),
             Goal::Halt => reboot(Machine::Halt),
             Goal::PowerOff => reboot(Machine::PowerOff),
         };
@@ -254,9 +257,8 @@ impl Init {
 }
 
 /// With the argument that was left for the firmware, else into the kernel that is loaded, else plainly.
-fn restart() -> rustix::io::Errno {
-    let mut buffer = [0; ARGUMENT_MOST];
-    if let Some(argument) = read(REBOOT_ARGUMENT, &mut buffer) {
+fn restart(argument: Option<&CStr>) -> rustix::io::Errno {
+    if let Some(argument) = argument {
         let error = reboot(Machine::Restart(Some(argument)));
         say(format_args!("the kernel does not take the argument of the reboot: {error}"));
     }

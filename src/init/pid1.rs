@@ -56,6 +56,8 @@ pub(super) struct Pid1 {
     /// Why the machine goes down: a word of the report.
     pub(super) cause: &'static str,
     pub(super) farewell: Option<Child>,
+    /// What the firmware is to be told at the reboot.
+    pub(super) reboot_argument: Option<CString>,
     /// What comes after a supervisor that fails in safe mode too, and the role farewell that counts.
     pub(super) last_resort: LastResort,
     pub(super) counter: Option<Child>,
@@ -81,6 +83,7 @@ impl Pid1 {
             way_out: None,
             cause: "",
             farewell: None,
+            reboot_argument: None,
             last_resort: LastResort::Idle,
             counter: None,
             renewal: None,

@@ -9,7 +9,7 @@ use super::machine::{CONFIG, Machine};
 
 /// The calls that are told.
 const CALLS: &str = "mount,umount2,reboot,kill,sync,execve,execveat,mkdir,setrlimit,prlimit64,mlockall,memfd_create,\
-                     fcntl,ioctl,openat,pidfd_send_signal";
+                     fcntl,ioctl,?open,openat,pidfd_send_signal";
 
 /// Boots, lets `end` bring the machine down, and compares what PID 1 and its farewell did.
 pub fn compare(name: &str, end: impl FnOnce(&Machine)) {
@@ -63,7 +63,7 @@ fn normal(line: &str) -> Option<String> {
         "mkdir" => !line.contains("EEXIST"),
         // Only what sets a limit.
         "prlimit64" => line.contains(", NULL)"),
-        "openat" => KERNELS_OWN.iter().any(|path| rest.contains(path)),
+        "open" | "openat" => KERNELS_OWN.iter().any(|path| rest.contains(path)),
         // The machine's own, which no gateway has like this.
         "mount" | "umount2" => {
             !["\"/usr\"", "\"/dev/console\"", "\"/sys/fs/cgroup\""].iter().any(|own| rest.contains(own))
@@ -73,9 +73,9 @@ fn normal(line: &str) -> Option<String> {
     if !told || line.contains("prlimit64(0, RLIMIT_NOFILE, {rlim_cur=16*1024") {
         return None;
     }
-    let mut line = line.split(" /* ").next()?.to_owned();
+    let mut line = line.split(" /* ").next()?.split(" <").next()?.replace("openat(AT_FDCWD, ", "open(");
     // Whether a limit may be raised, and whether a kernel has a file system, is the machine's affair.
-    let depends = ["prlimit64", "memfd_create", "openat"].contains(&call) || rest.contains("/sys/fs/");
+    let depends = ["prlimit64", "memfd_create", "open", "openat"].contains(&call) || rest.contains("/sys/fs/");
     if depends && let Some(end) = line.rfind(" = ") {
         line.truncate(end);
     }
@@ -96,6 +96,9 @@ fn stable(word: &str) -> String {
         return format!("{call}(FD,");
     }
     let digits = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
+    if digits.is_empty() {
+        return word.to_owned();
+    }
     let address = digits.starts_with("0x") && digits.len() > 6;
     let number = word.starts_with('"') && digits.len() != 1 && digits.chars().all(|c| c.is_ascii_digit());
     if address || number || word == "\"3\"]," { word.replace(digits, "N") } else { word.to_owned() }
