@@ -16,7 +16,8 @@ use std::time::Duration;
 
 use rustix::mount::{MountFlags, UnmountFlags, mount_remount, unmount};
 
-use super::{reboots, say};
+use super::reboots;
+use super::say::say_as;
 use crate::sys::clock::{boottime_ms, wall_ms};
 use crate::sys::mount::{MountEntry, mounts};
 use crate::sys::process;
@@ -65,7 +66,7 @@ pub fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         _ => {
-            say(format_args!("the role `farewell` is started by PID 1 only"));
+            say_as("farewell", format_args!("the role `farewell` is started by PID 1 only"));
             ExitCode::from(2)
         }
     }
@@ -81,7 +82,7 @@ fn report(goal: &str, cause: &str, began_ms: u64, killed: u32) {
         killed,
     };
     if let Err(error) = serde_json::to_vec(&report).map_err(std::io::Error::from).and_then(|text| keep(REPORT, &text)) {
-        say(format_args!("the report of this shutdown cannot be kept: {STATE}/{REPORT}: {error}"));
+        say_as("farewell", format_args!("the report of this shutdown cannot be kept: {STATE}/{REPORT}: {error}"));
     }
 }
 
@@ -143,7 +144,7 @@ fn let_go() {
     }
     let names: BTreeSet<PathBuf> = disks().map(|mount| mount.target.clone()).collect();
     for name in names {
-        say(format_args!("{} is busy: it is read-only now and detached", name.display()));
+        say_as("farewell", format_args!("{} is busy: it is read-only now and detached", name.display()));
     }
     for mount in &busy {
         let _ = unmount(&*mount.target, UnmountFlags::NOFOLLOW | UnmountFlags::DETACH);
@@ -157,6 +158,6 @@ fn make_read_only(target: &Path) {
     if let Err(error) = mount_remount(target, MountFlags::RDONLY | alone, "")
         && error != rustix::io::Errno::ROFS
     {
-        say(format_args!("{} stays writable: {error}", target.display()));
+        say_as("farewell", format_args!("{} stays writable: {error}", target.display()));
     }
 }

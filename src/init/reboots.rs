@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use rustix::fs::{Mode, OFlags};
 
 use super::farewell::{STATE, keep};
-use super::say;
+use super::say::say_as;
 use crate::sys::clock::wall_ms;
 
 /// The board may be rebooted, and this reboot is counted.
@@ -32,7 +32,7 @@ pub(super) fn main() -> ExitCode {
         Ok(text) => parse(&text),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
         Err(error) => {
-            say(format_args!("{STATE}/{NAME}: {error}"));
+            say_as("farewell", format_args!("{STATE}/{NAME}: {error}"));
             Vec::new()
         }
     };
@@ -44,7 +44,7 @@ pub(super) fn main() -> ExitCode {
     match keep(NAME, format(&times).as_bytes()) {
         Ok(()) => ExitCode::from(ALLOWED),
         Err(error) => {
-            say(format_args!("this reboot cannot be counted on data: {STATE}/{NAME}: {error}"));
+            say_as("farewell", format_args!("this reboot cannot be counted on data: {STATE}/{NAME}: {error}"));
             ExitCode::from(if count_in_pstore(now) { ALLOWED } else { UNKNOWN })
         }
     }

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::handover::{self, Item};
+use super::say::say_as;
 use super::{Init, RENEWAL, say};
 use crate::sys::epoll::EventFlags;
 use crate::sys::process::{self, Which};
@@ -44,7 +45,7 @@ pub fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            say(format_args!("{PROGRAM} cannot take over: {error}"));
+            say_as("renew", format_args!("{PROGRAM} cannot take over: {error}"));
             ExitCode::FAILURE
         }
     }

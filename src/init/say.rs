@@ -7,16 +7,25 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// Writes one line of at most 255 bytes. A line that cannot be written at once is lost: PID 1 waits for no reader.
 pub(super) fn say(message: fmt::Arguments<'_>) {
+    if rustix::process::getpid().is_init() {
+        return say_as("init", message);
+    }
     let mut line = Line::new();
     // What does not fit is cut.
-    let _ = if rustix::process::getpid().is_init() {
-        // As the kernel and boot write theirs.
-        let now = boottime_us();
-        let (seconds, micros) = (now / 1_000_000, now % 1_000_000);
-        write!(line, "[{seconds:4}.{micros:06}] init: {message}")
-    } else {
-        write!(line, "gatepost init: {message}")
-    };
+    let _ = write!(line, "gatepost init: {message}");
+    print(&mut line);
+}
+
+/// The same from another role of a gateway, in the form that the kernel's and boot's lines have.
+pub(super) fn say_as(role: &str, message: fmt::Arguments<'_>) {
+    let mut line = Line::new();
+    let now = boottime_us();
+    let (seconds, micros) = (now / 1_000_000, now % 1_000_000);
+    let _ = write!(line, "[{seconds:4}.{micros:06}] {role}: {message}");
+    print(&mut line);
+}
+
+fn print(line: &mut Line) {
     let stderr = rustix::stdio::stderr();
     let mut watched = [PollFd::new(&stderr, PollFlags::OUT)];
     if matches!(poll(&mut watched, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(1)) {
