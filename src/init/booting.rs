@@ -68,12 +68,12 @@ impl Booting {
         self.phase = Phase::Running { deadline: now.saturating_add(FIRST_DEADLINE_MS) };
     }
 
-    /// A message of boot, `None` when it was no record. Returns whether it counts.
+    /// A message of boot, `None` when it was no record. What is due at once, if it must not be believed.
     pub(super) fn report(&mut self, report: Option<Report>, now: u64) -> Option<Due> {
         let Phase::Running { deadline } = &mut self.phase else { return None };
         match report {
-            None => return self.kill(Fault::Garbage),
-            Some(Report::Hello { version }) if version != VERSION => return self.kill(Fault::Garbage),
+            None => return Some(self.kill(Fault::Garbage)),
+            Some(Report::Hello { version }) if version != VERSION => return Some(self.kill(Fault::Garbage)),
             Some(Report::Deadline { boottime_ms }) => *deadline = boottime_ms.min(now.saturating_add(LONGEST_STAGE_MS)),
             Some(Report::Ready) => self.ready = true,
             Some(_) => {}
@@ -114,7 +114,7 @@ impl Booting {
     pub(super) fn due(&mut self, now: u64) -> Option<Due> {
         match self.phase {
             Phase::Waiting => Some(Due::Start { defaults: self.defaults }),
-            Phase::Running { deadline } if now >= deadline => self.kill(Fault::Overdue),
+            Phase::Running { deadline } if now >= deadline => Some(self.kill(Fault::Overdue)),
             _ => None,
         }
     }
@@ -127,9 +127,9 @@ impl Booting {
         }
     }
 
-    fn kill(&mut self, fault: Fault) -> Option<Due> {
+    fn kill(&mut self, fault: Fault) -> Due {
         self.phase = Phase::Killed;
-        Some(Due::Kill(fault))
+        Due::Kill(fault)
     }
 }
 

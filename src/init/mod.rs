@@ -17,7 +17,8 @@
 //!   a full pipe of exit records: the zombie is the queue, and the pipe tells when there is room;
 //!   a full table: the command is refused, and the supervisor has to cope;
 //!   anything else about one child, one stream or one command: concerns only that one.
-//! As PID 1 besides:
+//!
+//!   As PID 1 besides:
 //!   a mount, the console, a limit, the copy in memory: told, and the boot goes on without;
 //!   boot that crashes, overruns or talks nonsense: once more with the defaults, then on without it;
 //!   a service that ends: again after a growing delay, for ever.
