@@ -22,6 +22,7 @@ const MAP: &[(&str, &[&str])] = &[
     ("pod", &["manifest"]),
     ("oci", &["manifest"]),
     ("init", &["sys", "wire"]),
+    ("boot", &["config", "sys", "wire"]),
     ("state", &["sys"]),
     ("log", &["sys", "wire"]),
     ("image", &["config", "sys"]),
@@ -32,7 +33,7 @@ const MAP: &[(&str, &[&str])] = &[
         &["config", "control", "image", "log", "manifest", "oci", "pod", "runtime", "state", "sys", "volume", "wire"],
     ),
     ("console", &["config", "control", "printer", "sys"]),
-    ("cli", &["config", "control", "image", "log", "manifest", "printer", "runtime"]),
+    ("cli", &["boot", "config", "control", "image", "log", "manifest", "printer", "runtime"]),
 ];
 
 /// Files that start a role, and so may name its room whatever the map says.
@@ -40,7 +41,8 @@ const ROLE_FILES: &[(&str, &[&str])] = &[
     ("main.rs", &["cli", "runtime"]),
     ("cli/roles.rs", &["init", "state", "supervisor", "sys"]),
     ("cli/console.rs", &["console"]),
-    ("cli/host.rs", &["init", "pod", "state", "supervisor", "sys", "wire"]),
+    ("cli/host.rs", &["init", "pod", "supervisor", "sys", "wire"]),
+    ("cli/prepare.rs", &["state", "supervisor", "sys"]),
 ];
 
 #[test]

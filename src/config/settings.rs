@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Layout;
+use super::{Gateway, Layout};
 
 /// The node's settings, complete: what the file leaves out has its default.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,6 +41,8 @@ pub struct Config {
     /// The shell of the serial console.
     #[serde(default)]
     pub console: Console,
+    /// What counts only where gatepost is PID 1.
+    pub gateway: Gateway,
     /// When the file was last changed, in seconds since the epoch; 0 when there is none. A clock before that is wrong.
     #[serde(default)]
     pub modified: u64,
@@ -122,6 +124,7 @@ impl Default for Config {
             cgroup_root: "kubepods".to_owned(),
             max_parallel_starts: 0,
             console: Console::default(),
+            gateway: Gateway::default(),
             modified: 0,
         }
     }

@@ -37,6 +37,18 @@ impl ExitRecords {
         Ok(Self { read_end, write_end, written: 0, waits_for_room: false, goes_on: false })
     }
 
+    /// The pipe of the program before, with what lies in it.
+    pub(super) fn resume(epoll: &Epoll, read_end: OwnedFd, write_end: OwnedFd, written: u64) -> Result<Self> {
+        epoll.add(&write_end, RECORDS_HAVE_ROOM, EventFlags::ONESHOT)?;
+        // What ended meanwhile has sent its signal to nobody.
+        Ok(Self { read_end, write_end, written, waits_for_room: false, goes_on: true })
+    }
+
+    /// Both ends, and how many records were written.
+    pub(super) fn parts(&self) -> (BorrowedFd<'_>, BorrowedFd<'_>, u64) {
+        (self.read_end.as_fd(), self.write_end.as_fd(), self.written)
+    }
+
     pub(super) fn read_end(&self) -> BorrowedFd<'_> {
         self.read_end.as_fd()
     }
@@ -89,12 +101,16 @@ enum Forwarded {
 impl Init {
     /// Deals with all children that have ended.
     pub(super) fn collect_exits(&mut self) {
+        self.records.goes_on = false;
+        if self.ends_processes() {
+            return self.reap_everyone();
+        }
+        self.collect_own();
         if let Some(pid) = self.supervisor.as_ref().map(super::Supervisor::pid)
             && let Ok(Some(ended)) = process::peek(Which::Pid(pid))
         {
             self.bury_supervisor(ended);
         }
-        self.records.goes_on = false;
         if self.supervision.keeps_unknown() { self.collect_registered() } else { self.collect_all() }
     }
 
@@ -158,9 +174,12 @@ impl Init {
                         return;
                     }
                 }
-                None => {
-                    let _ = process::reap(Which::Pid(ended.pid));
-                }
+                None => match self.own_child(ended.pid) {
+                    Some(own) => self.own_child_ended(own, ended),
+                    None => {
+                        let _ = process::reap(Which::Pid(ended.pid));
+                    }
+                },
             }
         }
         self.records.collect_soon();

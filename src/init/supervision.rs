@@ -153,6 +153,23 @@ impl Supervision {
         self.keep_unknown = Some(now);
     }
 
+    /// Whether supervisors have ended by their own fault soon after their start, more than once in a row.
+    pub(super) fn keeps_dying(&self) -> bool {
+        self.early_deaths >= 2
+    }
+
+    /// Whether the supervisor before crashed although it had left everything alone.
+    pub(super) fn is_at_its_wits_end(&self) -> bool {
+        self.crashed && self.nothing_left
+    }
+
+    /// No supervisor is started before this time.
+    pub(super) fn rest_until(&mut self, at: u64) {
+        if let Phase::Down { start_at } = &mut self.phase {
+            *start_at = at;
+        }
+    }
+
     /// Whether the supervisor before ended by its own fault; the next one is told.
     pub(super) fn crashed(&self) -> bool {
         self.crashed
@@ -321,6 +338,7 @@ mod tests {
             supervision.died(Death::Crash, now);
             let start_at = supervision.next_ms().unwrap();
             delays.push(start_at - now);
+            assert_eq!(supervision.keeps_dying(), delays.len() > 1);
             now = start_at;
             assert_eq!(supervision.due(now), Some(Due::Start));
             supervision.started(now);

@@ -48,7 +48,7 @@ mod logs;
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::BorrowedFd;
 
-pub use start::{Setup, main};
+pub use start::{Incarnation, Setup, main};
 
 use crate::config::Config;
 use crate::oci::NodeFacts;
@@ -115,6 +115,8 @@ struct Supervisor {
     terminals: BTreeMap<Seq, Terminal>,
     /// `run` calls of the runtime under way.
     runs_in_flight: u32,
+    /// What people should know of the boot.
+    warnings: Vec<String>,
     /// SIGTERM stops the pods.
     stop_pods: bool,
     /// When safe mode ends, while this is it.
@@ -318,11 +320,12 @@ impl Supervisor {
         while let Some(signal) = self.signals.next() {
             if signal == Signal::HUP {
                 self.read_manifests_now();
-            } else if !self.leaving || self.renewing {
-                log::info!("asked to leave");
+            } else {
+                log::info!("{}", if self.leaving { "asked to leave, again" } else { "asked to leave" });
                 (self.leaving, self.renewing) = (true, false);
                 self.durable.hurry();
                 if self.stop_pods {
+                    // Given again it shortens the grace.
                     self.inbox.push_back(Event::StopAll);
                 }
             }

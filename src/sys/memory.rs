@@ -1,4 +1,5 @@
-//! [`give_back`]: memory that was needed for a while is given back to the kernel.
+//! [`give_back`]: memory that was needed for a while is given back to the kernel. [`lock`]: what this process has stays in
+//! memory.
 #![allow(unsafe_code)]
 
 use std::ffi::{c_int, c_void};
@@ -75,4 +76,11 @@ mod tests {
         assert!(unmapped);
         assert!(mapped_text() > 0);
     }
+}
+
+/// Locks every page of this process into memory, those it has and those it will have, each from its first use on: pages that
+/// were never touched cost nothing.
+pub fn lock() -> rustix::io::Result<()> {
+    use rustix::mm::{MlockAllFlags, mlockall};
+    mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT)
 }
