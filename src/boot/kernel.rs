@@ -1,10 +1,7 @@
-//! What the kernel is told about processes as a whole: [`limits`], [`sysctls`], [`host_name`].
+//! What the kernel is told besides: [`sysctls`] and [`host_name`]. The limits of processes are PID 1's own matter.
 
 use std::fs;
 use std::path::{Path, PathBuf};
-
-use rustix::mount::MountPropagationFlags;
-use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 use super::Boot;
 
@@ -29,32 +26,6 @@ const SYSCTLS: &[(&str, &str)] = &[
 
 /// The host name where nothing gives one.
 const NAME: &str = "gateway";
-
-/// The stage `limits`. They are set for PID 1, from which every process has them: the kernel's are too low for containers.
-pub(super) fn limits(_: &Boot) -> Result<String, String> {
-    let limit = |soft, hard| Rlimit { current: soft, maximum: hard };
-    let mut failures = Vec::new();
-    for (name, resource, wanted) in [
-        ("nofile", Resource::Nofile, limit(Some(1024), Some(524_288))),
-        // Processes are bounded by cgroups.
-        ("nproc", Resource::Nproc, limit(None, None)),
-        ("core", Resource::Core, limit(Some(0), None)),
-    ] {
-        if let Err(error) = prlimit(Pid::from_raw(1), resource, wanted) {
-            failures.push(format!("{name} of PID 1: {error}"));
-        }
-    }
-    // As systemd has it: what is mounted for a pod reaches the namespaces of those that ask for it.
-    let shared = MountPropagationFlags::SHARED | MountPropagationFlags::REC;
-    if let Err(error) = rustix::mount::mount_change("/", shared) {
-        failures.push(format!("cannot make / shared: {error}"));
-    }
-    if failures.is_empty() {
-        Ok("nofile 1024:524288, nproc unlimited, core 0, / shared".to_owned())
-    } else {
-        Err(failures.join("; "))
-    }
-}
 
 /// The stage `sysctls`. A parameter of the table that this kernel lacks is none to miss; one that a person asked for is told.
 pub(super) fn sysctls(boot: &Boot) -> Result<String, String> {

@@ -29,9 +29,15 @@ pub(super) const ROLES: &[(&str, Entry)] = &[
     ("log-tail", crate::log::last_words::main),
 ];
 
-/// What this process becomes when the kernel started it as PID 1: its name, not its arguments, decides, since those are words of
-/// the kernel's command line.
-pub(super) fn of_pid1() -> Option<Entry> {
+/// The role of a process that somebody else started, who chose its name and not its first argument: the kernel, for which the
+/// arguments are words of its command line, or udhcpc.
+pub(super) fn of_name() -> Option<Entry> {
+    if crate::boot::initramfs::is_asked_for() {
+        return Some(crate::boot::initramfs::main);
+    }
+    if crate::boot::dhcp::event_is_asked_for() {
+        return Some(crate::boot::dhcp::event);
+    }
     crate::init::pid1::is_asked_for().then_some(crate::init::pid1::main as Entry)
 }
 

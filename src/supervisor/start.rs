@@ -108,7 +108,10 @@ impl Supervisor {
         let (mut link, log_descriptors) = Link::from_fixed_fds().map_err(|e| e.to_string())?;
         let signals = SignalFd::new(&[Signal::TERM, Signal::INT, Signal::HUP]).map_err(|e| format!("signals: {e}"))?;
         link.hello().map_err(|e| e.to_string())?;
-        let cgroups = Cgroups::detect().map_err(|e| format!("no usable cgroups: {e}"))?;
+        let cgroups = Cgroups::detect().unwrap_or_else(|error| {
+            log::error!("no container can be started: {error}");
+            Cgroups::none()
+        });
         let helpers = Helpers::take_over(cgroups.clone(), format!("gatepost/{}", config.cgroup_root));
         for directory in [layout.containers(), layout.pods(), layout.runtime_root()] {
             std::fs::create_dir_all(&directory).map_err(|e| format!("cannot create {}: {e}", directory.display()))?;
