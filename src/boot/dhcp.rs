@@ -61,7 +61,8 @@ fn serve() -> Result<Infallible, String> {
 }
 
 fn lay_out_script() -> io::Result<()> {
-    let program = File::open("/proc/self/exe")?;
+    // udhcpc takes 3 and 4 for itself.
+    let program = rustix::io::fcntl_dupfd_cloexec(File::open("/proc/self/exe")?, 10)?;
     rustix::io::fcntl_setfd(&program, rustix::io::FdFlags::empty())?;
     let _ = fs::remove_file(SCRIPT);
     std::os::unix::fs::symlink(format!("/proc/self/fd/{}", program.as_raw_fd()), SCRIPT)?;
