@@ -28,10 +28,11 @@ fn noise(length: usize) -> Vec<u8> {
 
 #[test]
 fn each_stage_says_in_a_line_what_it_did_and_the_chart_has_it() {
-    let gateway =
-        Gateway::new(&format!("{BARE}hostname: gw-7\nsysctls: {{kernel.panic: 33, net.ipv4.ip_forward: 0}}\n"));
+    let gateway = Gateway::new(&format!(
+        "{BARE}hostname: gw-7\nsysctls: {{net.ipv4.conf.default.rp_filter: 1, net.ipv4.ip_forward: 0}}\n"
+    ));
     let said = gateway.with_cgroups().boot_then(
-        "echo host $(hostname); echo panic $(cat /proc/sys/kernel/panic) forward $(cat /proc/sys/net/ipv4/ip_forward)\n\
+        "echo host $(hostname); echo filter $(cat /proc/sys/net/ipv4/conf/default/rp_filter) forward $(cat /proc/sys/net/ipv4/ip_forward)\n\
          ip -o addr show lo; cat /run/gatepost/boot-chart.tsv; ls -l /run/gatepost/setup.json\n",
     );
     assert!(said.contains("boot ended with 0"), "{said}");
@@ -39,7 +40,7 @@ fn each_stage_says_in_a_line_what_it_did_and_the_chart_has_it() {
     assert_eq!(stage(&said, "host name"), "gw-7");
     assert_eq!(stage(&said, "loopback"), "up");
     assert!(stage(&said, "node").starts_with("gw-7, runtime runc version"), "{said}");
-    assert!(said.contains("host gw-7\npanic 33 forward 0\n"), "{said}");
+    assert!(said.contains("host gw-7\nfilter 1 forward 0\n"), "{said}");
     assert!(said.contains("inet 127.0.0.1/8"), "{said}");
     for name in ["kernel\tkernel", "boot\tconfiguration", "boot\tnode"] {
         let line = said.lines().find(|line| line.ends_with(name)).unwrap_or_else(|| panic!("{name}: {said}"));
@@ -52,11 +53,11 @@ fn each_stage_says_in_a_line_what_it_did_and_the_chart_has_it() {
 #[test]
 fn a_broken_configuration_is_told_and_the_rest_of_it_counts() {
     let config =
-        format!("{BARE}hostname: good-name\nrunTime: crun\npodPidsLimit: many\nsysctls: {{kernel.panic: 44}}\n");
+        format!("{BARE}hostname: good-name\nrunTime: crun\npodPidsLimit: many\nsysctls: {{net.ipv4.ip_forward: 0}}\n");
     let gateway = Gateway::new(&config).with_cgroups().command_line(
         "quiet gatepost.runtime=runc gatepost.containerLogMaxFiles=0 gatepost.nonsense=1 gatepost.hostname=\"two words\"",
     );
-    let said = gateway.boot_then("echo $(cat /proc/sys/kernel/panic); cat /run/gatepost/setup.json");
+    let said = gateway.boot_then("echo forward $(cat /proc/sys/net/ipv4/ip_forward); cat /run/gatepost/setup.json");
     assert!(said.contains("boot ended with 0"), "{said}");
     for problem in [
         "config.yaml:5: runTime: unknown key",
@@ -73,7 +74,7 @@ fn a_broken_configuration_is_told_and_the_rest_of_it_counts() {
         assert!(kept.iter().any(|warning| warning.as_str().unwrap().contains(problem)), "{kept:?}");
     }
     assert_eq!(stage(&said, "host name"), "good-name");
-    assert!(said.contains("\n44\n"), "{said}");
+    assert!(said.contains("\nforward 0\n"), "{said}");
 }
 
 #[test]

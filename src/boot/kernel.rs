@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::Boot;
+use crate::sys::process;
 
 /// Kernel parameters, unless the settings say otherwise. kubelet's, for pods that rely on them (kubelet: `setupKernelTunables`), and
 /// what a machine without a person needs: a panic ends in a reboot.
@@ -27,25 +28,31 @@ const SYSCTLS: &[(&str, &str)] = &[
 /// The host name where nothing gives one.
 const NAME: &str = "gateway";
 
-/// The stage `sysctls`. A parameter of the table that this kernel lacks is none to miss; one that a person asked for is told.
+/// The stage `sysctls`. A parameter of the table that this kernel lacks is none to miss; one that a person asked for is told. In a
+/// container only the network's are ours: the others are the machine's.
 pub(super) fn sysctls(boot: &Boot) -> Result<String, String> {
     let asked = &boot.config().gateway.sysctls;
-    let (mut count, mut failures) = (0_usize, Vec::new());
-    let table = SYSCTLS.iter().filter(|(name, _)| !asked.contains_key(*name));
-    for (name, value) in table {
+    let whole_machine = process::sees_whole_machine();
+    let table =
+        SYSCTLS.iter().filter(|(name, _)| !asked.contains_key(*name)).map(|(name, value)| (*name, *value, false));
+    let all = table.chain(asked.iter().map(|(name, value)| (name.as_str(), value.as_str(), true)));
+    let (mut count, mut left, mut failures) = (0_usize, 0_usize, Vec::new());
+    for (name, value, wanted) in all {
+        if !whole_machine && !name.starts_with("net") {
+            left = left.saturating_add(1);
+            continue;
+        }
         match fs::write(path_of(name), value) {
             Ok(()) => count = count.saturating_add(1),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !wanted => {}
             Err(error) => failures.push(format!("{name}: {error}")),
         }
     }
-    for (name, value) in asked {
-        match fs::write(path_of(name), value) {
-            Ok(()) => count = count.saturating_add(1),
-            Err(error) => failures.push(format!("{name}: {error}")),
-        }
+    match (failures.is_empty(), left) {
+        (false, _) => Err(failures.join("; ")),
+        (true, 0) => Ok(format!("{count} set")),
+        (true, left) => Ok(format!("{count} set, {left} left to the machine this is a part of")),
     }
-    if failures.is_empty() { Ok(format!("{count} set")) } else { Err(failures.join("; ")) }
 }
 
 /// As sysctl(8): with a slash first, dots belong to the names (`net/ipv4/conf/eth0.5/forwarding`).

@@ -20,7 +20,4 @@ if [ -e "$work/cgroups" ]; then mount --rbind /sys/fs/cgroup "$root/sys/fs/cgrou
 mount --rbind /dev "$root/dev"
 mount -t tmpfs tmpfs "$root/run"
 mount --bind "$work/cmdline" "$root/proc/cmdline"
-# These are the machine's, not a namespace's.
-for directory in kernel vm fs; do mount -t tmpfs tmpfs "$root/proc/sys/$directory"; done
-mkdir -p "$root/proc/sys/kernel/keys" "$root/proc/sys/fs/inotify"
 exec chroot "$root" /bin/sh -eu -c '. /before; status=0; GATEPOST_INIT_MS=1 gatepost boot || status=$?; echo "boot ended with $status"; . /after'
