@@ -23,7 +23,7 @@ fi
 . rootfs/elf.sh
 . rootfs/modules.sh
 . rootfs/disk.sh
-DTB='' UBOOT='' UBOOT_PACKAGE='' MODULES='' CMDLINE='' DATA_MIB=16
+DTB='' UBOOT='' UBOOT_PACKAGE='' MODULES='' CMDLINE='' QEMU_DISK='' DATA_MIB=16 QEMU=''
 # shellcheck source=board/qemu-aarch64
 . "board/$board"
 
@@ -152,5 +152,11 @@ if [ -n "$UBOOT_PACKAGE" ]; then
     packages_once "$debian_dir/$UBOOT_PACKAGE" "$UBOOT_PACKAGE"
     cp "$debian_dir/$UBOOT_PACKAGE$UBOOT" "$out/u-boot"
 fi
+# How QEMU emulates the board; DISK stands for the card.
+case ${QEMU:+$QEMU_DISK} in
+'') rm -f "$out/qemu" ;;
+sd) echo "$QEMU -drive if=sd,file=DISK,format=raw,cache=writeback" > "$out/qemu" ;;
+*) echo "$QEMU -drive if=none,id=disk,file=DISK,format=raw,cache=writeback -device $QEMU_DISK,drive=disk" > "$out/qemu" ;;
+esac
 disk_build "$out" "$work" "$DATA_MIB"
 say "done: $(cd "$out" && du -b --apparent-size kernel initramfs root.squashfs flash.squashfs | awk '{ printf "%s %.1f MiB  ", $2, $1 / 1048576 }')"
