@@ -3,6 +3,7 @@
 //! One binary, several roles (`docs/design.md`, section 2). Each module is one room; which may use which is decided in
 //! the design's module map and kept by `tests/module_arrows.rs`.
 
+pub mod boot;
 pub mod cli;
 pub mod config;
 pub mod control;

@@ -21,6 +21,7 @@ const MAP: &[(&str, &[&str])] = &[
     ("pod", &["manifest"]),
     ("oci", &["manifest"]),
     ("init", &["sys", "wire"]),
+    ("boot", &["config", "sys", "wire"]),
     ("state", &["sys"]),
     ("log", &["sys", "wire"]),
     ("image", &["config", "sys"]),
@@ -30,14 +31,15 @@ const MAP: &[(&str, &[&str])] = &[
         "supervisor",
         &["config", "control", "image", "log", "manifest", "oci", "pod", "runtime", "state", "sys", "volume", "wire"],
     ),
-    ("cli", &["config", "control", "image", "log", "manifest", "runtime"]),
+    ("cli", &["boot", "config", "control", "image", "log", "manifest", "runtime"]),
 ];
 
 /// Files that start a role, and so may name its room whatever the map says.
 const ROLE_FILES: &[(&str, &[&str])] = &[
     ("main.rs", &["cli", "runtime"]),
     ("cli/roles.rs", &["init", "state", "supervisor", "sys"]),
-    ("cli/host.rs", &["init", "pod", "state", "supervisor", "sys", "wire"]),
+    ("cli/host.rs", &["init", "pod", "supervisor", "sys", "wire"]),
+    ("cli/prepare.rs", &["state", "supervisor", "sys"]),
 ];
 
 #[test]

@@ -1,38 +1,26 @@
-//! `gatepost run`: next to a host's init. Checks what must be there, prepares `/run/gatepost`, and becomes the role init.
+//! The roles that begin everything: `gatepost run` next to a host's init, which prepares the node and becomes the role init;
+//! `boot` on a gateway; and the supervisor.
 
 use std::ffi::CString;
-use std::fs::{self, File};
+use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use rustix::fs::FlockOperation;
 
-use crate::config::{self, Config, Layout};
+use super::prepare::{self, OnFailure};
+use crate::config::{self, Layout};
 use crate::init;
-use crate::runtime::{self, Runtime};
-use crate::state::durable;
-use crate::supervisor::Setup;
-use crate::sys::cgroup::Cgroups;
-use crate::sys::mount;
-
-/// Used when the command line names no file, and is there.
-const DEFAULT_CONFIG: &str = "/etc/gatepost/config.yaml";
-
-/// Bytes that `/run/gatepost` may take: bundles, states, secrets; a bound, not a reservation.
-const RUN_SIZE: u64 = 128 << 20;
+use crate::supervisor::Incarnation;
 
 /// How long init waits for the supervisor after SIGTERM when pods stay: it has only its state to save.
 const LEAVE_BOUND_MS: u64 = 30_000;
 
 /// The same when pods are stopped: Kubernetes' default grace for three priorities in turn, and some.
 const STOP_BOUND_MS: u64 = 120_000;
-
-/// Name of the file that keeps the node's name.
-const NODE_NAME: &str = "node-name";
 
 /// The command line of `gatepost run`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +36,7 @@ pub(super) struct RunOptions {
 /// Prepares, then becomes the role init by an execve(2) of itself: the pages that reading the configuration took are not
 /// kept for years by a process that needs none of them.
 pub(super) fn run(options: &RunOptions) -> ExitCode {
-    let error = match prepare(options) {
+    let error = match prepare_beside_host(options) {
         Ok((run, stop_bound_ms)) => {
             let bound = stop_bound_ms.to_string();
             Command::new("/proc/self/exe")
@@ -81,56 +69,26 @@ pub(super) fn init() -> ExitCode {
 }
 
 /// The run directory, and how long init waits for the supervisor after SIGTERM.
-fn prepare(options: &RunOptions) -> Result<(PathBuf, u64), String> {
+fn prepare_beside_host(options: &RunOptions) -> Result<(PathBuf, u64), String> {
     let overrides: Vec<String> = options.overrides.iter().map(|(key, value)| format!("{key}={value}")).collect();
-    let mut config = match &options.config {
+    let default_file = Path::new(config::DEFAULT_FILE);
+    let config = match &options.config {
         Some(path) => config::load(path, &overrides),
-        None if Path::new(DEFAULT_CONFIG).exists() => config::load(Path::new(DEFAULT_CONFIG), &overrides),
+        None if default_file.exists() => config::load(default_file, &overrides),
         None => config::parse("the command line", b"", &overrides),
     }
     .map_err(|e| e.to_string())?;
     if !rustix::process::geteuid().is_root() {
         return Err("it must run as root: namespaces, mounts and cgroups need it".to_owned());
     }
-    let runtime = Runtime::find(&config.runtime).map_err(|e| e.to_string())?;
-    for finding in runtime::probe(&runtime) {
-        log::warn!("{}: {}", finding.concerns, finding.message);
-    }
-    let cgroups = Cgroups::detect().map_err(|e| format!("no usable cgroups: {e}; mount them first"))?;
-    cgroups.move_root_into_leaf("gatepost/init").map_err(|e| format!("cannot leave the root cgroup: {e}"))?;
-    make_run_directory(&config.layout)?;
-    let lock = take_lock(&config.layout)?;
-    for directory in [&config.layout.data, &config.layout.logs] {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o755)
-            .create(directory)
-            .map_err(|e| format!("cannot create {}: {e}", directory.display()))?;
-    }
-    config.node_name = node_name(&config)?;
-    log::info!("node {}, runtime {}", config.node_name, runtime.version);
-
-    let stop_bound_ms = if options.stop_pods { STOP_BOUND_MS } else { LEAVE_BOUND_MS };
     let run = config.layout.run.clone();
-    Setup { config, runtime, stop_pods: options.stop_pods }.begin().map_err(|e| e.to_string())?;
+    prepare::run_directory(&config.layout)?;
+    let lock = take_lock(&config.layout)?;
+    log::info!("{}", prepare::node(config, options.stop_pods, &mut OnFailure::Stop)?);
     // Held, over the execve too, until this process ends; init never closes it.
     rustix::io::fcntl_setfd(&lock, rustix::io::FdFlags::empty()).map_err(|e| format!("cannot keep the lock: {e}"))?;
     std::mem::forget(lock);
-    Ok((run, stop_bound_ms))
-}
-
-/// A tmpfs of its own, private: what is mounted below it in a helper's namespace stays there.
-fn make_run_directory(layout: &Layout) -> Result<(), String> {
-    let run = &layout.run;
-    let failed = |what: &str| {
-        let what = format!("cannot {what} {}", run.display());
-        move |error: std::io::Error| format!("{what}: {error}")
-    };
-    fs::create_dir_all(run).map_err(failed("create"))?;
-    if !mount::is_mount_point(run).map_err(failed("look at"))? {
-        mount::tmpfs(run, Some(RUN_SIZE), 0o700, false).map_err(failed("mount a tmpfs on"))?;
-    }
-    mount::make_private(run).map_err(failed("make a private mount of"))
+    Ok((run, if options.stop_pods { STOP_BOUND_MS } else { LEAVE_BOUND_MS }))
 }
 
 /// One gatepost for one run directory.
@@ -151,41 +109,26 @@ fn take_lock(layout: &Layout) -> Result<File, String> {
     }
 }
 
-/// The configured name; else the name of the first start, which is kept: pods' names and UIDs hang on it.
-fn node_name(config: &Config) -> Result<String, String> {
-    if !config.node_name.is_empty() {
-        return Ok(config.node_name.clone());
-    }
-    let directory = config.layout.state();
-    let file = |write| durable::Request {
-        version: durable::VERSION,
-        directory: directory.clone(),
-        write,
-        read: vec![NODE_NAME.to_owned()],
-    };
-    let report = durable::carry_out(&file(Vec::new()));
-    if let Some((_, name)) = report.files.first() {
-        return Ok(name.trim().to_owned());
-    }
-    if let Some(error) = report.error {
-        return Err(format!("the node's name is not known: {error}"));
-    }
-    let name = rustix::system::uname().nodename().to_string_lossy().to_lowercase();
-    let name = name.trim_matches(|c: char| !c.is_ascii_alphanumeric()).to_owned();
-    let name = if name.is_empty() { "gateway".to_owned() } else { name };
-    match durable::carry_out(&file(vec![(NODE_NAME.to_owned(), format!("{name}\n"))])).error {
-        None => Ok(name),
-        Some(error) => Err(format!("the node's name cannot be kept: {error}")),
-    }
+/// The role `boot`: on a gateway PID 1 starts it, and a node that is not as it should be is prepared all the same.
+pub(super) fn boot() -> ExitCode {
+    crate::boot::main(|config, warnings| {
+        let mut on_failure = OnFailure::Warn(warnings);
+        let directory = prepare::run_directory(&config.layout);
+        on_failure.or("run directory", directory, || ())?;
+        // Nobody is asked whether pods may stop: the machine goes down.
+        prepare::node(config, true, &mut on_failure)
+    })
 }
 
-/// The role `supervise RUN-DIR [crashed]`.
+/// The role `supervise RUN-DIR [gateway] [crashed]`.
 pub(super) fn supervise() -> ExitCode {
     let mut arguments = std::env::args_os().skip(2);
     let Some(run) = arguments.next() else {
         log::error!("the role `supervise` is started by init only");
         return ExitCode::from(2);
     };
-    let crashed = arguments.next().is_some_and(|word| word.as_bytes() == crate::wire::CRASHED.to_bytes());
-    crate::supervisor::main(&PathBuf::from(run), crashed)
+    let words: Vec<_> = arguments.collect();
+    let said = |word: &std::ffi::CStr| words.iter().any(|given| given.as_bytes() == word.to_bytes());
+    let incarnation = Incarnation { crashed: said(crate::wire::CRASHED), gateway: said(crate::wire::GATEWAY) };
+    crate::supervisor::main(&PathBuf::from(run), incarnation)
 }

@@ -20,6 +20,7 @@ mod invocation;
 mod logs;
 mod order;
 mod output;
+mod prepare;
 mod progress;
 mod roles;
 mod run;
@@ -35,9 +36,10 @@ mod view;
 mod watch;
 mod yaml;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::process::ExitCode;
 
+use crate::boot;
 use failure::{Failure, Outcome};
 use invocation::Wanted;
 
@@ -45,6 +47,16 @@ pub use help::reference;
 
 /// Entry of the binary.
 pub fn main() -> ExitCode {
+    let argument_zero = std::env::args_os().next();
+    if std::process::id() == 1 && argument_zero.as_deref() == Some(OsStr::new("/init")) {
+        return boot::initramfs::run();
+    }
+    if boot::dhcp::is_script(argument_zero.as_deref()) {
+        return boot::dhcp::event();
+    }
+    if let Some(main) = roles::of_pid1() {
+        return main();
+    }
     stderr_log::install();
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     if let Some(role) = arguments.first().and_then(|first| roles::ROLES.iter().find(|(name, _)| first == name)) {

@@ -8,12 +8,16 @@ use crate::sys::confine;
 use crate::sys::helper::Helper;
 
 /// What runs a role.
-type Entry = fn() -> ExitCode;
+pub(super) type Entry = fn() -> ExitCode;
 
 /// Internal roles: the first argument names one, and it takes no others. Not commands for people, so no help lists them.
 pub(super) const ROLES: &[(&str, Entry)] = &[
     ("init", host::init),
+    ("farewell", crate::init::farewell::main),
+    ("rescue", crate::init::rescue::main),
     ("supervise", host::supervise),
+    ("boot", host::boot),
+    ("dhcp", crate::boot::dhcp::main),
     ("read-manifests", read_manifests),
     ("sandbox", crate::runtime::sandbox::main),
     ("launch", crate::runtime::launch::main),
@@ -24,6 +28,12 @@ pub(super) const ROLES: &[(&str, Entry)] = &[
     ("log-writer", crate::log::writer::main),
     ("log-tail", crate::log::last_words::main),
 ];
+
+/// What this process becomes when the kernel started it as PID 1: its name, not its arguments, decides, since those are words of
+/// the kernel's command line.
+pub(super) fn of_pid1() -> Option<Entry> {
+    crate::init::pid1::is_asked_for().then_some(crate::init::pid1::main as Entry)
+}
 
 /// Confines itself, then reads.
 fn read_manifests() -> ExitCode {

@@ -1,6 +1,8 @@
 //! The node's settings: their table, defaults and overrides, and where things lie on this machine.
 
+mod gateway;
 mod layout;
+mod lenient;
 mod read;
 mod settings;
 mod table;
@@ -8,7 +10,12 @@ mod table;
 mod tests;
 
 pub(crate) use crate::document::duration;
+pub use gateway::{DataOnFailure, Gateway, Network};
 pub use layout::Layout;
+pub use lenient::lenient;
 pub use read::{ConfigError, load, parse};
 pub use settings::{Backoff, Config, LogLimits, WritableLayer};
 pub use table::reference;
+
+/// The configuration file where none is named.
+pub const DEFAULT_FILE: &str = "/etc/gatepost/config.yaml";

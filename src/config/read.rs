@@ -36,19 +36,22 @@ impl std::error::Error for ConfigError {}
 
 /// Reads a configuration file; `overrides` as in [`parse`].
 pub fn load(path: &Path, overrides: &[String]) -> Result<Config, ConfigError> {
+    parse(&path.display().to_string(), &file_bytes(path)?, overrides)
+}
+
+pub(super) fn file_bytes(path: &Path) -> Result<Vec<u8>, ConfigError> {
     let fail = |message: String| ConfigError { problems: vec![format!("{}: {message}", path.display())] };
     let length = std::fs::metadata(path).map_err(|error| fail(error.to_string()))?.len();
     if length > MAX_BYTES {
         return Err(fail(format!("larger than {MAX_BYTES} bytes; this is no configuration file")));
     }
-    let bytes = std::fs::read(path).map_err(|error| fail(error.to_string()))?;
-    parse(&path.display().to_string(), &bytes, overrides)
+    std::fs::read(path).map_err(|error| fail(error.to_string()))
 }
 
 /// Reads a configuration. `overrides`: `key=value` or `gatepost.key=value`, later ones count more. Empty bytes give the
 /// defaults.
 pub fn parse(file: &str, bytes: &[u8], overrides: &[String]) -> Result<Config, ConfigError> {
-    let mut reading = Reading { settings: Map::new(), places: BTreeMap::new(), problems: Vec::new() };
+    let mut reading = Reading::default();
     match document::parse(bytes) {
         Ok(parsed) => {
             for oddity in &parsed.warnings {
@@ -73,15 +76,17 @@ pub fn parse(file: &str, bytes: &[u8], overrides: &[String]) -> Result<Config, C
     if reading.problems.is_empty() { Ok(config) } else { Err(ConfigError { problems: reading.problems }) }
 }
 
-struct Reading {
+/// A configuration on its way from text to [`Config`].
+#[derive(Debug, Clone, Default)]
+pub(super) struct Reading {
     settings: Map<String, Json>,
     /// Where each key was set last.
     places: BTreeMap<String, String>,
-    problems: Vec<String>,
+    pub(super) problems: Vec<String>,
 }
 
 impl Reading {
-    fn take(&mut self, node: &Node, place: impl Fn(u32) -> String) {
+    pub(super) fn take(&mut self, node: &Node, place: impl Fn(u32) -> String) {
         let decoded = document::decode(node, &CONFIG);
         for finding in decoded.findings {
             let what = match finding.kind {
@@ -107,7 +112,7 @@ impl Reading {
         }
     }
 
-    fn take_override(&mut self, text: &str) {
+    pub(super) fn take_override(&mut self, text: &str) {
         let Some((key, value)) = text.split_once('=') else {
             self.problems.push(format!("{text:?}: no setting; write KEY=VALUE"));
             return;
@@ -122,32 +127,37 @@ impl Reading {
         let node = |value| Node { value, line: 1, column: 1 };
         let string = |text: &str| node(Value::String(text.trim().to_owned()));
         let value = match kind {
-            Kind::OneOrList(_) => {
+            Kind::OneOrList(_) | Kind::List(_) => {
                 node(Value::List(value.split(',').filter(|item| !item.trim().is_empty()).map(string).collect()))
             }
             Kind::Int32 | Kind::Int64 => {
                 value.trim().parse::<i64>().map_or_else(|_| string(value), |n| node(Value::Number(n.into())))
             }
+            Kind::Bool => match value.trim() {
+                "true" => node(Value::Bool(true)),
+                "false" => node(Value::Bool(false)),
+                _ => string(value),
+            },
             _ => string(value),
         };
-        let tree = key.rsplit('.').fold(value, |inner, name| {
+        let tree = names_of(key).into_iter().rev().fold(value, |inner, name| {
             node(Value::Map(vec![Entry { key: name.to_owned(), line: 1, column: 1, node: inner }]))
         });
         self.take(&tree, |_| format!("{text:?}"));
     }
 
-    fn wrong(&mut self, key: &str, message: &str) {
+    pub(super) fn wrong(&mut self, key: &str, message: &str) {
         let place = self.places.get(key).map(|place| format!("{place}: ")).unwrap_or_default();
         self.problems.push(format!("{place}{key}: {message}"));
     }
 
-    fn get(&self, key: &str) -> Option<&Json> {
+    pub(super) fn get(&self, key: &str) -> Option<&Json> {
         let mut parts = key.split('.');
         let first = self.settings.get(parts.next()?)?;
         parts.try_fold(first, |value, part| value.get(part))
     }
 
-    fn text(&self, key: &str) -> Option<String> {
+    pub(super) fn text(&self, key: &str) -> Option<String> {
         self.get(key).and_then(Json::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
     }
 
@@ -158,9 +168,14 @@ impl Reading {
         }
     }
 
+    /// The items of a list of texts.
+    pub(super) fn texts(&self, key: &str) -> Option<Vec<String>> {
+        let items = self.get(key)?.as_array()?;
+        Some(items.iter().filter_map(Json::as_str).map(str::to_owned).collect())
+    }
+
     fn paths(&mut self, key: &str, target: &mut Vec<PathBuf>) {
-        let Some(items) = self.get(key).and_then(Json::as_array) else { return };
-        let texts: Vec<String> = items.iter().filter_map(Json::as_str).map(str::to_owned).collect();
+        let Some(texts) = self.texts(key) else { return };
         for text in &texts {
             self.check_absolute(key, text);
         }
@@ -177,7 +192,7 @@ impl Reading {
         self.text(key).and_then(|text| Quantity::parse(&text).ok()).and_then(|size| u64::try_from(size.whole()).ok())
     }
 
-    fn duration(&self, key: &str) -> Option<Duration> {
+    pub(super) fn duration(&self, key: &str) -> Option<Duration> {
         self.text(key).and_then(|text| duration(&text).ok())
     }
 
@@ -192,9 +207,9 @@ impl Reading {
         }
     }
 
-    fn fill(&mut self, config: &mut Config) {
+    pub(super) fn fill(&mut self, config: &mut Config) {
         if let Some(name) = self.text("nodeName") {
-            if name.len() > 253 || name.split('.').any(|part| !is_label(part)) {
+            if name.len() > 253 || !is_dns_name(&name) {
                 self.wrong("nodeName", "must consist of letters, digits, '-' and '.', each part beginning and ending with a letter or digit");
             }
             config.node_name = name;
@@ -236,6 +251,7 @@ impl Reading {
                 Err(_) => self.wrong("maxParallelStarts", "must be 0 or more"),
             }
         }
+        self.fill_gateway(&mut config.gateway);
     }
 
     fn fill_backoff(&mut self, config: &mut Config) {
@@ -299,6 +315,10 @@ impl Reading {
     }
 }
 
+pub(super) fn is_dns_name(text: &str) -> bool {
+    text.split('.').all(is_label)
+}
+
 fn is_label(text: &str) -> bool {
     let edge = |b: Option<u8>| b.is_some_and(|b| b.is_ascii_alphanumeric());
     edge(text.bytes().next())
@@ -306,13 +326,24 @@ fn is_label(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
 }
 
+/// The names a dotted key goes through; the free keys of a map hold dots themselves.
+fn names_of(key: &str) -> Vec<&str> {
+    match key.split_once('.') {
+        Some((first, free)) if CONFIG.fields.iter().any(|f| f.name == first && matches!(f.kind, Kind::Map(_))) => {
+            vec![first, free]
+        }
+        _ => key.split('.').collect(),
+    }
+}
+
 /// The kind of a dotted key.
 fn kind_of(key: &str) -> Option<Kind> {
     let mut object: &Object = &CONFIG;
-    let mut parts = key.split('.').peekable();
+    let mut parts = names_of(key).into_iter().peekable();
     while let Some(part) = parts.next() {
         let field = object.fields.iter().find(|field| field.name == part)?;
         match (&field.kind, parts.peek()) {
+            (Kind::Map(inner), Some(_)) => return Some(**inner),
             (Kind::Object(inner), Some(_)) => object = inner,
             (Kind::Object(_), None) | (_, Some(_)) => return None,
             (kind, None) => return Some(*kind),

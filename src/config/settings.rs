@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Layout;
+use super::{Gateway, Layout};
 
 /// The node's settings, complete: what the file leaves out has its default.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -38,6 +38,8 @@ pub struct Config {
     pub cgroup_root: String,
     /// How many runtime calls may run at a time; 0 means one a core.
     pub max_parallel_starts: usize,
+    /// What counts only where gatepost is PID 1.
+    pub gateway: Gateway,
 }
 
 /// Crash-loop backoff. kubelet: 10 s, doubled, at most 300 s.
@@ -87,6 +89,7 @@ impl Default for Config {
             resolv_conf: PathBuf::from("/etc/resolv.conf"),
             cgroup_root: "kubepods".to_owned(),
             max_parallel_starts: 0,
+            gateway: Gateway::default(),
         }
     }
 }

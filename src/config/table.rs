@@ -91,6 +91,69 @@ pub(super) static CONFIG: Object = Object {
             "The resolver file that pods get with `dnsPolicy: Default`. Default: `/etc/resolv.conf`.",
         ),
         setting("maxParallelStarts", Kind::Int32, "Runtime calls at a time; 0 for one a core. Default: 0."),
+        setting("hostname", Kind::String, "Host name. PID 1 only. Default: that in `/etc/hostname`, else `gateway`."),
+        setting("network", Kind::Object(&NETWORK), "The wired network. PID 1 only."),
+        setting(
+            "sysctls",
+            Kind::Map(&Kind::Text(&SYSCTL)),
+            "Kernel parameters such as `net.ipv4.ip_forward: 0`, set after those of `operations.md`. PID 1 only. Default: none.",
+        ),
+        setting(
+            "modules",
+            Kind::OneOrList(&Kind::String),
+            "Kernel modules with parameters (`i6300esb heartbeat=30`) that are loaded with what they need, after those of `/etc/modules`. PID 1 only. Default: none.",
+        ),
+        setting(
+            "dataPartition",
+            Kind::String,
+            "Mounted on `/var/lib`, ext4: `PARTLABEL=NAME` or `/dev/NAME`; empty: data is kept in memory. PID 1 only. Default: `PARTLABEL=data`.",
+        ),
+        setting(
+            "dataOnFailure",
+            Kind::String,
+            "For a data partition that cannot be repaired. `tmpfs`: it is left alone and data is kept in memory; `format`: it is made anew. PID 1 only. Default: `tmpfs`.",
+        ),
+        setting(
+            "flashPartition",
+            Kind::String,
+            "Mounted on `/flash`, read-only, squashfs or ext4: `PARTLABEL=NAME` or `/dev/NAME`; empty: none. PID 1 only. Default: `PARTLABEL=flash`.",
+        ),
+        setting(
+            "watchdogTimeout",
+            Kind::Text(&DURATION),
+            "Time-out of the hardware watchdog, `1s` to `1h`. PID 1 only. Default: chosen by init.",
+        ),
+        setting(
+            "watchdogMaximum",
+            Kind::Text(&DURATION),
+            "The longest time-out that the hardware really keeps, `1s` to `1h`. PID 1 only. Default: as the driver says.",
+        ),
+        setting(
+            "shutdownBound",
+            Kind::Text(&DURATION),
+            "How long all pods together may take to stop at a reboot or poweroff, `1s` to `1h`. PID 1 only. Default: `2m`.",
+        ),
+    ],
+};
+
+static SYSCTL: Format = Format { name: "a value", numbers: true, check: |_| Ok(()) };
+
+static NETWORK: Object = Object {
+    name: "Network",
+    fields: &[
+        setting("interface", Kind::String, "The interface. Default: the first one with hardware behind it."),
+        setting("address", Kind::String, "A fixed IPv4 address with its prefix: `192.168.1.10/24`. Default: DHCP."),
+        setting("gateway", Kind::String, "Address of the default route, with `network.address`. Default: none."),
+        setting(
+            "dns",
+            Kind::OneOrList(&Kind::String),
+            "Name servers for `/run/resolv.conf`. Default: those of DHCP, else none.",
+        ),
+        setting(
+            "dhcp",
+            Kind::Bool,
+            "`false` without an address: the network is left alone. Default: `true` without an address.",
+        ),
     ],
 };
 
@@ -121,12 +184,16 @@ static WRITABLE_LAYER: Object = Object {
 const HEAD: &str = "\
 # Configuration
 
-One YAML or JSON file, named with `--config`; every key may be left out. An unknown key is an error. Names are those of the
+One YAML or JSON file, `/etc/gatepost/config.yaml` unless `--config` names another; every key may be left out. An unknown key is an error. Names are those of the
 kubelet's configuration where the kubelet has the key. This file is generated from the table that decodes the
 configuration, and a test keeps it equal to it.
 
 Any key can be set from outside, which counts more than the file: `gatepost.KEY=VALUE` on the kernel command line, or
-`--set KEY=VALUE`. Inner keys are joined with a dot (`writableLayer.medium=memory`), items of lists with commas.
+`--set KEY=VALUE`. Inner keys are joined with a dot (`writableLayer.medium=memory`), items of lists with commas. A blank in a
+value on the kernel command line needs double quotes: `gatepost.modules=\"i6300esb heartbeat=30\"`.
+
+Where gatepost is PID 1 nothing of this stops the boot: a key that is wrong has its default, and what was wrong with it is told on the
+console, by `get pods` and in `get events`. `gatepost.safe` on the kernel command line leaves the file unread.
 
 | key | holds | meaning |
 | --- | --- | --- |

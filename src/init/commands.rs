@@ -9,6 +9,7 @@ use super::{FIRST_STREAM, Init, say};
 use crate::sys::clock::boottime_ms;
 use crate::sys::epoll::EventFlags;
 use crate::sys::process::{self, Kinship};
+use crate::sys::signal::Signal;
 use crate::sys::socket;
 use crate::wire::{self, Answer, Command, Message, Refusal, Request};
 
@@ -67,10 +68,15 @@ impl Init {
                 self.supervision.set_keep_unknown(on, boottime_ms());
                 if !on {
                     self.records.collect_soon();
+                    self.watchdog_feeding(super::feeding::Feeding::supervisor_settled);
                 }
                 Ok(0)
             }
-            Command::Pong => Ok(0),
+            Command::Pong => {
+                let now = boottime_ms();
+                self.watchdog_feeding(|feeding| feeding.answered(now));
+                Ok(0)
+            }
         };
         self.answer(request.number, answer);
     }
@@ -81,6 +87,10 @@ impl Init {
             return Err(Refusal::Unknown);
         }
         self.supervision.hello();
+        if self.is_leaving() {
+            // It was not there yet, or could not take the signal, when the others were told.
+            self.signal_supervisor(Signal::TERM);
+        }
         Ok(u64::from(wire::VERSION))
     }
 
@@ -128,7 +138,7 @@ impl Init {
     }
 
     /// A supervisor that does not read its answers does not get them.
-    fn send(&self, message: Message, descriptor: Option<&OwnedFd>) {
+    pub(super) fn send(&self, message: Message, descriptor: Option<&OwnedFd>) {
         if let Some(supervisor) = &self.supervisor {
             let _ = socket::send(&supervisor.socket, &message.to_bytes(), descriptor.map(AsFd::as_fd));
         }

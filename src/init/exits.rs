@@ -89,12 +89,16 @@ enum Forwarded {
 impl Init {
     /// Deals with all children that have ended.
     pub(super) fn collect_exits(&mut self) {
+        self.records.goes_on = false;
+        if self.ends_processes() {
+            return self.reap_everyone();
+        }
+        self.collect_own();
         if let Some(pid) = self.supervisor.as_ref().map(super::Supervisor::pid)
             && let Ok(Some(ended)) = process::peek(Which::Pid(pid))
         {
             self.bury_supervisor(ended);
         }
-        self.records.goes_on = false;
         if self.supervision.keeps_unknown() { self.collect_registered() } else { self.collect_all() }
     }
 
@@ -158,9 +162,12 @@ impl Init {
                         return;
                     }
                 }
-                None => {
-                    let _ = process::reap(Which::Pid(ended.pid));
-                }
+                None => match self.own_child(ended.pid) {
+                    Some(own) => self.own_child_ended(own, ended),
+                    None => {
+                        let _ = process::reap(Which::Pid(ended.pid));
+                    }
+                },
             }
         }
         self.records.collect_soon();

@@ -12,6 +12,9 @@ use crate::sys::socket;
 use crate::sys::spawn::{Child, NOT_EXECUTED, Program, Spawn};
 use crate::wire;
 
+/// A gateway's supervisor is the last to be killed for want of memory, but for PID 1.
+const OOM_SCORE_ADJ: i32 = -900;
+
 /// One incarnation of the supervisor.
 pub(super) struct Supervisor {
     child: Child,
@@ -32,6 +35,7 @@ impl Init {
             Ok(supervisor) => {
                 self.supervisor = Some(supervisor);
                 self.supervision.started(now);
+                self.watchdog_feeding(|feeding| feeding.supervisor_started(now));
             }
             Err(error) => {
                 say(format_args!("cannot start the supervisor: {error}"));
@@ -57,6 +61,10 @@ impl Init {
         // A terminal's Ctrl-C is for init, which tells the supervisor in its own way.
         spawn.new_session = true;
         spawn.open_files = self.open_files_before;
+        if let Some(pid1) = &self.pid1 {
+            spawn.env = Some(&pid1.environment);
+            spawn.oom_score_adj = Some(OOM_SCORE_ADJ);
+        }
         Ok(Supervisor { child: spawn.start()?, socket: ours })
     }
 
@@ -91,6 +99,24 @@ impl Init {
             (libc::CLD_KILLED, libc::SIGKILL) => Death::Killed,
             _ => Death::Crash,
         };
-        self.supervision.died(death, boottime_ms());
+        let now = boottime_ms();
+        self.supervision.died(death, now);
+        self.watchdog_feeding(|feeding| feeding.init_vouches(now));
+        if self.is_leaving() {
+            match death {
+                Death::Left => self.pods_are_stopped(),
+                Death::Crash | Death::Killed => self.supervisor_failed_to_stop_pods(),
+            }
+        }
+    }
+
+    /// Tells the watchdog's feeding something, where there is one. On the way out init vouches for everything.
+    pub(super) fn watchdog_feeding(&mut self, tell: impl FnOnce(&mut super::feeding::Feeding)) {
+        if let Some(pid1) = &mut self.pid1
+            && pid1.way_out.is_none()
+            && let Some(guard) = &mut pid1.watchdog
+        {
+            tell(&mut guard.feeding);
+        }
     }
 }

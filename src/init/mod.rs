@@ -2,11 +2,13 @@
 //!
 //! The contract of this room:
 //! * It never ends but through its one way out. Next to a host init that is: asked by SIGTERM or SIGINT, after the
-//!   supervisor has ended or its time was up.
+//!   supervisor has ended or its time was up. As PID 1 it is reboot(2), by the stages of `way_out`.
 //! * It cannot panic: no unwrap, no indexing, no unchecked arithmetic (lints below); its tables have a fixed size, and their
 //!   memory is taken before the loop begins. In the loop only the start of a supervisor allocates.
 //! * It parses nothing but the fixed-size records of `wire`, and it waits for nobody: every descriptor is used
 //!   without blocking, a message that finds no room is dropped, and the other side has a bound.
+//! * As PID 1 it runs from a sealed memfd, locked in memory, and opens nothing that lies on a disk: what may wait for one is done
+//!   by the roles `boot` and `farewell`, which have deadlines. Hit by a fault of its own it executes itself as `rescue`.
 //! * What may fail, and what happens then:
 //!   setting up, before the first supervisor: told on standard error, the role ends with 1, and the host init or the boot
 //!   stage before it decides;
@@ -15,6 +17,10 @@
 //!   a full pipe of exit records: the zombie is the queue, and the pipe tells when there is room;
 //!   a full table: the command is refused, and the supervisor has to cope;
 //!   anything else about one child, one stream or one command: concerns only that one.
+//! As PID 1 besides:
+//!   a mount, the console, a limit, the copy in memory: told, and the boot goes on without;
+//!   boot that crashes, overruns or talks nonsense: once more with the defaults, then on without it;
+//!   a service that ends: again after a growing delay, for ever.
 //! * It wakes only when something happens or is due. A healthy supervisor without deadlines and containers whose output is
 //!   read cost nothing.
 #![deny(
@@ -25,14 +31,30 @@
     clippy::arithmetic_side_effects
 )]
 
+mod booting;
 mod commands;
+mod duties;
 mod exits;
+pub mod farewell;
+mod feeding;
+mod handover;
 mod held;
 mod incarnation;
+mod last_words;
+mod leave;
+mod mounts;
+pub mod pid1;
+mod reboots;
 mod registered;
+pub mod rescue;
 mod say;
+mod services;
+mod stdio;
 mod streams;
 mod supervision;
+mod upkeep;
+mod watchdog;
+mod way_out;
 
 use std::ffi::CString;
 use std::fs::File;
@@ -47,12 +69,15 @@ use crate::sys::process;
 use crate::sys::signal::{Signal, SignalFd};
 use crate::wire;
 use exits::ExitRecords;
+use handover::Handover;
 use held::Held;
 use incarnation::Supervisor;
+use pid1::Pid1;
 use registered::RegisteredPids;
 use say::say;
 use streams::Streams;
 use supervision::{Due, Supervision, Wedged};
+use way_out::Goal;
 
 /// What init is told by whoever makes this process its init.
 #[derive(Debug)]
@@ -70,7 +95,7 @@ pub struct Options {
 /// Signals: SIGTERM and SIGINT stop it (the supervisor is sent SIGTERM and has `stop_bound_ms` to end), SIGHUP is passed on to the
 /// supervisor (read the manifests again), SIGCHLD is its trade. The caller must not have other threads.
 pub fn run(options: Options) -> ExitCode {
-    match Init::set_up(options) {
+    match Init::set_up(options, &[Signal::CHILD, Signal::TERM, Signal::INT, Signal::HUP]) {
         Ok(mut init) => {
             init.run();
             ExitCode::SUCCESS
@@ -87,6 +112,7 @@ const SIGNALS: u64 = 0;
 const TIMER: u64 = 1;
 const COMMANDS: u64 = 2;
 const RECORDS_HAVE_ROOM: u64 = 3;
+const BOOT: u64 = 4;
 /// Streams carry this plus their slot.
 const FIRST_STREAM: u64 = 16;
 
@@ -111,15 +137,19 @@ struct Init {
     null: File,
     /// The soft limit of open descriptors as it was, for the supervisor.
     open_files_before: Option<u64>,
+    /// What a PID 1 has besides.
+    pid1: Option<Pid1>,
 }
 
+/// What failed, and why.
+type SetUp<T> = std::result::Result<T, (&'static str, std::io::Error)>;
+
 impl Init {
-    fn set_up(options: Options) -> std::result::Result<Self, (&'static str, std::io::Error)> {
-        fn step<T>(what: &'static str, result: Result<T>) -> std::result::Result<T, (&'static str, std::io::Error)> {
+    fn set_up(options: Options, signals: &[Signal]) -> SetUp<Self> {
+        fn step<T>(what: &'static str, result: Result<T>) -> SetUp<T> {
             result.map_err(|error| (what, error.into()))
         }
-        let signals = [Signal::CHILD, Signal::TERM, Signal::INT, Signal::HUP];
-        let signals = step("receiving signals", SignalFd::new(&signals))?;
+        let signals = step("receiving signals", SignalFd::new(signals))?;
         step("becoming a child subreaper", process::set_child_subreaper(true))?;
         let (open_files_before, _) = step("the limit of open files", process::set_open_files(OPEN_FILES))?;
         let epoll = step("epoll", Epoll::new())?;
@@ -147,7 +177,21 @@ impl Init {
             journal,
             null,
             open_files_before,
+            pid1: None,
         })
+    }
+
+    /// As [`Self::set_up`], for PID 1.
+    fn set_up_pid1(options: Options, handover: Handover) -> SetUp<Self> {
+        let signals = [Signal::CHILD, Signal::TERM, Signal::INT, Signal::HUP];
+        let more = [Signal::USR1, Signal::USR2, Signal::POWER, Signal::QUIT];
+        let signals: Vec<Signal> = signals.into_iter().chain(more).collect();
+        let mut init = Self::set_up(options, &signals)?;
+        let now = boottime_ms();
+        // There was no supervisor before that could want them.
+        init.supervision.set_keep_unknown(false, now);
+        init.pid1 = Some(Pid1::new(handover, now));
+        Ok(init)
     }
 
     fn run(&mut self) {
@@ -178,6 +222,7 @@ impl Init {
             TIMER => self.timer.acknowledge(),
             COMMANDS => self.take_commands(),
             RECORDS_HAVE_ROOM => self.records_have_room(),
+            BOOT => self.hear_boot(),
             _ => self.stream_has_bytes(token.saturating_sub(FIRST_STREAM)),
         }
     }
@@ -187,6 +232,7 @@ impl Init {
             match signal {
                 Signal::CHILD => self.collect_exits(),
                 Signal::HUP => self.signal_supervisor(Signal::HUP),
+                signal if self.pid1.is_some() => self.take_order(signal),
                 _ => {
                     say(format_args!("asked to stop"));
                     self.supervision.stop(self.options.stop_bound_ms, boottime_ms());
@@ -196,11 +242,27 @@ impl Init {
         }
     }
 
+    /// A signal to PID 1.
+    fn take_order(&mut self, signal: Signal) {
+        match signal {
+            Signal::TERM => self.go_down(Goal::Reboot, "SIGTERM"),
+            Signal::INT => self.go_down(Goal::Reboot, "ctrl-alt-del"),
+            Signal::USR1 => self.go_down(Goal::Halt, "SIGUSR1"),
+            Signal::USR2 => self.go_down(Goal::PowerOff, "SIGUSR2"),
+            Signal::POWER => self.go_down(Goal::PowerOff, "power failure"),
+            _ => {}
+        }
+    }
+
     /// Returns whether the role ends.
     fn do_what_is_due(&mut self) -> bool {
         let now = boottime_ms();
         self.look_at_streams(now);
         self.continue_collecting();
+        self.do_duties(now);
+        if !self.supervises() {
+            return false;
+        }
         // Each answer changes what is due, so this ends; the bound is for the reader's peace.
         for _ in 0..8 {
             match self.supervision.due(now) {
@@ -237,7 +299,9 @@ impl Init {
 
     fn set_timer(&mut self) {
         let collecting = self.records.collecting_goes_on().then_some(0);
-        let next = [self.supervision.next_ms(), self.streams.next_ms(), collecting].into_iter().flatten().min();
+        let supervision = if self.supervises() { self.supervision.next_ms() } else { None };
+        let duties = self.pid1.as_ref().and_then(Pid1::next_ms);
+        let next = [supervision, duties, self.streams.next_ms(), collecting].into_iter().flatten().min();
         if let Err(error) = self.timer.set(next) {
             say(format_args!("cannot set the timer: {error}"));
         }

@@ -2,22 +2,30 @@
 
 use std::fmt::{self, Write};
 
+use crate::sys::clock::boottime_us;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// Writes one line of at most 255 bytes. A line that cannot be written at once is lost: PID 1 waits for no reader.
 pub(super) fn say(message: fmt::Arguments<'_>) {
-    let mut line = Line { bytes: [0; 256], length: 0 };
+    let mut line = Line::new();
     // What does not fit is cut.
-    let _ = write!(line, "gatepost init: {message}");
-    line.end();
+    let _ = if rustix::process::getpid().is_init() {
+        // As the kernel and boot write theirs.
+        let now = boottime_us();
+        let (seconds, micros) = (now / 1_000_000, now % 1_000_000);
+        write!(line, "[{seconds:4}.{micros:06}] init: {message}")
+    } else {
+        write!(line, "gatepost init: {message}")
+    };
     let stderr = rustix::stdio::stderr();
     let mut watched = [PollFd::new(&stderr, PollFlags::OUT)];
     if matches!(poll(&mut watched, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(1)) {
-        let _ = rustix::io::write(stderr, line.bytes.get(..line.length).unwrap_or_default());
+        let _ = rustix::io::write(stderr, line.end());
     }
 }
 
-struct Line {
+/// A line in memory of its own: nothing is allocated for it.
+pub(super) struct Line {
     bytes: [u8; 256],
     length: usize,
 }
@@ -34,10 +42,16 @@ impl Write for Line {
 }
 
 impl Line {
-    fn end(&mut self) {
+    pub(super) fn new() -> Self {
+        Self { bytes: [0; 256], length: 0 }
+    }
+
+    /// The whole line, ended.
+    pub(super) fn end(&mut self) -> &[u8] {
         if let Some(byte) = self.bytes.get_mut(self.length) {
             *byte = b'\n';
             self.length = self.length.saturating_add(1);
         }
+        self.bytes.get(..self.length).unwrap_or_default()
     }
 }

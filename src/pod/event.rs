@@ -331,7 +331,7 @@ pub enum Action {
 pub struct Recorded {
     /// The pod.
     pub pod: Uid,
-    /// Its namespace.
+    /// Its namespace; empty when it is about the node itself.
     pub namespace: String,
     /// Its full name.
     pub name: String,

@@ -97,9 +97,10 @@ pub struct EventMeta {
 pub struct InvolvedObject {
     /// `v1`.
     pub api_version: String,
-    /// `Pod`.
+    /// `Pod`, or `Node`.
     pub kind: String,
-    /// Namespace.
+    /// Namespace; empty for a node.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub namespace: String,
     /// Full name.
     pub name: String,
@@ -120,14 +121,17 @@ pub struct EventSource {
 impl EventObject {
     fn of(entry: &Entry) -> Self {
         let what = &entry.what;
+        // Nodes lie in no namespace; kubelet puts their events into `default`.
+        let (kind, events_namespace) =
+            if what.namespace.is_empty() { ("Node", "default") } else { ("Pod", what.namespace.as_str()) };
         let nanos = entry.first.0.saturating_mul(1_000_000);
         Self {
             api_version: "v1".to_owned(),
             kind: "Event".to_owned(),
-            metadata: EventMeta { name: format!("{}.{nanos:x}", what.name), namespace: what.namespace.clone() },
+            metadata: EventMeta { name: format!("{}.{nanos:x}", what.name), namespace: events_namespace.to_owned() },
             involved_object: InvolvedObject {
                 api_version: "v1".to_owned(),
-                kind: "Pod".to_owned(),
+                kind: kind.to_owned(),
                 namespace: what.namespace.clone(),
                 name: what.name.clone(),
                 uid: what.pod.to_string(),

@@ -149,6 +149,11 @@ impl Pod {
         };
     }
 
+    /// The machine goes down, and somebody is impatient: the shortest grace there is.
+    pub(crate) fn hurry(&mut self) {
+        self.grace_override = Some(0);
+    }
+
     /// A person restarts it, or one of its containers.
     pub(crate) fn restart(&mut self, container: Option<&str>, turn: &mut Turn<'_>) {
         self.quarantine = None;

@@ -218,9 +218,12 @@ impl Node {
             }
             Event::Delete { pod, grace } => self.on_pod(&pod, work, |pod| pod.delete(grace)),
             Event::StopAll => {
-                self.stopping = true;
+                let again = std::mem::replace(&mut self.stopping, true);
                 for pod in self.pods.values_mut() {
                     pod.quarantine = None;
+                    if again {
+                        pod.hurry();
+                    }
                 }
                 work.extend(self.order.iter().cloned());
             }

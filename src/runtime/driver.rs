@@ -82,6 +82,17 @@ impl Runtime {
         Ok(Self { path, flavour, version })
     }
 
+    /// Stands in for a runtime that is not there: every container says that it cannot be started, and why.
+    pub fn missing(setting: &str) -> Self {
+        let path = if Path::new(setting).is_absolute() { setting.into() } else { Path::new("/usr/bin").join(setting) };
+        let flavour = match path.file_name().and_then(|name| name.to_str()) {
+            Some("runc") => Flavour::Runc,
+            Some("crun") => Flavour::Crun,
+            _ => Flavour::Other,
+        };
+        Self { path, flavour, version: format!("{setting} (missing)") }
+    }
+
     /// The command without a verb. Its log goes to `log` as JSON lines.
     pub fn command(&self, root: &Path, log: &Path) -> Command {
         let mut command = Command::new(&self.path);

@@ -43,7 +43,7 @@ mod logs;
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::BorrowedFd;
 
-pub use start::{Setup, main};
+pub use start::{Incarnation, Setup, main};
 
 use crate::config::Config;
 use crate::oci::NodeFacts;
@@ -105,6 +105,8 @@ struct Supervisor {
     terminals: BTreeMap<Seq, Terminal>,
     /// `run` calls of the runtime under way.
     runs_in_flight: u32,
+    /// What people should know of the boot.
+    warnings: Vec<String>,
     /// SIGTERM stops the pods.
     stop_pods: bool,
     started_at: Wall,
@@ -274,11 +276,12 @@ impl Supervisor {
         while let Some(signal) = self.signals.next() {
             if signal == Signal::HUP {
                 self.manifests.read_soon(self.now().boot);
-            } else if !self.leaving {
-                log::info!("asked to leave");
+            } else {
+                log::info!("{}", if self.leaving { "asked to leave, again" } else { "asked to leave" });
                 self.leaving = true;
                 self.durable.hurry();
                 if self.stop_pods {
+                    // Given again it shortens the grace.
                     self.inbox.push_back(Event::StopAll);
                 }
             }

@@ -80,7 +80,8 @@ impl Supervisor {
         let pods = self.node.pod_objects(self.now());
         let mut items: Vec<_> = pods.into_iter().filter_map(|pod| serde_json::to_value(pod).ok()).collect();
         items.extend(self.manifests.refused_pods());
-        Reply::Pods { items, warnings: self.manifests.warnings() }
+        let warnings = self.warnings.iter().cloned().chain(self.manifests.warnings()).collect();
+        Reply::Pods { items, warnings }
     }
 
     fn info(&self) -> Info {

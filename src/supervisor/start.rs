@@ -20,7 +20,7 @@ use super::token::Token;
 use crate::config::Config;
 use crate::control::Server;
 use crate::manifest::desired::DesiredSet;
-use crate::pod::event::Event;
+use crate::pod::event::{Event, Recorded};
 use crate::pod::time::{Instant, Now, Wall};
 use crate::pod::{BackoffRule, DurableState, Node, Past, Settings};
 use crate::runtime::Runtime;
@@ -39,6 +39,9 @@ pub struct Setup {
     pub runtime: Runtime,
     /// Whether SIGTERM stops the pods, or leaves them running.
     pub stop_pods: bool,
+    /// What people should know of the boot: one line each.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 impl Setup {
@@ -60,12 +63,27 @@ impl Setup {
     }
 }
 
-/// The role `supervise RUN-DIR`, started by init. `crashed`: the one before ended by its own fault.
-pub fn main(run: &Path, crashed: bool) -> ExitCode {
+/// What init says about a supervisor it starts.
+#[derive(Debug, Clone, Copy)]
+pub struct Incarnation {
+    /// The one before ended by its own fault.
+    pub crashed: bool,
+    /// Init is PID 1 of a gateway.
+    pub gateway: bool,
+}
+
+/// The role `supervise RUN-DIR`, started by init.
+pub fn main(run: &Path, incarnation: Incarnation) -> ExitCode {
+    if incarnation.gateway
+        && let Err(error) = crate::sys::memory::lock()
+    {
+        log::warn!("the supervisor cannot lock itself into memory: {error}");
+    }
     let result = volatile::read::<Setup>(&Setup::path(run))
         .map_err(|e| e.to_string())
         .and_then(|setup| setup.ok_or_else(|| format!("there is no {}", Setup::path(run).display())))
-        .and_then(|setup| Supervisor::start(setup, crashed));
+        .map(|setup| Setup { stop_pods: setup.stop_pods || incarnation.gateway, ..setup })
+        .and_then(|setup| Supervisor::start(setup, incarnation.crashed));
     match result {
         Ok(mut supervisor) => {
             supervisor.run();
@@ -85,7 +103,7 @@ pub fn main(run: &Path, crashed: bool) -> ExitCode {
 
 impl Supervisor {
     fn start(setup: Setup, crashed: bool) -> Result<Self, String> {
-        let Setup { config, runtime, stop_pods } = setup;
+        let Setup { config, runtime, stop_pods, warnings } = setup;
         let layout = config.layout.clone();
         let (mut link, log_descriptors) = Link::from_fixed_fds().map_err(|e| e.to_string())?;
         let signals = SignalFd::new(&[Signal::TERM, Signal::INT, Signal::HUP]).map_err(|e| format!("signals: {e}"))?;
@@ -122,6 +140,7 @@ impl Supervisor {
             quarantined,
             rebooted: memory.rebooted,
         };
+        let rebooted = past.rebooted;
         let (node, actions) = Node::restore(settings, past, now);
         let server = Server::bind(&layout.control_socket()).map_err(|e| e.to_string())?;
         let stream_table = log_descriptors.stream_table;
@@ -156,6 +175,7 @@ impl Supervisor {
             runtime,
             node_facts,
             cgroups,
+            warnings,
             signals,
             link,
             node,
@@ -166,6 +186,9 @@ impl Supervisor {
         };
         supervisor.watch_everything();
         supervisor.resume();
+        if rebooted {
+            supervisor.record_warnings();
+        }
         supervisor.store_changed_pods();
         // Until the directories are read, what was last good is what is wanted.
         let last_good = supervisor.manifests.desired_pods();
@@ -180,6 +203,21 @@ impl Supervisor {
         supervisor.work_at_store();
         log::info!("supervising {} with {}", supervisor.config.node_name, supervisor.runtime.path.display());
         Ok(supervisor)
+    }
+
+    /// What the boot had to tell, as events of the node.
+    fn record_warnings(&mut self) {
+        for message in self.warnings.clone() {
+            self.record(Recorded {
+                pod: self.config.node_name.as_str().into(),
+                namespace: String::new(),
+                name: self.config.node_name.clone(),
+                field_path: String::new(),
+                warning: true,
+                reason: "BootProblem".to_owned(),
+                message,
+            });
+        }
     }
 
     fn watch_everything(&self) {

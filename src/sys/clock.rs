@@ -4,8 +4,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Result;
 use rustix::time::{
-    ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime, timerfd_create,
-    timerfd_settime,
+    ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime, clock_settime,
+    timerfd_create, timerfd_settime,
 };
 
 /// Milliseconds since the kernel started, time spent suspended included (CLOCK_BOOTTIME); never jumps.
@@ -16,6 +16,17 @@ pub fn boottime_ms() -> u64 {
 /// Milliseconds since 1970 as this machine believes (CLOCK_REALTIME); may jump either way.
 pub fn wall_ms() -> i64 {
     milliseconds(ClockId::Realtime)
+}
+
+/// As [`boottime_ms`], in microseconds: for what is drawn or printed, not for rules.
+pub fn boottime_us() -> u64 {
+    let now = clock_gettime(ClockId::Boottime);
+    u64::try_from(now.tv_sec.saturating_mul(1_000_000).saturating_add(now.tv_nsec / 1000)).unwrap_or(0)
+}
+
+/// Sets the wall clock, in seconds since 1970.
+pub fn set_wall(seconds: i64) -> Result<()> {
+    clock_settime(ClockId::Realtime, Timespec { tv_sec: seconds, tv_nsec: 0 })
 }
 
 fn milliseconds(clock: ClockId) -> i64 {

@@ -1,4 +1,5 @@
-//! [`give_back`]: memory that the allocator keeps for later is given back to the kernel.
+//! [`give_back`]: memory that the allocator keeps for later is given back to the kernel. [`lock`]: what this process has stays in
+//! memory.
 #![allow(unsafe_code)]
 
 /// To be called after work that needed much more memory than what follows. Without effect where the C library's allocator
@@ -9,4 +10,11 @@ pub fn give_back() {
     unsafe {
         libc::malloc_trim(0);
     }
+}
+
+/// Locks every page of this process into memory, those it has and those it will have, each from its first use on: pages that
+/// were never touched cost nothing.
+pub fn lock() -> rustix::io::Result<()> {
+    use rustix::mm::{MlockAllFlags, mlockall};
+    mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT)
 }

@@ -128,6 +128,27 @@ pub fn signal(pidfd: impl AsFd, signal: Signal) -> Result<()> {
     pidfd_send_signal(pidfd, signal)
 }
 
+/// Sends `signal` to every process but the caller and PID 1, in this pid namespace and those below it. To be called by PID 1 when
+/// the machine goes down. No error when there is none.
+pub fn signal_everyone(signal: Signal) {
+    // SAFETY: plain system call. ESRCH, its only error for PID 1, means that nobody is left.
+    unsafe { libc::kill(-1, signal.as_raw()) };
+}
+
+/// Sends `signal` to the process group that `leader` leads.
+pub fn signal_group(leader: u32, signal: Signal) -> Result<()> {
+    // Group 1 would be everyone.
+    let leader = i32::try_from(leader).ok().filter(|leader| *leader > 1).and_then(Pid::from_raw).ok_or(Errno::SRCH)?;
+    rustix::process::kill_process_group(leader, signal)
+}
+
+/// Whether this process sees the whole machine: it is in the pid namespace that the kernel began with. In another one
+/// cgroups and file systems belong to others too.
+pub fn sees_whole_machine() -> bool {
+    // PROC_PID_INIT_INO of include/linux/proc_ns.h, the same on every machine.
+    rustix::fs::readlink("/proc/self/ns/pid", Vec::new()).is_ok_and(|name| name.to_bytes() == b"pid:[4026531836]")
+}
+
 /// Makes (or no longer makes) the caller the parent of every descendant whose own parent ends.
 pub fn set_child_subreaper(on: bool) -> Result<()> {
     rustix::process::set_child_subreaper(if on { Some(rustix::process::getpid()) } else { None })

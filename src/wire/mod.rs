@@ -1,5 +1,5 @@
 //! The records between the roles init and supervisor: [`Command`], [`Message`], [`ExitRecord`], and what lies at which
-//! fixed descriptor of a supervisor.
+//! fixed descriptor of a supervisor. Those between init and boot are in [`boot`].
 //!
 //! Records have a fixed size, are little-endian and carry [`VERSION`]. Turning bytes into records cannot panic: what does
 //! not have the right size, version or kind is no record. A number that has been given a meaning never gets another one.
@@ -11,6 +11,7 @@
     clippy::arithmetic_side_effects
 )]
 
+pub mod boot;
 mod command;
 mod exit_record;
 mod message;
@@ -38,6 +39,10 @@ pub const JOURNAL_WRITE: i32 = 7;
 /// The last argument of a supervisor whose predecessor ended by its own fault: a status other than 0, a fatal signal, or
 /// init's SIGKILL because it was wedged. One that others killed says nothing against the pod it was acting on.
 pub const CRASHED: &CStr = c"crashed";
+
+/// The argument after the run directory of a supervisor whose init is PID 1 of a gateway: it locks itself into memory, and a SIGTERM
+/// stops the pods, a second one with a shorter grace.
+pub const GATEWAY: &CStr = c"gateway";
 
 /// Capacity of the exit-record pipe, in bytes, as init makes it.
 pub const EXIT_PIPE_BYTES: usize = 64 * 1024;

@@ -1,0 +1,245 @@
+//! Why the machine went down: [`LastBoot`], from what the shutdown left ([`Farewell`]), the watchdog and the kernel's last words.
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::Boot;
+use crate::sys::{clock, mount, replace};
+use crate::wire::boot::WATCHDOG_STATUS;
+
+/// Name of the shutdown's record in the state directory. Where there is none, the machine did not go down in an orderly way.
+const FAREWELL: &str = "last-boot";
+/// Name of the report in the run directory.
+const REPORT: &str = "last-boot.json";
+/// Version of both.
+const VERSION: u32 = 1;
+/// `WDIOF_CARDRESET` of linux/watchdog.h: the watchdog was what started the machine again.
+const CARD_RESET: u32 = 0x20;
+/// Where the kernel keeps what it said before it died.
+const PSTORE: &str = "/sys/fs/pstore";
+/// Bytes of one file of it that are kept, how many files in all, and bytes of them that the report shows.
+const PSTORE_FILE: usize = 64 << 10;
+const PSTORE_FILES: usize = 8;
+const TAIL: usize = 4096;
+
+/// What the shutdown writes last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Farewell {
+    /// 1.
+    pub version: u32,
+    /// `reboot`, `poweroff` or `halt`.
+    pub action: String,
+    /// Who asked for it, or what went wrong.
+    #[serde(default)]
+    pub reason: String,
+    /// When, in milliseconds since 1970.
+    #[serde(default)]
+    pub wall_ms: i64,
+    /// How long it took from the request to this record, in milliseconds.
+    #[serde(default)]
+    pub took_ms: u64,
+    /// How many processes had to be killed.
+    #[serde(default)]
+    pub killed: u32,
+}
+
+/// How the boot before this one ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LastBoot {
+    /// 1.
+    pub version: u32,
+    /// There was none on this data partition.
+    pub first: bool,
+    /// The shutdown's record.
+    pub farewell: Option<Farewell>,
+    /// WDIOC_GETBOOTSTATUS of the hardware watchdog; `None` without one.
+    pub watchdog_status: Option<u32>,
+    /// Where the kernel's last words are kept.
+    pub pstore: Vec<PathBuf>,
+    /// The end of them.
+    pub tail: String,
+}
+
+impl LastBoot {
+    /// Reads the report of this boot; `NotFound` where gatepost is not PID 1.
+    pub fn read(run: &Path) -> io::Result<Self> {
+        serde_json::from_slice(&fs::read(run.join(REPORT))?).map_err(io::Error::other)
+    }
+
+    pub(super) fn write(&self, run: &Path) -> io::Result<()> {
+        replace::replace(&run.join(REPORT), &serde_json::to_vec(self)?, 0o644)
+    }
+
+    /// Whether the watchdog started the machine again.
+    fn bitten(&self) -> bool {
+        self.watchdog_status.is_some_and(|status| status & CARD_RESET != 0)
+    }
+
+    /// One line: why it went down.
+    pub fn cause(&self) -> String {
+        match &self.farewell {
+            Some(farewell) if farewell.reason.is_empty() => farewell.action.clone(),
+            Some(farewell) => format!("{}: {}", farewell.action, farewell.reason),
+            None if self.bitten() => "the hardware watchdog reset the board".to_owned(),
+            None if !self.tail.is_empty() => "the kernel crashed (its last words are kept)".to_owned(),
+            None if self.first => "none: this is the first boot with this data partition".to_owned(),
+            None => "no orderly shutdown: a power cut, a reset or a crash".to_owned(),
+        }
+    }
+}
+
+/// Reads and removes the shutdown's record.
+fn take_farewell(state: &Path) -> io::Result<Option<Farewell>> {
+    let path = state.join(FAREWELL);
+    let bytes = match fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    // On disk, so that a power cut in this boot is not taken for that shutdown.
+    fs::remove_file(&path)?;
+    rustix::fs::fsync(File::open(state)?)?;
+    serde_json::from_slice(&bytes).map(Some).map_err(io::Error::other)
+}
+
+/// The stage `last boot`.
+pub(super) fn collect(boot: &Boot) -> Result<String, String> {
+    let state = boot.config().layout.state();
+    let first = !state.exists();
+    let farewell = take_farewell(&state).map_err(|e| format!("{}: {e}", state.join(FAREWELL).display()));
+    let watchdog_status = std::env::var(WATCHDOG_STATUS).ok().and_then(|text| text.parse().ok());
+    let (pstore, tail) =
+        keep_pstore(Path::new(PSTORE), &state.join("pstore"), on_disk(&state)).unwrap_or_else(|error| {
+            boot.warn("last boot", &format!("{PSTORE}: {error}"));
+            (Vec::new(), String::new())
+        });
+    let found = farewell.as_ref().ok().cloned().flatten();
+    let report = LastBoot { version: VERSION, first, farewell: found, watchdog_status, pstore, tail };
+    let cause = report.cause();
+    let _ = boot.ended.set(report);
+    farewell.map(|_| cause)
+}
+
+/// Whether what lies there is still there after a reboot.
+fn on_disk(path: &Path) -> bool {
+    let mounts = mount::mounts().unwrap_or_default();
+    let below = mounts.iter().rev().filter(|mount| path.starts_with(&mount.target));
+    below.max_by_key(|mount| mount.target.as_os_str().len()).is_some_and(|mount| mount.fs_type != "tmpfs")
+}
+
+/// Copies what the kernel kept to the data partition, and makes room for the next crash. Returns the copies and the end of them.
+fn keep_pstore(from: &Path, to: &Path, durable: bool) -> io::Result<(Vec<PathBuf>, String)> {
+    let mut files: Vec<PathBuf> = match fs::read_dir(from) {
+        Ok(entries) => entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_file()).collect(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(error),
+    };
+    files.sort();
+    if files.is_empty() {
+        return Ok((Vec::new(), String::new()));
+    }
+    fs::create_dir_all(to)?;
+    let (mut kept, mut tail) = (Vec::new(), String::new());
+    let now = clock::wall_ms() / 1000;
+    for file in files.iter().take(PSTORE_FILES) {
+        let content = fs::read(file)?;
+        let end = content.get(content.len().saturating_sub(PSTORE_FILE)..).unwrap_or_default();
+        let name = format!("{now:010}-{}", file.file_name().unwrap_or_default().to_string_lossy());
+        replace::replace_durably(File::open(to)?, &name, end, 0o600)?;
+        kept.push(to.join(name));
+        if !name_says_compressed(file) {
+            let _ = write!(tail, "{}", String::from_utf8_lossy(end));
+        }
+    }
+    remove_oldest(to)?;
+    if durable {
+        for file in &files {
+            let _ = fs::remove_file(file);
+        }
+    }
+    let begin = (0..=tail.len()).find(|at| tail.len().saturating_sub(*at) <= TAIL && tail.is_char_boundary(*at));
+    Ok((kept, tail.split_off(begin.unwrap_or(0))))
+}
+
+fn name_says_compressed(file: &Path) -> bool {
+    file.extension().is_some_and(|extension| extension == "z")
+}
+
+/// Names begin with their time, so they sort by it.
+fn remove_oldest(directory: &Path) -> io::Result<()> {
+    let mut names: Vec<PathBuf> = fs::read_dir(directory)?.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    names.sort();
+    for name in names.iter().rev().skip(PSTORE_FILES) {
+        fs::remove_file(name)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+
+    fn report() -> LastBoot {
+        LastBoot {
+            version: VERSION,
+            first: false,
+            farewell: None,
+            watchdog_status: None,
+            pstore: Vec::new(),
+            tail: String::new(),
+        }
+    }
+
+    #[test]
+    fn the_cause_is_the_best_that_is_known() {
+        assert_eq!(report().cause(), "no orderly shutdown: a power cut, a reset or a crash");
+        assert!(LastBoot { first: true, ..report() }.cause().contains("first boot"));
+        let bitten = LastBoot { watchdog_status: Some(0x8020), tail: "x".to_owned(), ..report() };
+        assert_eq!(bitten.cause(), "the hardware watchdog reset the board");
+        assert!(
+            LastBoot { watchdog_status: Some(0x8000), tail: "x".to_owned(), ..report() }
+                .cause()
+                .contains("kernel crashed")
+        );
+        let farewell =
+            serde_json::from_str(r#"{"version":1,"action":"reboot","reason":"signal TERM","took_ms":5}"#).unwrap();
+        assert_eq!(LastBoot { farewell: Some(farewell), ..bitten }.cause(), "reboot: signal TERM");
+    }
+
+    #[test]
+    fn a_farewell_is_taken_once() {
+        let state = tempfile::tempdir().unwrap();
+        assert_eq!(take_farewell(state.path()).unwrap(), None);
+        fs::write(state.path().join(FAREWELL), r#"{"version":1,"action":"halt"}"#).unwrap();
+        assert_eq!(take_farewell(state.path()).unwrap().unwrap().action, "halt");
+        assert_eq!(take_farewell(state.path()).unwrap(), None);
+        fs::write(state.path().join(FAREWELL), "half of").unwrap();
+        assert!(take_farewell(state.path()).is_err());
+        assert_eq!(take_farewell(state.path()).unwrap(), None);
+    }
+
+    #[test]
+    fn the_kernels_last_words_are_moved_and_bounded() {
+        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let to = to.path().join("pstore");
+        fs::create_dir(&to).unwrap();
+        for old in 0..PSTORE_FILES {
+            fs::write(to.join(format!("000000000{old}-dmesg-ramoops-0")), "old").unwrap();
+        }
+        fs::write(from.path().join("dmesg-ramoops-0"), format!("{}the end\n", "x".repeat(2 * PSTORE_FILE))).unwrap();
+        fs::write(from.path().join("dmesg-ramoops-1.enc.z"), [0xff; 10]).unwrap();
+        let (kept, tail) = keep_pstore(from.path(), &to, true).unwrap();
+        assert_eq!(kept.len(), 2);
+        assert_eq!(fs::read(&kept[0]).unwrap().len(), PSTORE_FILE);
+        assert_eq!((tail.len(), tail.ends_with("the end\n")), (TAIL, true));
+        assert_eq!(fs::read_dir(&to).unwrap().count(), PSTORE_FILES);
+        assert_eq!(fs::read_dir(from.path()).unwrap().count(), 0);
+        assert!(keep_pstore(from.path(), &to, true).unwrap().0.is_empty());
+    }
+}
