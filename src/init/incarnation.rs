@@ -102,8 +102,11 @@ impl Init {
         let now = boottime_ms();
         self.supervision.died(death, now);
         self.watchdog_feeding(|feeding| feeding.init_vouches(now));
-        if self.is_leaving() && death == Death::Left {
-            self.pods_are_stopped();
+        if self.is_leaving() {
+            match death {
+                Death::Left => self.pods_are_stopped(),
+                Death::Crash | Death::Killed => self.supervisor_failed_to_stop_pods(),
+            }
         }
     }
 

@@ -34,8 +34,8 @@ impl Init {
             }
             return;
         }
-        // Without a supervisor that ever ran there is no pod to be stopped.
-        let supervised = pid1.booting.supervisor_may_run();
+        // Without a supervisor nobody can tell the pods: they have the time of all other processes.
+        let supervised = pid1.booting.supervisor_may_run() && !self.supervision.keeps_dying();
         let pods_ms = if supervised { pid1.shutdown_bound_ms } else { 0 };
         pid1.way_out = Some(WayOut::new(goal, pods_ms, now));
         pid1.services.unwant_all();
@@ -62,6 +62,14 @@ impl Init {
     pub(super) fn pods_are_stopped(&mut self) {
         if let Some(way) = self.pid1.as_mut().and_then(|pid1| pid1.way_out.as_mut()) {
             way.pods_stopped();
+        }
+    }
+
+    /// A supervisor has ended while it should have stopped the pods. The next one goes on with that, unless it keeps happening.
+    pub(super) fn supervisor_failed_to_stop_pods(&mut self) {
+        if self.supervision.keeps_dying() {
+            say(format_args!("the supervisor keeps ending: going on without it"));
+            self.pods_are_stopped();
         }
     }
 

@@ -2,13 +2,21 @@
 
 use std::fmt::{self, Write};
 
+use crate::sys::clock::boottime_us;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// Writes one line of at most 255 bytes. A line that cannot be written at once is lost: PID 1 waits for no reader.
 pub(super) fn say(message: fmt::Arguments<'_>) {
     let mut line = Line::new();
     // What does not fit is cut.
-    let _ = write!(line, "gatepost init: {message}");
+    let _ = if rustix::process::getpid().is_init() {
+        // As the kernel and boot write theirs.
+        let now = boottime_us();
+        let (seconds, micros) = (now / 1_000_000, now % 1_000_000);
+        write!(line, "[{seconds:4}.{micros:06}] init: {message}")
+    } else {
+        write!(line, "gatepost init: {message}")
+    };
     let stderr = rustix::stdio::stderr();
     let mut watched = [PollFd::new(&stderr, PollFlags::OUT)];
     if matches!(poll(&mut watched, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(1)) {

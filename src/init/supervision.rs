@@ -135,6 +135,11 @@ impl Supervision {
         self.keep_unknown = Some(now);
     }
 
+    /// Whether supervisors have ended by their own fault soon after their start, more than once in a row.
+    pub(super) fn keeps_dying(&self) -> bool {
+        self.early_deaths >= 2
+    }
+
     /// Whether the supervisor before ended by its own fault; the next one is told.
     pub(super) fn crashed(&self) -> bool {
         self.crashed
@@ -297,6 +302,7 @@ mod tests {
             supervision.died(Death::Crash, now);
             let start_at = supervision.next_ms().unwrap();
             delays.push(start_at - now);
+            assert_eq!(supervision.keeps_dying(), delays.len() > 1);
             now = start_at;
             assert_eq!(supervision.due(now), Some(Due::Start));
             supervision.started(now);
