@@ -1,7 +1,7 @@
 //! [`COMMANDS`]: every command a person types.
 
 use super::command::{Command, Flag, Words};
-use super::{completion, describe, exec, get, image, last_boot, logs, order, output, run, validate, version};
+use super::{completion, describe, exec, gateway, get, image, last_boot, logs, order, output, run, validate, version};
 
 const NAMESPACE: Flag = Flag {
     long: "namespace",
@@ -265,6 +265,50 @@ pub(super) const COMMANDS: &[Command] = &[
         words: Words::None,
         online: true,
         action: last_boot::run,
+    },
+    Command {
+        name: "reboot",
+        args: "",
+        summary: "Reboot this gateway",
+        about: "Where gatepost is PID 1. Pods stop in the order of their priority, lowest first. Given again, with a shorter grace.",
+        flags: &[value("argument", None, "WORD", "Pass this to the firmware, for example tryboot")],
+        examples: &[("gatepost reboot --argument tryboot", "boot the other root once, where the firmware knows it")],
+        words: Words::None,
+        online: false,
+        action: gateway::reboot,
+    },
+    Command {
+        name: "poweroff",
+        args: "",
+        summary: "Switch this gateway off",
+        about: "As reboot.",
+        flags: &[],
+        examples: &[],
+        words: Words::None,
+        online: false,
+        action: gateway::poweroff,
+    },
+    Command {
+        name: "halt",
+        args: "",
+        summary: "Stop this gateway with the power on",
+        about: "As reboot.",
+        flags: &[],
+        examples: &[],
+        words: Words::None,
+        online: false,
+        action: gateway::halt,
+    },
+    Command {
+        name: "reexec",
+        args: "",
+        summary: "Let a new binary take over on this gateway",
+        about: "PID 1 and the supervisor become what now lies at /sbin/init. Containers go on, and so do their logs and exit records.",
+        flags: &[],
+        examples: &[],
+        words: Words::None,
+        online: false,
+        action: gateway::reexec,
     },
     Command {
         name: "version",

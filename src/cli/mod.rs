@@ -12,6 +12,7 @@ mod describe;
 mod events;
 mod exec;
 mod failure;
+mod gateway;
 mod get;
 mod help;
 mod host;

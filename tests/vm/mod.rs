@@ -174,7 +174,8 @@ impl<'disk> Vm<'disk> {
 
     /// Waits until the machine has switched itself off (or reset, where that ends QEMU): the reason QEMU saw.
     pub fn off(&mut self) -> String {
-        let event = self.monitor.wait_for("SHUTDOWN", BOUND).unwrap_or_else(|| panic!("still on\n{}", self.console.tail()));
+        let event =
+            self.monitor.wait_for("SHUTDOWN", BOUND).unwrap_or_else(|| panic!("still on\n{}", self.console.tail()));
         event.data["reason"].as_str().unwrap_or_default().to_owned()
     }
 
