@@ -151,10 +151,6 @@ impl Supervisor {
         let server = Server::bind(&layout.control_socket()).map_err(|e| e.to_string())?;
         let stream_table = log_descriptors.stream_table;
         let journal = (log_descriptors.journal_read, log_descriptors.journal_write);
-        let most = match config.max_parallel_starts {
-            0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-            most => most,
-        };
         let cgroup = format!("gatepost/{}/log-writer", config.cgroup_root);
         let mut supervisor = Self {
             logs: Logs::new(cgroups.clone(), cgroup, &layout, config.logs.total, stream_table, journal),
@@ -162,7 +158,7 @@ impl Supervisor {
             timer: BootTimer::new().map_err(|e| format!("timerfd: {e}"))?,
             manifests: Manifests::new(&config.static_pod_path, memory.manifests),
             images: Images::new(!config.image_preload_path.is_empty()),
-            starts: Starts::new(most),
+            starts: Starts::new(parallel_starts(&config)),
             events: Self::load_events(&layout.run),
             clients: Clients::new(server),
             conditions: Conditions::default(),
@@ -237,6 +233,13 @@ impl Supervisor {
             self.watch(watch.changes(), Token::Manifests, EventFlags::IN);
             self.watch(watch.mounts(), Token::Mounts, EventFlags::PRI);
         }
+    }
+}
+
+fn parallel_starts(config: &Config) -> usize {
+    match config.max_parallel_starts {
+        0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        most => most,
     }
 }
 

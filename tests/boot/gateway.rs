@@ -79,8 +79,8 @@ impl Gateway {
 /// What the line of a stage says after the stage's name; the last one, if there are several.
 pub fn stage<'a>(said: &'a str, name: &str) -> &'a str {
     let start = format!("] boot: {name}: ");
-    let lines = said.lines().filter_map(|line| line.split_once(&start)).map(|(_, text)| text);
-    lines.last().unwrap_or_else(|| panic!("no line of the stage {name}:\n{said}"))
+    let mut lines = said.lines().filter_map(|line| line.split_once(&start)).map(|(_, text)| text);
+    lines.next_back().unwrap_or_else(|| panic!("no line of the stage {name}:\n{said}"))
 }
 
 /// A disk: a file behind a loop device.
