@@ -1,12 +1,16 @@
 //! Images as other people's tools make them, and archives no honest tool makes, through the real confined worker.
 //! Needs root, skopeo and umoci.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+// Figures.
+#![allow(clippy::print_stdout)]
 
 #[path = "images/make.rs"]
 mod make;
 #[path = "images/tree.rs"]
 mod tree;
 
+#[path = "images/cuts.rs"]
+mod cuts;
 #[path = "images/hostile.rs"]
 mod hostile;
 #[path = "images/limits.rs"]

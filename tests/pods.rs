@@ -13,6 +13,10 @@ mod conditions;
 mod containers;
 #[path = "pods/images.rs"]
 mod images;
+#[path = "pods/limited.rs"]
+mod limited;
+#[path = "pods/logs.rs"]
+mod logs;
 #[path = "pods/restarts.rs"]
 mod restarts;
 #[path = "pods/samples.rs"]

@@ -3,7 +3,7 @@
 set -eu
 
 packages="runc crun skopeo umoci buildah busybox-static jq gcc libc6-dev make ca-certificates"
-if [ "${1:-}" = test ]; then packages="$packages attr e2fsprogs fdisk iproute2 libcap2-bin mount python3 shellcheck zstd"; fi
+if [ "${1:-}" = test ]; then packages="$packages attr e2fsprogs fdisk iproute2 libcap2-bin python3 shellcheck strace util-linux zstd"; fi
 
 die() {
     echo "setup: $1" >&2

@@ -20,6 +20,8 @@ mod gateway;
 mod growth;
 #[path = "survival/handover.rs"]
 mod handover;
+#[path = "survival/imports.rs"]
+mod imports;
 #[path = "survival/kills.rs"]
 mod kills;
 #[path = "survival/log.rs"]
@@ -28,3 +30,5 @@ mod log;
 mod node;
 #[path = "survival/random.rs"]
 mod random;
+#[path = "survival/stall.rs"]
+mod stall;

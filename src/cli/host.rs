@@ -12,9 +12,11 @@ use std::process::{Command, ExitCode};
 use rustix::fs::FlockOperation;
 
 use super::prepare::{self, OnFailure};
-use crate::config::{self, Layout};
+use crate::config::{self, Config, Layout};
 use crate::init;
+use crate::runtime;
 use crate::supervisor::Incarnation;
+use crate::sys::cgroup::Cgroups;
 
 /// How long init waits for the supervisor after SIGTERM when pods stay: it has only its state to save.
 const LEAVE_BOUND_MS: u64 = 30_000;
@@ -81,31 +83,50 @@ fn prepare_beside_host(options: &RunOptions) -> Result<(PathBuf, u64), String> {
     if !rustix::process::geteuid().is_root() {
         return Err("it must run as root: namespaces, mounts and cgroups need it".to_owned());
     }
+    if !runtime::may_administer() {
+        return Err("CAP_SYS_ADMIN is missing: mounts and namespaces need it; give it the capability".to_owned());
+    }
+    let cgroups = Cgroups::detect().map_err(|e| format!("no usable cgroups: {e}; mount them first"))?;
+    let cgroup_lock = lock_cgroup(&config, &cgroups)?;
     let run = config.layout.run.clone();
     prepare::run_directory(&config.layout)?;
-    let lock = take_lock(&config.layout)?;
+    let run_lock = lock_run_directory(&config.layout)?;
     log::info!("{}", prepare::node(config, options.stop_pods, &mut OnFailure::Stop)?);
     // Held, over the execve too, until this process ends; init never closes it.
-    rustix::io::fcntl_setfd(&lock, rustix::io::FdFlags::empty()).map_err(|e| format!("cannot keep the lock: {e}"))?;
-    std::mem::forget(lock);
+    for lock in [cgroup_lock, run_lock] {
+        rustix::io::fcntl_setfd(&lock, rustix::io::FdFlags::empty())
+            .map_err(|e| format!("cannot keep the lock: {e}"))?;
+        std::mem::forget(lock);
+    }
     Ok((run, if options.stop_pods { STOP_BOUND_MS } else { LEAVE_BOUND_MS }))
 }
 
+/// One gatepost for one `cgroupRoot`: it ends whatever it finds in the cgroups of its helpers.
+fn lock_cgroup(config: &Config, cgroups: &Cgroups) -> Result<File, String> {
+    let name = format!("gatepost/{}", config.cgroup_root);
+    let directory = cgroups.open_directory(&name).map_err(|e| format!("cannot make the cgroup {name}: {e}"))?;
+    lock(directory, &format!("the cgroup {name}"), "cgroupRoot")
+}
+
 /// One gatepost for one run directory.
-fn take_lock(layout: &Layout) -> Result<File, String> {
+fn lock_run_directory(layout: &Layout) -> Result<File, String> {
     let path = layout.lock();
-    let lock = File::options()
+    let file = File::options()
         .create(true)
         .truncate(false)
         .write(true)
         .open(&path)
         .map_err(|e| format!("{}: {e}", path.display()))?;
-    match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(lock),
+    lock(file, &path.display().to_string(), "runDir")
+}
+
+fn lock(file: File, name: &str, setting: &str) -> Result<File, String> {
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
         Err(rustix::io::Errno::WOULDBLOCK) => {
-            Err(format!("another gatepost runs here: it holds {}; stop it first", path.display()))
+            Err(format!("another gatepost runs here: it holds {name}; stop it, or give this one another {setting}"))
         }
-        Err(error) => Err(format!("cannot lock {}: {error}", path.display())),
+        Err(error) => Err(format!("cannot lock {name}: {error}")),
     }
 }
 

@@ -4,9 +4,11 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::host;
-use crate::manifest::source;
-use crate::sys::confine;
-use crate::sys::helper::Helper;
+use std::os::fd::AsFd as _;
+
+use crate::manifest::{source, watch};
+use crate::sys::helper::{Helper, PASSED};
+use crate::sys::{confine, inherited};
 
 /// What runs a role.
 pub(super) type Entry = fn() -> ExitCode;
@@ -16,10 +18,12 @@ pub(super) const ROLES: &[(&str, Entry)] = &[
     ("init", host::init),
     ("farewell", farewell),
     ("rescue", crate::init::rescue::main),
+    ("renew", crate::init::renewal::main),
     ("supervise", host::supervise),
     ("boot", host::boot),
     ("dhcp", crate::boot::dhcp::main),
     ("read-manifests", read_manifests),
+    ("look", crate::supervisor::look::main),
     ("sandbox", crate::runtime::sandbox::main),
     ("launch", crate::runtime::launch::main),
     ("cleanup", crate::runtime::cleanup::main),
@@ -49,17 +53,22 @@ fn farewell() -> ExitCode {
     crate::init::farewell::main()
 }
 
-/// Confines itself, then reads.
+/// Confines itself, watches what it is about to read, so that no change falls between, then reads.
 fn read_manifests() -> ExitCode {
     let mut helper = match Helper::start("read-manifests") {
         Ok(helper) => helper,
         Err(status) => return status,
     };
+    let changes = inherited::take(PASSED).ok();
     for warning in confine::reader() {
         log::debug!("read-manifests: {warning}");
     }
-    let report = match helper.request(source::VERSION) {
-        Ok(request) => source::read_manifests(&request),
+    let report = match helper.request::<source::Request>(source::VERSION) {
+        Ok(request) => {
+            let watched = |changes| watch::watch(changes, &request.directories, &request.watched);
+            let watches = changes.as_ref().map(|changes| watched(changes.as_fd())).unwrap_or_default();
+            source::Report { watches, ..source::read_manifests(&request) }
+        }
         Err(error) => source::Report::refused(error),
     };
     helper.report(&report, report.ok)

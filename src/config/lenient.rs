@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::read::{Reading, file_bytes};
+use super::read::{Reading, file_bytes, modified};
 use super::{Config, ConfigError};
 use crate::document::{self, Node, Value};
 
@@ -50,7 +50,7 @@ pub fn lenient(path: Option<&Path>, overrides: &[String]) -> (Config, Vec<String
             break;
         }
     }
-    let mut config = Config::default();
+    let mut config = Config { modified: path.map_or(0, modified), ..Config::default() };
     accepted.fill(&mut config);
     (config, problems)
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::{Map, Value as Json};
 
@@ -36,13 +36,20 @@ impl std::error::Error for ConfigError {}
 
 /// Reads a configuration file; `overrides` as in [`parse`].
 pub fn load(path: &Path, overrides: &[String]) -> Result<Config, ConfigError> {
-    parse(&path.display().to_string(), &file_bytes(path)?, overrides)
+    let bytes = file_bytes(path)?;
+    Ok(Config { modified: modified(path), ..parse(&path.display().to_string(), &bytes, overrides)? })
+}
+
+/// When a file was changed last, in seconds since 1970; 0 when that is not known.
+pub(super) fn modified(path: &Path) -> u64 {
+    let modified = std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
+    modified.and_then(|at| at.duration_since(UNIX_EPOCH).ok()).map_or(0, |age| age.as_secs())
 }
 
 pub(super) fn file_bytes(path: &Path) -> Result<Vec<u8>, ConfigError> {
     let fail = |message: String| ConfigError { problems: vec![format!("{}: {message}", path.display())] };
-    let length = std::fs::metadata(path).map_err(|error| fail(error.to_string()))?.len();
-    if length > MAX_BYTES {
+    let metadata = std::fs::metadata(path).map_err(|error| fail(error.to_string()))?;
+    if metadata.len() > MAX_BYTES {
         return Err(fail(format!("larger than {MAX_BYTES} bytes; this is no configuration file")));
     }
     std::fs::read(path).map_err(|error| fail(error.to_string()))

@@ -40,6 +40,9 @@ pub struct Config {
     pub max_parallel_starts: usize,
     /// What counts only where gatepost is PID 1.
     pub gateway: Gateway,
+    /// When the file was last changed, in seconds since the epoch; 0 when there is none. A clock before that is wrong.
+    #[serde(default)]
+    pub modified: u64,
 }
 
 /// Crash-loop backoff. kubelet: 10 s, doubled, at most 300 s.
@@ -90,6 +93,7 @@ impl Default for Config {
             cgroup_root: "kubepods".to_owned(),
             max_parallel_starts: 0,
             gateway: Gateway::default(),
+            modified: 0,
         }
     }
 }

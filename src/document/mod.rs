@@ -24,7 +24,7 @@ pub const MAX_FILE_BYTES: usize = 10 << 20;
 /// Deepest nesting of lists and maps. The deepest field of the Pod API lies 14 deep.
 pub const MAX_DEPTH: usize = 64;
 /// Most values in one file, those that aliases repeat included.
-pub const MAX_NODES: usize = 1_000_000;
+pub const MAX_NODES: usize = 300_000;
 /// Most bytes of text that aliases may repeat in one file.
 pub const MAX_ALIAS_BYTES: usize = 10 << 20;
 
@@ -68,7 +68,7 @@ impl SyntaxError {
     }
 }
 
-/// Reads a file's bytes: JSON when the text begins with `{` or `[`, YAML otherwise (kubelet decides by the same look).
+/// Reads a file's bytes: JSON when the text looks like it, YAML otherwise.
 pub fn parse(bytes: &[u8]) -> Result<Documents, SyntaxError> {
     if bytes.len() > MAX_FILE_BYTES {
         return Err(SyntaxError::new(
@@ -88,7 +88,16 @@ pub fn parse(bytes: &[u8]) -> Result<Documents, SyntaxError> {
             "save the file as UTF-8, or take it out of the directory",
         )
     })?;
-    if text.trim_start().starts_with(['{', '[']) { json::parse(text) } else { yaml::parse(text) }
+    if is_json(text) { json::parse(text) } else { yaml::parse(text) }
+}
+
+/// Whether it begins with `{` or `[` (kubelet decides by the same look) and is not YAML whose first document is in flow style:
+/// that has words without quotes, or further documents behind `---`.
+fn is_json(text: &str) -> bool {
+    let first = text.trim_start_matches(['{', '[', ' ', '\t', '\r', '\n']).chars().next();
+    text.trim_start().starts_with(['{', '['])
+        && first.is_none_or(|first| first.is_ascii_digit() || "\"}]-".contains(first))
+        && !text.lines().any(|line| line.starts_with("---"))
 }
 
 /// Line and column, from 1, of a byte offset.

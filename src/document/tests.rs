@@ -16,6 +16,17 @@ fn error(text: &[u8]) -> String {
 }
 
 #[test]
+fn a_first_document_in_flow_style_is_yaml_and_broken_json_is_told_as_such() {
+    let parsed = parse(b"{kind: Pod, name: a}\n---\nkind: Pod\nname: b\n").unwrap();
+    assert_eq!(parsed.documents.len(), 2);
+    assert_eq!(parsed.documents[1].line, 3);
+    assert_eq!(parse(b"{\"kind\": \"Pod\"}\n---\n{\"kind\": \"Pod\"}\n").unwrap().documents.len(), 2);
+    let error = parse(b"{\"kind\": \"Pod\",\n \"name\" \"a\"}").unwrap_err();
+    assert_eq!(error.line, 2);
+    assert!(error.remedy.contains("JSON"), "{error}");
+}
+
+#[test]
 fn plain_scalars_are_resolved_as_yaml_1_1() {
     for (text, expected) in [
         ("yes", json!(true)),
@@ -154,7 +165,7 @@ fn a_file_above_the_limit_is_refused() {
 #[test]
 fn more_values_than_the_limit_are_refused() {
     let text = format!("[{}1]", "1,".repeat(super::MAX_NODES));
-    assert!(error(text.as_bytes()).contains("more than 1000000 values"));
+    assert!(error(text.as_bytes()).contains("more than 300000 values"));
 }
 
 #[test]

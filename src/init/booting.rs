@@ -59,6 +59,11 @@ impl Booting {
         Self { phase: Phase::Waiting, ready: false, defaults: false }
     }
 
+    /// A PID 1 that has booted before.
+    pub(super) fn over() -> Self {
+        Self { phase: Phase::Over, ready: true, defaults: false }
+    }
+
     pub(super) fn started(&mut self, now: u64) {
         self.phase = Phase::Running { deadline: now.saturating_add(FIRST_DEADLINE_MS) };
     }

@@ -77,6 +77,10 @@ impl Init {
                 self.watchdog_feeding(|feeding| feeding.answered(now));
                 Ok(0)
             }
+            Command::NothingLeft => {
+                self.supervision.nothing_left();
+                Ok(0)
+            }
         };
         self.answer(request.number, answer);
     }
@@ -147,7 +151,7 @@ impl Init {
 
 /// Whether a descriptor is a container's output, which init keeps from getting stuck. A FIFO must be readable and writable, else it
 /// cannot be seen to be full; a terminal must not block.
-fn is_stream(descriptor: &OwnedFd) -> Result<bool, Refusal> {
+pub(super) fn is_stream(descriptor: &OwnedFd) -> Result<bool, Refusal> {
     let (Ok(status), Ok(flags)) = (fstat(descriptor), fcntl_getfl(descriptor)) else {
         return Err(Refusal::BadDescriptor);
     };

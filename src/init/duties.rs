@@ -26,10 +26,11 @@ pub(super) enum Own {
     Boot,
     Service(usize),
     Farewell,
+    Counter,
 }
 
 impl Pid1 {
-    fn own(&self) -> [(Own, Option<u32>); 4] {
+    fn own(&self) -> [(Own, Option<u32>); 5] {
         let [console, dhcp] = &self.services.0;
         let pid = |child: &Option<Child>| child.as_ref().map(|child| child.pid);
         [
@@ -37,6 +38,7 @@ impl Pid1 {
             (Own::Service(0), pid(&console.child)),
             (Own::Service(1), pid(&dhcp.child)),
             (Own::Farewell, pid(&self.farewell)),
+            (Own::Counter, pid(&self.counter)),
         ]
     }
 
@@ -44,7 +46,8 @@ impl Pid1 {
     pub(super) fn next_ms(&self) -> Option<u64> {
         let watchdog = self.watchdog.as_ref().map(|guard| guard.feeding.next_ms());
         let way_out = self.way_out.as_ref().map(super::way_out::WayOut::next_ms);
-        [watchdog, way_out, self.booting.next_ms(), self.services.next_ms()].into_iter().flatten().min()
+        let others = [self.booting.next_ms(), self.services.next_ms(), self.last_resort.next_ms()];
+        [watchdog, way_out].into_iter().chain(others).flatten().min()
     }
 }
 
@@ -63,6 +66,9 @@ impl Init {
         }
         self.tend_boot(now);
         self.tend_services(now);
+        if let Some(due) = self.pid1.as_mut().and_then(|pid1| pid1.last_resort.due(now)) {
+            self.resort_to(due);
+        }
         self.go_on_the_way_out(now);
     }
 
@@ -253,6 +259,15 @@ impl Init {
                 }
             }
             Own::Farewell => self.farewell_is_over(ended),
+            Own::Counter => {
+                let Some(pid1) = &mut self.pid1 else { return };
+                pid1.counter = None;
+                let exited = ended.code == libc::CLD_EXITED;
+                let status = u8::try_from(ended.status).ok().filter(|_| exited);
+                if let Some(answer) = pid1.last_resort.counted(status, now) {
+                    self.resort_to(answer);
+                }
+            }
         }
     }
 

@@ -37,6 +37,18 @@ impl ExitRecords {
         Ok(Self { read_end, write_end, written: 0, waits_for_room: false, goes_on: false })
     }
 
+    /// The pipe of the program before, with what lies in it.
+    pub(super) fn resume(epoll: &Epoll, read_end: OwnedFd, write_end: OwnedFd, written: u64) -> Result<Self> {
+        epoll.add(&write_end, RECORDS_HAVE_ROOM, EventFlags::ONESHOT)?;
+        // What ended meanwhile has sent its signal to nobody.
+        Ok(Self { read_end, write_end, written, waits_for_room: false, goes_on: true })
+    }
+
+    /// Both ends, and how many records were written.
+    pub(super) fn parts(&self) -> (BorrowedFd<'_>, BorrowedFd<'_>, u64) {
+        (self.read_end.as_fd(), self.write_end.as_fd(), self.written)
+    }
+
     pub(super) fn read_end(&self) -> BorrowedFd<'_> {
         self.read_end.as_fd()
     }

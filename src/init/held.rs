@@ -63,6 +63,24 @@ impl<D> Held<D> {
         Ok(self.slots.len().saturating_sub(1))
     }
 
+    /// Takes `descriptor` into this slot, of a table that was empty: as it was in the table of the program before.
+    pub(super) fn hold_at(&mut self, slot: usize, key: u64, descriptor: D) {
+        if slot < self.most {
+            if self.slots.len() <= slot {
+                self.slots.resize_with(slot.saturating_add(1), || None);
+            }
+            if let Some(place) = self.slots.get_mut(slot) {
+                *place = Some(Slot { key, descriptor, noticed: false, watch: Watch::default() });
+            }
+        }
+    }
+
+    /// All that is held: slot, key and descriptor.
+    pub(super) fn all(&self) -> impl Iterator<Item = (usize, u64, &D)> {
+        let slots = self.slots.iter().enumerate();
+        slots.filter_map(|(number, slot)| slot.as_ref().map(|slot| (number, slot.key, &slot.descriptor)))
+    }
+
     /// Gives the descriptor back, out of its slot.
     pub(super) fn release(&mut self, key: u64) -> Result<D, Refusal> {
         let number = self.find(key).ok_or(Refusal::NotFound)?;
@@ -126,6 +144,17 @@ mod tests {
         assert_eq!(held.hold(42, 'c'), Ok(0));
         assert_eq!(held.hold(43, 'd'), Ok(2));
         assert_eq!(held.hold(44, 'e'), Err(Refusal::Full));
+    }
+
+    #[test]
+    fn a_table_that_is_handed_over_keeps_its_slots() {
+        let mut held = Held::new(4);
+        held.hold_at(2, 40, 'a');
+        held.hold_at(0, 41, 'b');
+        held.hold_at(4, 42, 'x');
+        assert_eq!(held.all().collect::<Vec<_>>(), [(0, 41, &'b'), (2, 40, &'a')]);
+        assert_eq!(held.fetch(40), Ok((2, &'a')));
+        assert_eq!(held.hold(43, 'c'), Ok(1));
     }
 
     #[test]

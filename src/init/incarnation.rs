@@ -102,6 +102,10 @@ impl Init {
         let now = boottime_ms();
         self.supervision.died(death, now);
         self.watchdog_feeding(|feeding| feeding.init_vouches(now));
+        self.renew();
+        if self.supervision.is_at_its_wits_end() {
+            self.supervisor_is_at_its_wits_end();
+        }
         if self.is_leaving() {
             match death {
                 Death::Left => self.pods_are_stopped(),

@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 
 use rustix::fs::{Mode, OFlags};
 
+use super::last_resort::Do;
 use super::last_words;
 use super::way_out::{Due, Goal, WayOut};
 use super::{Init, say};
@@ -50,12 +51,46 @@ impl Init {
         self.signal_supervisor(Signal::TERM);
     }
 
-    /// As [`Self::go_down`], without giving the pods time to stop: nobody is there who could tell them.
-    pub(super) fn go_down_without_supervisor(&mut self, goal: Goal, cause: &'static str) {
-        if let Some(pid1) = &mut self.pid1 {
-            pid1.shutdown_bound_ms = 0;
+    /// The supervisor has crashed although it had left everything alone.
+    pub(super) fn supervisor_is_at_its_wits_end(&mut self) {
+        let Some(pid1) = &mut self.pid1 else { return };
+        if pid1.way_out.is_some() || !pid1.last_resort.needed(boottime_ms()) {
+            return;
         }
-        self.go_down(goal, cause);
+        let args = [c"gatepost".to_owned(), c"farewell".to_owned(), c"may-reboot".to_owned()];
+        let mut spawn = Spawn::new(Program::Descriptor(self.options.supervisor_program.as_fd()), &args);
+        spawn.env = Some(&pid1.environment);
+        spawn.new_session = true;
+        match spawn.start() {
+            Ok(child) => pid1.counter = Some(child),
+            Err(error) => {
+                say(format_args!("cannot count reboots: {error}"));
+                if let Some(answer) = pid1.last_resort.counted(None, boottime_ms()) {
+                    self.resort_to(answer);
+                }
+            }
+        }
+    }
+
+    pub(super) fn resort_to(&mut self, what: Do) {
+        match what {
+            Do::Reboot => {
+                last_words::keep(format_args!("the supervisor fails in safe mode too: rebooting"));
+                // Nobody is there who could stop the pods: they have the time of all other processes.
+                if let Some(pid1) = &mut self.pid1 {
+                    pid1.shutdown_bound_ms = 0;
+                }
+                self.go_down(Goal::Reboot, "the supervisor fails in safe mode too");
+            }
+            Do::Rest { until } => {
+                say(format_args!("this board was rebooted three times within an hour: the next try is in six hours"));
+                self.supervision.rest_until(until);
+            }
+            Do::Wait { until } => {
+                say(format_args!("reboots cannot be counted here: the next one is 20 minutes after the start"));
+                self.supervision.rest_until(until);
+            }
+        }
     }
 
     /// The supervisor has left after it was asked to: the pods are stopped.
@@ -152,6 +187,9 @@ impl Init {
     fn start_farewell(&mut self) {
         let Some(pid1) = &mut self.pid1 else { return };
         let Some(way) = &mut pid1.way_out else { return };
+        // Now, since the farewell unmounts where it lies.
+        let mut buffer = [0; ARGUMENT_MOST];
+        pid1.reboot_argument = read(REBOOT_ARGUMENT, &mut buffer).map(std::borrow::ToOwned::to_owned);
         let took_ms = boottime_ms().saturating_sub(way.began);
         last_words::keep(format_args!(
             "{} ({}), {took_ms} ms after it was asked for, {} killed",
@@ -210,7 +248,7 @@ impl Init {
         }
         say(format_args!("{} now", goal.word()));
         let error = match goal {
-            Goal::Reboot => restart(),
+            Goal::Reboot => restart(pid1.reboot_argument.as_deref()),
             Goal::Halt => reboot(Machine::Halt),
             Goal::PowerOff => reboot(Machine::PowerOff),
         };
@@ -219,9 +257,8 @@ impl Init {
 }
 
 /// With the argument that was left for the firmware, else into the kernel that is loaded, else plainly.
-fn restart() -> rustix::io::Errno {
-    let mut buffer = [0; ARGUMENT_MOST];
-    if let Some(argument) = read(REBOOT_ARGUMENT, &mut buffer) {
+fn restart(argument: Option<&CStr>) -> rustix::io::Errno {
+    if let Some(argument) = argument {
         let error = reboot(Machine::Restart(Some(argument)));
         say(format_args!("the kernel does not take the argument of the reboot: {error}"));
     }

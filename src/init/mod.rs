@@ -40,12 +40,14 @@ mod feeding;
 mod handover;
 mod held;
 mod incarnation;
+mod last_resort;
 mod last_words;
 mod leave;
 mod mounts;
 pub mod pid1;
 mod reboots;
 mod registered;
+pub mod renewal;
 pub mod rescue;
 mod say;
 mod services;
@@ -69,7 +71,7 @@ use crate::sys::process;
 use crate::sys::signal::{Signal, SignalFd};
 use crate::wire;
 use exits::ExitRecords;
-use handover::Handover;
+use handover::{Handover, Item};
 use held::Held;
 use incarnation::Supervisor;
 use pid1::Pid1;
@@ -113,6 +115,7 @@ const TIMER: u64 = 1;
 const COMMANDS: u64 = 2;
 const RECORDS_HAVE_ROOM: u64 = 3;
 const BOOT: u64 = 4;
+const RENEWAL: u64 = 5;
 /// Streams carry this plus their slot.
 const FIRST_STREAM: u64 = 16;
 
@@ -187,11 +190,53 @@ impl Init {
         let more = [Signal::USR1, Signal::USR2, Signal::POWER, Signal::QUIT];
         let signals: Vec<Signal> = signals.into_iter().chain(more).collect();
         let mut init = Self::set_up(options, &signals)?;
-        let now = boottime_ms();
-        // There was no supervisor before that could want them.
-        init.supervision.set_keep_unknown(false, now);
-        init.pid1 = Some(Pid1::new(handover, now));
+        // Without a handover there was no supervisor before that could want them.
+        init.supervision.set_keep_unknown(false, boottime_ms());
+        init.pid1 = Some(Pid1::new());
+        init.resume(handover).map_err(|error| ("taking over from the program before", error.into()))?;
         Ok(init)
+    }
+
+    /// Takes over what the program of PID 1 before this one has left.
+    fn resume(&mut self, handover: Handover) -> Result<()> {
+        let now = boottime_ms();
+        let (mut exits, mut journal) = ((None, None, 0), (None, None));
+        let Some(pid1) = &mut self.pid1 else { return Ok(()) };
+        for item in handover.0 {
+            match item {
+                Item::Began(at) => pid1.began_ms = at,
+                Item::Watchdog(descriptor, max_s) => pid1.guard(descriptor, max_s, now),
+                Item::Booted(bound_ms) => {
+                    pid1.shutdown_bound_ms = bound_ms;
+                    pid1.booting = booting::Booting::over();
+                    self.supervision.set_keep_unknown(true, now);
+                }
+                Item::Service(kind) => pid1.services.want(kind, now),
+                Item::ExitsRead(descriptor, written) => (exits.0, exits.2) = (Some(descriptor), written),
+                Item::ExitsWrite(descriptor) => exits.1 = Some(descriptor),
+                Item::JournalRead(descriptor) => journal.0 = Some(descriptor),
+                Item::JournalWrite(descriptor) => journal.1 = Some(descriptor),
+                Item::Streams(memory) => self.streams = Streams::resume(memory)?,
+                Item::Held(descriptor, key, slot) => {
+                    // Those that are no streams are refused here, as they were when they came.
+                    let token = FIRST_STREAM.saturating_add(slot);
+                    if commands::is_stream(&descriptor) == Ok(true) {
+                        let _ = self.epoll.add(&descriptor, token, EventFlags::IN | EventFlags::ONESHOT);
+                    }
+                    self.held.hold_at(usize::try_from(slot).unwrap_or(usize::MAX), key, descriptor);
+                }
+                Item::Registered(pid, token) => {
+                    let _ = self.registered.register(pid, token);
+                }
+            }
+        }
+        if let (Some(read_end), Some(write_end), written) = exits {
+            self.records = ExitRecords::resume(&self.epoll, read_end, write_end, written)?;
+        }
+        if let (Some(read_end), Some(write_end)) = journal {
+            self.journal = (read_end, write_end);
+        }
+        Ok(())
     }
 
     fn run(&mut self) {
@@ -223,6 +268,7 @@ impl Init {
             COMMANDS => self.take_commands(),
             RECORDS_HAVE_ROOM => self.records_have_room(),
             BOOT => self.hear_boot(),
+            RENEWAL => self.hear_renewal(),
             _ => self.stream_has_bytes(token.saturating_sub(FIRST_STREAM)),
         }
     }
@@ -250,6 +296,7 @@ impl Init {
             Signal::USR1 => self.go_down(Goal::Halt, "SIGUSR1"),
             Signal::USR2 => self.go_down(Goal::PowerOff, "SIGUSR2"),
             Signal::POWER => self.go_down(Goal::PowerOff, "power failure"),
+            Signal::QUIT => self.begin_renewal(),
             _ => {}
         }
     }

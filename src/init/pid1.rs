@@ -18,7 +18,9 @@ use std::process::ExitCode;
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 use super::booting::Booting;
-use super::handover::Handover;
+use super::handover::{self, Handover};
+use super::last_resort::LastResort;
+use super::renewal::Renewal;
 use super::services::Services;
 use super::watchdog::{self, Guard};
 use super::way_out::WayOut;
@@ -27,6 +29,7 @@ use crate::sys::clock::boottime_ms;
 use crate::sys::process;
 use crate::sys::sealed;
 use crate::sys::spawn::Child;
+use crate::sys::watchdog::Watchdog;
 use crate::sys::{fatal, memory, reboot};
 use crate::wire;
 
@@ -53,6 +56,12 @@ pub(super) struct Pid1 {
     /// Why the machine goes down: a word of the report.
     pub(super) cause: &'static str,
     pub(super) farewell: Option<Child>,
+    /// What the firmware is to be told at the reboot.
+    pub(super) reboot_argument: Option<CString>,
+    /// What comes after a supervisor that fails in safe mode too, and the role farewell that counts.
+    pub(super) last_resort: LastResort,
+    pub(super) counter: Option<Child>,
+    pub(super) renewal: Option<Renewal>,
     /// Processes that ended only by SIGKILL.
     pub(super) killed: u32,
     /// This is the first pid namespace, so cgroups and file systems are nobody else's.
@@ -60,13 +69,12 @@ pub(super) struct Pid1 {
 }
 
 impl Pid1 {
-    pub(super) fn new(handover: Handover, now: u64) -> Self {
-        let boot_status = handover.watchdog.as_ref().and_then(|device| device.boot_status().ok());
+    pub(super) fn new() -> Self {
         Self {
-            began_ms: handover.began_ms,
+            began_ms: 0,
             environment: environment(),
-            watchdog: handover.watchdog.map(|device| Guard::new(device, now)),
-            boot_status,
+            watchdog: None,
+            boot_status: None,
             booting: Booting::new(),
             boot: None,
             boot_channel: None,
@@ -75,9 +83,26 @@ impl Pid1 {
             way_out: None,
             cause: "",
             farewell: None,
+            reboot_argument: None,
+            last_resort: LastResort::Idle,
+            counter: None,
+            renewal: None,
             killed: 0,
             whole_machine: process::sees_whole_machine(),
         }
+    }
+}
+
+impl Pid1 {
+    /// A watchdog that runs already.
+    pub(super) fn guard(&mut self, descriptor: OwnedFd, max_s: u16, now: u64) {
+        let device = Watchdog::from_descriptor(descriptor);
+        self.boot_status = device.boot_status().ok();
+        let mut guard = Guard::new(device, now);
+        if max_s > 0 {
+            guard.set(0, max_s, now);
+        }
+        self.watchdog = Some(guard);
     }
 }
 
@@ -100,7 +125,7 @@ pub fn main() -> ExitCode {
         let handover = begin();
         // The same again, from memory; the second time the branch above is not taken.
         if let Some(program) = sealed_copy() {
-            let error = handover.pass_to(program.as_fd());
+            let error = handover::pass(&handover.borrowed(), program.as_fd());
             say(format_args!("cannot run from memory: {error}; going on from the disk"));
         }
         return settle_down(handover);
@@ -124,7 +149,7 @@ fn begin() -> Handover {
     {
         say(format_args!("ctrl-alt-del resets this machine without a shutdown: {error}"));
     }
-    Handover::first(began_ms, watchdog)
+    Handover::first(began_ms, watchdog.map(Watchdog::into_descriptor))
 }
 
 /// The kernel gives PID 1 few open files and few processes, and all its children inherit that. Processes are bounded by cgroups.
@@ -164,8 +189,7 @@ fn settle_down(handover: Handover) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let watchdog = handover.watchdog.as_ref().map(AsFd::as_fd);
-    if let Err(error) = fatal::execute_on_fatal_signals(program.as_fd(), watchdog) {
+    if let Err(error) = fatal::execute_on_fatal_signals(program.as_fd(), handover.watchdog()) {
         say(format_args!("a fault of init's own would panic the kernel: {error}"));
     }
     let options = Options {

@@ -49,6 +49,11 @@ impl RegisteredPids {
         self.entries.retain(|entry| entry.pid != pid);
     }
 
+    /// All pids and their tokens.
+    pub(super) fn all(&self) -> impl Iterator<Item = (u32, u64)> {
+        self.entries.iter().map(|entry| (entry.pid, entry.token))
+    }
+
     /// The pid at this place of the table, to walk it while it changes.
     pub(super) fn pid_at(&self, place: usize) -> Option<u32> {
         self.entries.get(place).map(|entry| entry.pid)

@@ -33,6 +33,12 @@ impl Streams {
         Ok(Self { memory, table, look_at: None })
     }
 
+    /// The table of the program before.
+    pub(super) fn resume(memory: OwnedFd) -> Result<Self> {
+        let table = SharedWords::map(&memory, STREAM_TABLE_WORDS)?;
+        Ok(Self { memory, table, look_at: None })
+    }
+
     pub(super) fn memory(&self) -> BorrowedFd<'_> {
         self.memory.as_fd()
     }

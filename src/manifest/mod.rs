@@ -20,6 +20,7 @@ mod tests;
 pub mod v1;
 mod validate;
 mod verdict;
+pub mod watch;
 
 pub use crate::document::{Quantity, QuantityError};
 pub use error::{ErrorKind, ValidationError};

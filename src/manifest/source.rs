@@ -11,10 +11,11 @@ use serde::{Deserialize, Serialize};
 
 use super::identity::content_hash;
 use super::load::{Loaded, load};
+use super::watch::Watches;
 use crate::document;
 
 /// Version of request and report.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// What to read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -23,6 +24,8 @@ pub struct Request {
     pub version: u32,
     /// The directories in order.
     pub directories: Vec<PathBuf>,
+    /// What is watched already, by watch descriptor.
+    pub watched: Vec<i32>,
     /// This node's name.
     pub node_name: String,
     /// Bounds.
@@ -58,6 +61,8 @@ pub struct Report {
     pub error: Option<String>,
     /// The directories in the order asked for.
     pub directories: Vec<DirectoryReport>,
+    /// What was watched before they were read.
+    pub watches: Watches,
 }
 
 /// What was found in one directory.
@@ -99,7 +104,7 @@ pub struct FileReport {
 impl Report {
     /// The answer to a request that is not understood.
     pub fn refused(error: String) -> Self {
-        Self { version: VERSION, ok: false, error: Some(error), directories: Vec::new() }
+        Self { version: VERSION, ok: false, error: Some(error), directories: Vec::new(), watches: Watches::default() }
     }
 }
 
@@ -109,7 +114,7 @@ pub fn read_manifests(request: &Request) -> Report {
     let mut left = request.limits.total_bytes;
     let directories =
         request.directories.iter().map(|path| read_directory(path, request, &mounts, &mut left)).collect();
-    Report { version: VERSION, ok: true, error: None, directories }
+    Report { version: VERSION, ok: true, error: None, directories, watches: Watches::default() }
 }
 
 fn read_directory(path: &Path, request: &Request, mounts: &str, left: &mut usize) -> DirectoryReport {

@@ -15,4 +15,4 @@ pub mod sandbox;
 
 pub use driver::{Flavour, Observed, Runtime, RuntimeError, Status, list, observed};
 pub use failure::{Failure, log_failure};
-pub use probe::{Finding, may_lower_oom_score, probe};
+pub use probe::{Finding, may_administer, may_lower_oom_score, probe};

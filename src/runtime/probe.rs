@@ -41,6 +41,11 @@ pub fn may_lower_oom_score() -> bool {
     rustix::thread::capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_RESOURCE))
 }
 
+/// Whether this process may mount and make namespaces (`CAP_SYS_ADMIN`), without which no pod can run.
+pub fn may_administer() -> bool {
+    rustix::thread::capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN))
+}
+
 /// Looks at the runtime, the cgroups, the kernel's file systems and this process' own capabilities.
 pub fn probe(runtime: &Runtime) -> Vec<Finding> {
     let mut findings = Vec::new();

@@ -29,6 +29,8 @@ use crate::wire;
 pub(crate) enum Task {
     /// Reading the manifest directories.
     ReadManifests,
+    /// Looking whether the path of a start condition is there.
+    Look(String),
     /// Making a pod's sandbox.
     Prepare(Uid),
     /// Removing it.
@@ -279,6 +281,7 @@ impl Supervisor {
             command: Command::Role(role),
             request,
             output: None,
+            passed: None,
             bound_ms: RUNTIME_BOUND_MS,
         });
     }
@@ -324,8 +327,14 @@ impl Supervisor {
         }
         let output = outputs.as_ref().map(|(stdout, stderr)| (stdout.as_fd(), stderr.as_fd()));
         let command = Command::Role("launch");
-        let job =
-            Job { task: Task::Launch(seq), command, request: encode(&request), output, bound_ms: RUNTIME_BOUND_MS };
+        let job = Job {
+            task: Task::Launch(seq),
+            command,
+            request: encode(&request),
+            output,
+            passed: None,
+            bound_ms: RUNTIME_BOUND_MS,
+        };
         self.start_helper(job);
         Ok(())
     }
@@ -464,6 +473,7 @@ impl Supervisor {
             command,
             request: Vec::new(),
             output: None,
+            passed: None,
             bound_ms: RUNTIME_BOUND_MS,
         };
         self.start_helper(job);

@@ -1,53 +1,84 @@
 //! [`Conditions`]: whether the start conditions of `gatepost.io/start-after` hold, told by the kernel, never polled.
 //!
 //! The clock by a timerfd that the kernel cancels when the clock is set, routes by rtnetlink, paths by inotify on the nearest
-//! directory that is there.
+//! directory that is there, which the role [`super::look`] finds.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
 
 use rustix::fs::inotify;
 
-use crate::pod::event::Condition;
+use super::Supervisor;
+use super::act::Task;
+use super::helpers::{Command, Job, Outcome};
+use super::look::{Report, Request, VERSION};
+use crate::pod::event::{Condition, Event};
+use crate::pod::time::Instant;
+use crate::sys::clock;
 use crate::sys::clock_change::ClockChange;
 use crate::sys::route::RouteChange;
 
-/// Wall-clock seconds below which the clock cannot be right: the day this program was written.
-const CLOCK_FLOOR: i64 = 1_790_000_000;
+/// Wall-clock seconds below which no clock can be right: the day this program was written.
+const CLOCK_FLOOR: u64 = 1_790_000_000;
+
+/// Milliseconds a look at a path may take; a path on a disk that stands still is looked for again after [`RETRY_MS`].
+const LOOK_MS: u64 = 30_000;
+
+/// Milliseconds until a look that failed is tried again.
+const RETRY_MS: u64 = 10_000;
 
 /// The awaited conditions and what watches them. Descriptors exist only while something waits.
 #[derive(Debug, Default)]
 pub(crate) struct Conditions {
+    /// Wall-clock seconds below which the clock has not been set.
+    clock_floor: u64,
     state: BTreeMap<Condition, bool>,
     clock: Option<ClockChange>,
     routes: Option<RouteChange>,
-    paths: Option<OwnedFd>,
-    watched: BTreeSet<PathBuf>,
+    changes: Option<OwnedFd>,
+    paths: BTreeMap<String, Awaited>,
+}
+
+/// A path that is waited for. Only the role `look` looks it up, since that may wait for a disk.
+#[derive(Debug, Default)]
+struct Awaited {
+    /// What tells of a change: a watch, and the name in its directory.
+    watch: Option<(i32, String)>,
+    looking: bool,
+    /// Looked at since the last change, or about to be at that time.
+    looked: bool,
+    retry: Option<Instant>,
 }
 
 impl Conditions {
+    /// Nothing is awaited yet. A clock before `modified`, the last change of the configuration, cannot be right.
+    pub(crate) fn new(modified: u64) -> Self {
+        Self { clock_floor: CLOCK_FLOOR.max(modified), ..Self::default() }
+    }
+
     /// Watches exactly `awaited` from now on and tells every one whose state is new.
     pub(crate) fn await_exactly(&mut self, awaited: &BTreeSet<Condition>) -> Vec<(Condition, bool)> {
         self.state.retain(|condition, _| awaited.contains(condition));
         let clock = awaited.contains(&Condition::Clock);
         let route = awaited.contains(&Condition::Route);
-        let path = awaited.iter().any(|c| matches!(c, Condition::Path(_)));
+        let paths: BTreeSet<_> = awaited.iter().filter_map(path_of).collect();
+        self.paths.retain(|path, _| paths.contains(path.as_str()));
+        for path in &paths {
+            self.paths.entry((*path).to_owned()).or_default();
+        }
         // A watch that cannot be had is logged once; the start-after time-out still bounds the wait.
         renew(&mut self.clock, clock, "clock", ClockChange::watch);
         renew(&mut self.routes, route, "route", RouteChange::watch);
-        renew(&mut self.paths, path, "path", || {
+        renew(&mut self.changes, !paths.is_empty(), "path", || {
             Ok(inotify::init(inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC)?)
         });
-        if !path {
-            self.watched.clear();
-        }
         self.judge(awaited.iter().filter(|c| !matches!(c, Condition::Pod(_))).cloned().collect())
     }
 
-    /// Reads what the descriptors say and tells every condition whose state has changed.
+    /// Reads what the descriptors say and tells every condition whose state has changed. Paths are to be looked at again.
     pub(crate) fn changed(&mut self) -> Vec<(Condition, bool)> {
         if let Some(clock) = &mut self.clock {
             clock.acknowledge();
@@ -55,10 +86,15 @@ impl Conditions {
         if let Some(routes) = &mut self.routes {
             routes.acknowledge();
         }
-        if let Some(paths) = &self.paths {
-            let mut buffer = [0; 4096];
-            while rustix::io::read(paths, &mut buffer).is_ok_and(|n| n > 0) {}
-            self.watched.clear();
+        if let Some(changes) = &self.changes {
+            let mut buffer = [MaybeUninit::uninit(); 4096];
+            let mut reader = inotify::Reader::new(changes, &mut buffer);
+            while let Ok(event) = reader.next() {
+                let name = event.file_name().map(|name| name.to_string_lossy());
+                for awaited in self.paths.values_mut().filter(|a| a.concerned(event.wd(), name.as_deref())) {
+                    awaited.looked = false;
+                }
+            }
         }
         self.judge(self.state.keys().cloned().collect())
     }
@@ -67,17 +103,54 @@ impl Conditions {
     pub(crate) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let clock = self.clock.as_ref().map(AsFd::as_fd);
         let routes = self.routes.as_ref().map(AsFd::as_fd);
-        let paths = self.paths.as_ref().map(AsFd::as_fd);
-        clock.into_iter().chain(routes).chain(paths)
+        let changes = self.changes.as_ref().map(AsFd::as_fd);
+        clock.into_iter().chain(routes).chain(changes)
+    }
+
+    /// When a path is to be looked at again that could not be.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.paths.values().filter_map(|awaited| awaited.retry).min()
+    }
+
+    /// The paths to look at now; from now on they count as being looked at.
+    fn looks_due(&mut self, now: Instant) -> Vec<String> {
+        let mut due = Vec::new();
+        for (path, awaited) in &mut self.paths {
+            let again = awaited.retry.is_some_and(|at| at <= now);
+            if !awaited.looking && (again || (!awaited.looked && awaited.retry.is_none())) {
+                *awaited = Awaited { watch: awaited.watch.take(), looking: true, looked: true, retry: None };
+                due.push(path.clone());
+            }
+        }
+        due
+    }
+
+    /// A look has come to its end; tells a change. `None`: it failed, and is tried again.
+    fn looked(&mut self, path: &str, report: Option<Report>, now: Instant) -> Option<(Condition, bool)> {
+        let awaited = self.paths.get_mut(path)?;
+        awaited.looking = false;
+        let Some(report) = report else {
+            awaited.retry = Some(now.after(RETRY_MS));
+            return None;
+        };
+        awaited.watch = report.watch;
+        let condition = Condition::Path(path.to_owned());
+        let before = self.state.insert(condition.clone(), report.there);
+        (before != Some(report.there)).then_some((condition, report.there))
+    }
+
+    fn clock_is_plausible(&self) -> bool {
+        u64::try_from(clock::wall_ms() / 1000).is_ok_and(|now| now >= self.clock_floor)
     }
 
     fn judge(&mut self, conditions: Vec<Condition>) -> Vec<(Condition, bool)> {
         let mut news = Vec::new();
         for condition in conditions {
             let met = match &condition {
-                Condition::Clock => clock_is_plausible(),
+                Condition::Clock => self.clock_is_plausible(),
                 Condition::Route => has_default_route(),
-                Condition::Path(path) => self.path_exists(Path::new(path)),
+                // Unmet until somebody has looked.
+                Condition::Path(_) => self.state.get(&condition).copied().unwrap_or(false),
                 Condition::Pod(_) => continue,
             };
             if self.state.insert(condition.clone(), met) != Some(met) {
@@ -86,30 +159,52 @@ impl Conditions {
         }
         news
     }
+}
 
-    /// Watches first and looks afterwards, so that nothing falls between.
-    fn path_exists(&mut self, path: &Path) -> bool {
-        if let Some(paths) = &self.paths {
-            let mut directory = path.parent();
-            while let Some(candidate) = directory {
-                if self.watched.contains(candidate) {
-                    break;
-                }
-                let flags = inotify::WatchFlags::CREATE
-                    | inotify::WatchFlags::DELETE
-                    | inotify::WatchFlags::MOVE
-                    | inotify::WatchFlags::DELETE_SELF
-                    | inotify::WatchFlags::MOVE_SELF
-                    | inotify::WatchFlags::ONLYDIR;
-                if inotify::add_watch(paths, candidate, flags).is_ok() {
-                    self.watched.insert(candidate.to_owned());
-                    break;
-                }
-                directory = candidate.parent();
-            }
-        }
-        fs::symlink_metadata(path).is_ok()
+impl Awaited {
+    /// Whether an event may be about it: of its directory, of all, or of one that a look under way has only just found.
+    fn concerned(&self, watch: i32, name: Option<&str>) -> bool {
+        self.looking
+            || watch < 0
+            || self
+                .watch
+                .as_ref()
+                .is_some_and(|(own, awaited)| *own == watch && name.is_none_or(|name| name == awaited))
     }
+}
+
+impl Supervisor {
+    /// Starts a look at each path that needs one.
+    pub(super) fn look_at_paths(&mut self, now: Instant) {
+        for path in self.conditions.looks_due(now) {
+            let request = Request { version: VERSION, path: path.clone() };
+            let request = serde_json::to_vec(&request).unwrap_or_default();
+            // A copy, since what starts helpers needs the whole supervisor.
+            let changes = self.conditions.changes.as_ref().and_then(|changes| changes.try_clone().ok());
+            let passed = changes.as_ref().map(AsFd::as_fd);
+            let (task, command) = (Task::Look(path), Command::Role("look"));
+            self.start_helper(Job { task, command, request, output: None, passed, bound_ms: LOOK_MS });
+        }
+    }
+
+    /// A look has ended.
+    pub(super) fn looked(&mut self, path: &str, outcome: Outcome) {
+        let report = match outcome {
+            Outcome::Done(report) => serde_json::from_slice::<Report>(&report).map_err(|error| error.to_string()),
+            Outcome::Failed(_, why) => Err(why),
+        };
+        let report = report
+            .inspect_err(|why| log::warn!("cannot look for {path}, which a pod waits for: {why}; it is tried again"))
+            .ok();
+        let now = self.now().boot;
+        if let Some((condition, met)) = self.conditions.looked(path, report, now) {
+            self.inbox.push_back(Event::Condition { condition, met });
+        }
+    }
+}
+
+fn path_of(condition: &Condition) -> Option<&str> {
+    if let Condition::Path(path) = condition { Some(path) } else { None }
 }
 
 fn renew<T>(slot: &mut Option<T>, wanted: bool, what: &str, watch: impl FnOnce() -> io::Result<T>) {
@@ -121,10 +216,6 @@ fn renew<T>(slot: &mut Option<T>, wanted: bool, what: &str, watch: impl FnOnce()
             Err(error) => log::warn!("cannot watch the start condition `{what}`: {error}"),
         }
     }
-}
-
-fn clock_is_plausible() -> bool {
-    crate::sys::clock::wall_ms() / 1000 >= CLOCK_FLOOR
 }
 
 /// A default route of IPv4 (`/proc/net/route`) or IPv6 (`/proc/net/ipv6_route`), not by loopback.
@@ -169,20 +260,67 @@ mod tests {
         assert!(!default_route_in(HEAD, &v6("lo")));
     }
 
+    /// What the loop does with helpers, here at once.
+    fn look(conditions: &mut Conditions) -> Vec<bool> {
+        let mut news = Vec::new();
+        for path in conditions.looks_due(Instant(0)) {
+            let changes = conditions.changes.as_ref().unwrap().try_clone().unwrap();
+            let report = crate::supervisor::look::look(changes.as_fd(), path.as_ref());
+            news.extend(conditions.looked(&path, Some(report), Instant(0)).map(|(_, met)| met));
+        }
+        news
+    }
+
     #[test]
     fn a_path_is_met_when_it_appears_and_unmet_when_it_goes_also_below_a_new_directory() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a/b/tty");
         let condition = Condition::Path(path.to_str().unwrap().to_owned());
         let mut conditions = Conditions::default();
-        assert_eq!(conditions.await_exactly(&BTreeSet::from([condition.clone()])), [(condition.clone(), false)]);
+        assert_eq!(conditions.await_exactly(&BTreeSet::from([condition.clone()])), [(condition, false)]);
+        assert_eq!(look(&mut conditions), [] as [bool; 0]);
+        fs::write(dir.path().join("stranger"), "").unwrap();
+        conditions.changed();
+        assert_eq!(conditions.looks_due(Instant(0)), [] as [String; 0], "a stranger is none of our business");
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        assert_eq!(conditions.changed(), []);
+        conditions.changed();
+        assert_eq!(look(&mut conditions), [] as [bool; 0]);
         fs::write(&path, "").unwrap();
-        assert_eq!(conditions.changed(), [(condition.clone(), true)]);
+        conditions.changed();
+        assert_eq!(look(&mut conditions), [true]);
         fs::remove_file(&path).unwrap();
-        assert_eq!(conditions.changed(), [(condition, false)]);
+        conditions.changed();
+        assert_eq!(look(&mut conditions), [false]);
+        fs::remove_dir_all(dir.path().join("a")).unwrap();
+        conditions.changed();
+        assert_eq!(look(&mut conditions), [] as [bool; 0]);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        conditions.changed();
+        assert_eq!(look(&mut conditions), [] as [bool; 0]);
+        fs::write(&path, "").unwrap();
+        conditions.changed();
+        assert_eq!(look(&mut conditions), [true]);
         assert_eq!(conditions.await_exactly(&BTreeSet::new()), []);
         assert_eq!(conditions.descriptors().count(), 0);
+    }
+
+    #[test]
+    fn a_look_that_failed_is_tried_again_later_and_a_change_during_one_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("tty").to_str().unwrap().to_owned();
+        let mut conditions = Conditions::default();
+        conditions.await_exactly(&BTreeSet::from([Condition::Path(path.clone())]));
+        assert_eq!(conditions.looks_due(Instant(0)), [path.clone()]);
+        assert_eq!(conditions.looks_due(Instant(0)), [] as [String; 0], "it is being looked at");
+        assert_eq!(conditions.looked(&path, None, Instant(0)), None);
+        assert_eq!(conditions.deadline(), Some(Instant(RETRY_MS)));
+        assert_eq!(conditions.looks_due(Instant(RETRY_MS - 1)), [] as [String; 0]);
+        assert_eq!(conditions.looks_due(Instant(RETRY_MS)), [path.clone()]);
+        let changes = conditions.changes.as_ref().unwrap().try_clone().unwrap();
+        let report = crate::supervisor::look::look(changes.as_fd(), path.as_ref());
+        fs::write(&path, "").unwrap();
+        conditions.changed();
+        conditions.looked(&path, Some(report), Instant(RETRY_MS));
+        assert_eq!(look(&mut conditions), [true]);
     }
 }

@@ -177,7 +177,14 @@ impl Supervisor {
         let request = last_words::Request { version: last_words::VERSION, path };
         let request = serde_json::to_vec(&request).unwrap_or_default();
         let command = Command::Role("log-tail");
-        self.start_helper(Job { task: Task::LastWords(seq), command, request, output: None, bound_ms: LAST_WORDS_MS });
+        self.start_helper(Job {
+            task: Task::LastWords(seq),
+            command,
+            request,
+            output: None,
+            passed: None,
+            bound_ms: LAST_WORDS_MS,
+        });
     }
 
     /// The end of its log is here, or cannot be had.

@@ -15,6 +15,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::pod::time::Instant;
 use crate::sys::cgroup::Cgroups;
+use crate::sys::helper::{PASSED, REPORT};
 use crate::sys::process::{self, Ended, Which};
 use crate::sys::spawn::{Child, Program, Spawn, memfd_with};
 
@@ -47,6 +48,8 @@ pub(crate) struct Job<'a, T> {
     pub(crate) request: Vec<u8>,
     /// Its standard output and error; `None`: the supervisor's own error output.
     pub(crate) output: Option<(BorrowedFd<'a>, BorrowedFd<'a>)>,
+    /// A descriptor for its role, at [`PASSED`].
+    pub(crate) passed: Option<BorrowedFd<'a>>,
     /// Milliseconds until it is killed.
     pub(crate) bound_ms: u64,
 }
@@ -161,7 +164,8 @@ impl<T> Helpers<T> {
         let (stdout, stderr) = job.output.unwrap_or((stderr.as_fd(), stderr.as_fd()));
         spawn.stdout = Some(stdout);
         spawn.stderr = Some(stderr);
-        spawn.extra_fds = vec![(answer.as_fd(), 3)];
+        spawn.extra_fds = vec![(answer.as_fd(), REPORT)];
+        spawn.extra_fds.extend(job.passed.map(|passed| (passed, PASSED)));
         spawn.cgroup_procs = slot.procs.iter().map(AsFd::as_fd).collect();
         spawn.new_session = true;
         let child = spawn.start()?;

@@ -1,7 +1,7 @@
 //! [`Manifests`]: the desired pods: when the directories are read, what came of it, and what people should know about it.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::os::fd::AsFd;
 use std::rc::Rc;
 
 use serde_json::{Value, json};
@@ -13,6 +13,7 @@ use super::persist::MANIFESTS_FILE;
 use super::watch::{ManifestWatch, QUIET_MS};
 use crate::manifest::annotations::{Annotations, BackoffOverride as WrittenBackoff, StartCondition};
 use crate::manifest::desired::{Desired, DesiredSet, Problem};
+use crate::manifest::watch::Watches;
 use crate::manifest::{Object, qos_class, source, v1};
 use crate::pod::event::{BackoffOverride, Condition, DesiredPod, Event, PodPolicy, Recorded, Uid};
 use crate::pod::time::Instant;
@@ -42,8 +43,8 @@ pub(crate) struct Manifests {
 
 impl Manifests {
     /// Starts from the last good set; the directories are read at once.
-    pub(super) fn new(directories: &[PathBuf], set: DesiredSet) -> Self {
-        let watch = ManifestWatch::new(directories)
+    pub(super) fn new(set: DesiredSet) -> Self {
+        let watch = ManifestWatch::new()
             .inspect_err(|error| {
                 log::error!("cannot watch the manifest directories: {error}; send SIGHUP after a change");
             })
@@ -71,6 +72,13 @@ impl Manifests {
         }
         let first = *self.changed_at.get_or_insert(now);
         self.due = Some(now.after(QUIET_MS).min(first.after(LATEST_MS)));
+    }
+
+    /// The reader has told what it watches; what was mounted meanwhile it may not have seen.
+    fn watched(&mut self, watches: Watches, now: Instant) {
+        if self.watch.as_mut().is_some_and(|watch| watch.renewed(watches)) {
+            self.read_soon(now);
+        }
     }
 
     /// Reads at once.
@@ -208,15 +216,23 @@ impl Supervisor {
         self.manifests.due = None;
         self.manifests.changed_at = None;
         self.manifests.reading = true;
+        let watch = self.manifests.watch.as_mut().map(ManifestWatch::begin);
+        let (changes, watched) = watch.map_or((None, Vec::new()), |(changes, watched)| {
+            // A copy, since what starts helpers needs the whole supervisor.
+            (changes.try_clone_to_owned().ok(), watched)
+        });
         let request = source::Request {
             version: source::VERSION,
             directories: self.config.static_pod_path.clone(),
+            watched,
             node_name: self.config.node_name.clone(),
             limits: source::Limits::default(),
         };
         let request = serde_json::to_vec(&request).unwrap_or_default();
         let command = Command::Role("read-manifests");
-        self.start_helper(Job { task: Task::ReadManifests, command, request, output: None, bound_ms: BOUND_MS });
+        let passed = changes.as_ref().map(AsFd::as_fd);
+        let task = Task::ReadManifests;
+        self.start_helper(Job { task, command, request, output: None, passed, bound_ms: BOUND_MS });
     }
 
     /// The reader has ended.
@@ -229,7 +245,11 @@ impl Supervisor {
             }
         };
         match report {
-            Ok(report) => self.take_report(&report),
+            Ok(mut report) => {
+                let now = self.now().boot;
+                self.manifests.watched(std::mem::take(&mut report.watches), now);
+                self.take_report(&report);
+            }
             Err(why) => {
                 let message = format!("the manifests cannot be read: {why}; what ran keeps running");
                 log::error!("{message}");
@@ -254,7 +274,7 @@ impl Supervisor {
         self.manifests.desired = outcome.desired;
         self.manifests.problems = outcome.problems;
         if set_changed {
-            if let Err(error) = volatile::write(&self.config.layout.run.join("manifests.json"), &self.manifests.set) {
+            if let Err(error) = volatile::write(&self.config.layout.run.join(MANIFESTS_FILE), &self.manifests.set) {
                 log::error!("{error}");
             }
             self.manifests_to_disk();

@@ -13,11 +13,12 @@
 //! | `instance` | one run of one container |
 //! | `manifests`, `watch` | the desired pods |
 //! | `images` | which images are there |
-//! | `conditions` | start conditions |
+//! | `conditions`, `look` | start conditions |
 //! | `sweep` | what former pods have left |
 //! | `logs` | the log writer |
 //! | `requests`, `clients` | people at the control socket |
-//! | `persist`, `guard` | state under `/run` and on disk; pods the supervisor crashed over |
+//! | `persist` | state under `/run` and on disk |
+//! | `guard`, `safe_mode` | what is left alone after crashes |
 
 mod act;
 mod adopt;
@@ -29,10 +30,12 @@ mod helpers;
 mod images;
 pub mod init_link;
 mod instance;
+pub(crate) mod look;
 mod manifests;
 mod outcome;
 mod persist;
 mod requests;
+mod safe_mode;
 mod start;
 mod sweep;
 mod token;
@@ -111,6 +114,8 @@ struct Supervisor {
     clock_due: Option<Instant>,
     /// SIGTERM stops the pods.
     stop_pods: bool,
+    /// When safe mode ends, while this is it.
+    safe_until: Option<Instant>,
     started_at: Wall,
     /// The deadline init was last told.
     announced: Option<Instant>,
@@ -119,6 +124,8 @@ struct Supervisor {
     /// People want to know: something changed in this turn.
     changed: bool,
     leaving: bool,
+    /// … only to be replaced by a new supervisor, whatever SIGTERM would mean.
+    renewing: bool,
 }
 
 impl Supervisor {
@@ -174,7 +181,11 @@ impl Supervisor {
             self.watch_log_writer();
         }
         self.look_at_emptying(now);
-        self.read_manifests_if_due(now.boot);
+        if self.safe_until.is_none() {
+            self.read_manifests_if_due(now.boot);
+        } else if self.safe_until.is_some_and(|until| until <= now.boot) {
+            self.end_safe_mode();
+        }
         if self.node.deadline().is_some_and(|at| at <= now.boot) {
             self.inbox.push_back(Event::Tick);
         }
@@ -183,6 +194,7 @@ impl Supervisor {
         }
         self.start_waiting();
         self.save_clock_if_due();
+        self.look_at_paths(now.boot);
         self.save_durable_if_due();
         if std::mem::take(&mut self.events_changed) {
             self.store_events();
@@ -214,8 +226,13 @@ impl Supervisor {
     /// The earliest time at which something is due.
     fn deadline(&self) -> Option<Instant> {
         let emptying = self.instances.values().filter_map(|i| i.look_again.map(|(at, _)| at)).min();
-        let rooms = [self.node.deadline(), self.helpers.deadline(), self.logs.deadline(), self.manifests.deadline()];
-        rooms.into_iter().chain([self.durable.deadline(), emptying, self.clock_due]).flatten().min()
+        let reading = self.safe_until.or_else(|| self.manifests.deadline());
+        let rooms = [self.node.deadline(), self.helpers.deadline(), self.logs.deadline(), reading];
+        rooms
+            .into_iter()
+            .chain([self.durable.deadline(), self.conditions.deadline(), emptying, self.clock_due])
+            .flatten()
+            .min()
     }
 
     /// Arms the timer and tells init, which kills a supervisor that sleeps through its deadline.
@@ -278,10 +295,10 @@ impl Supervisor {
     fn signalled(&mut self) {
         while let Some(signal) = self.signals.next() {
             if signal == Signal::HUP {
-                self.manifests.read_soon(self.now().boot);
+                self.read_manifests_now();
             } else {
                 log::info!("{}", if self.leaving { "asked to leave, again" } else { "asked to leave" });
-                self.leaving = true;
+                (self.leaving, self.renewing) = (true, false);
                 self.durable.hurry();
                 if self.stop_pods {
                     // Given again it shortens the grace.
@@ -289,6 +306,24 @@ impl Supervisor {
                 }
             }
         }
+    }
+
+    /// Somebody wants the manifests to be read, and so the end of safe mode, if this is it.
+    fn read_manifests_now(&mut self) {
+        if self.safe_until.is_some() {
+            self.end_safe_mode();
+        } else {
+            self.manifests.read_soon(self.now().boot);
+        }
+    }
+
+    /// The next supervisor, which init starts at once, begins with nothing in doubt. Containers notice nothing.
+    fn end_safe_mode(&mut self) {
+        log::info!("safe mode ends");
+        self.guard.forget_unexplained();
+        self.safe_until = None;
+        (self.leaving, self.renewing) = (true, true);
+        self.durable.hurry();
     }
 
     fn answer_init(&mut self) {
@@ -299,7 +334,7 @@ impl Supervisor {
 
     /// Whether nothing is left to be done before this process may end. The log writer goes last: it stores what was printed.
     fn has_left(&mut self) -> bool {
-        (!self.stop_pods || self.node.stopped()) && self.durable.is_saved() && self.logs.leave()
+        (!self.stop_pods || self.renewing || self.node.stopped()) && self.durable.is_saved() && self.logs.leave()
     }
 
     fn conditions_changed(&mut self) {

@@ -18,6 +18,7 @@ impl Supervisor {
     pub(super) fn finished(&mut self, task: Task, outcome: Outcome) {
         match task {
             Task::ReadManifests => self.manifests_read(outcome),
+            Task::Look(path) => self.looked(&path, outcome),
             Task::Prepare(pod) => self.prepared(pod, outcome),
             Task::Teardown(pod) => self.torn_down(pod, outcome),
             Task::Launch(seq) => self.launched(seq, outcome),

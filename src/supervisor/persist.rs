@@ -22,6 +22,9 @@ const CLOCK_FILE: &str = "clock";
 /// How often it is saved, in milliseconds.
 pub(super) const CLOCK_MS: u64 = 6 * 3600 * 1000;
 
+/// Copy under `/run` of the core's durable state, as new as it is.
+pub(super) const DURABLE_FILE: &str = "durable.json";
+
 /// Milliseconds a state writer may take: longer than a disk's hiccup, since another try would only queue behind it.
 const BOUND_MS: u64 = 120_000;
 
@@ -115,7 +118,7 @@ impl Supervisor {
 
     fn put_durable_state(&mut self) {
         let state = self.node.durable_snapshot();
-        let path = self.config.layout.run.join("durable.json");
+        let path = self.config.layout.run.join(DURABLE_FILE);
         if let Err(error) = volatile::write(&path, &state) {
             log::error!("{error}");
         }
@@ -151,7 +154,7 @@ impl Supervisor {
         };
         let request = serde_json::to_vec(&request).unwrap_or_default();
         let command = Command::Role("state-writer");
-        self.start_helper(Job { task: Task::Save, command, request, output: None, bound_ms: BOUND_MS });
+        self.start_helper(Job { task: Task::Save, command, request, output: None, passed: None, bound_ms: BOUND_MS });
     }
 
     /// Saves the wall clock where nothing else keeps it. It is one of the few things an idle node does, so it is told.
@@ -236,7 +239,7 @@ pub(super) fn load_pods(layout: &crate::config::Layout) -> Vec<SavedPod> {
 
 /// The durable state as an earlier supervisor of this boot left it.
 pub(super) fn load_durable(layout: &crate::config::Layout) -> Option<DurableState> {
-    volatile::read(&layout.run.join("durable.json")).unwrap_or_else(|error| {
+    volatile::read(&layout.run.join(DURABLE_FILE)).unwrap_or_else(|error| {
         log::error!("{error}");
         None
     })

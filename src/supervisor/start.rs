@@ -16,13 +16,14 @@ use super::init_link::Link;
 use super::logs::Logs;
 use super::manifests::Manifests;
 use super::persist::{self, Durable};
+use super::safe_mode::{self, Caution};
 use super::token::Token;
 use crate::config::Config;
 use crate::control::Server;
-use crate::manifest::desired::DesiredSet;
+use crate::manifest::desired::{self, DesiredSet};
 use crate::pod::event::{Event, Recorded};
 use crate::pod::time::{Instant, Now, Wall};
-use crate::pod::{BackoffRule, DurableState, Node, Past, Settings};
+use crate::pod::{BackoffRule, DurableState, Node, Past, SavedPod, Settings};
 use crate::runtime::Runtime;
 use crate::state::{durable, volatile};
 use crate::sys::cgroup::Cgroups;
@@ -133,14 +134,15 @@ impl Supervisor {
                 max_ms: milliseconds(config.backoff.max),
             },
         };
-        let guard = Guard::open(&layout.run, crashed);
-        let quarantined: BTreeMap<_, _> = guard.quarantined().collect();
-        for (pod, reason) in &quarantined {
-            log::error!("pod {pod}: {reason}");
+        let mut guard = Guard::open(&layout.run, crashed, now.boot.0);
+        let caution = guard.caution(now.boot.0);
+        if caution == Caution::Alone {
+            link.nothing_left().map_err(|e| e.to_string())?;
         }
+        let quarantined = guard.left_alone(caution, memory.pods.iter().map(SavedPod::uid));
         let past = Past {
             node: memory.node,
-            pods: persist::load_pods(&layout),
+            pods: memory.pods,
             durable: memory.durable,
             found,
             quarantined,
@@ -156,12 +158,13 @@ impl Supervisor {
             logs: Logs::new(cgroups.clone(), cgroup, &layout, config.logs.total, stream_table, journal),
             epoll: Epoll::new().map_err(|e| format!("epoll: {e}"))?,
             timer: BootTimer::new().map_err(|e| format!("timerfd: {e}"))?,
-            manifests: Manifests::new(&config.static_pod_path, memory.manifests),
-            images: Images::new(!config.image_preload_path.is_empty()),
+            manifests: Manifests::new(memory.manifests),
+            safe_until: (caution != Caution::None).then(|| now.boot.after(safe_mode::LASTS_MS)),
+            images: Images::new(caution == Caution::None && !config.image_preload_path.is_empty()),
             starts: Starts::new(parallel_starts(&config)),
             events: Self::load_events(&layout.run),
             clients: Clients::new(server),
-            conditions: Conditions::default(),
+            conditions: Conditions::new(config.modified),
             durable: Durable::default(),
             inbox: VecDeque::new(),
             discard: BTreeMap::new(),
@@ -172,6 +175,7 @@ impl Supervisor {
             changed: true,
             events_changed: false,
             leaving: false,
+            renewing: false,
             started_at: now.wall,
             stop_pods,
             runtime,
@@ -188,6 +192,10 @@ impl Supervisor {
             config,
         };
         supervisor.watch_everything();
+        if let Some(event) = caution.event(&supervisor.config.node_name) {
+            log::error!("{}", event.message);
+            supervisor.record(event);
+        }
         supervisor.resume();
         if rebooted {
             supervisor.record_warnings();
@@ -195,7 +203,7 @@ impl Supervisor {
         supervisor.store_changed_pods();
         // Until the directories are read, what was last good is what is wanted.
         let last_good = supervisor.manifests.desired_pods();
-        if !last_good.is_empty() {
+        if !last_good.is_empty() && caution != Caution::Alone {
             supervisor.inbox.push_back(Event::Desired(last_good));
         }
         for action in actions {
@@ -246,49 +254,54 @@ fn parallel_starts(config: &Config) -> usize {
 /// What an earlier supervisor knew, of this boot or of the one before.
 struct Memory {
     node: Option<crate::pod::SavedNode>,
+    pods: Vec<crate::pod::SavedPod>,
     durable: DurableState,
     manifests: DesiredSet,
     rebooted: bool,
 }
 
 impl Memory {
-    /// `/run` is empty after a boot: then what is on disk is read, before there is anything to supervise.
+    /// `/run` is empty after a boot: then what is on disk is read, before there is anything to supervise. That is also the next
+    /// best for what got lost under `/run` within a boot.
     fn load(config: &Config) -> Self {
-        let run = &config.layout.run;
-        let same_boot = persist::load_durable(&config.layout);
-        let manifests = volatile::read::<DesiredSet>(&run.join("manifests.json")).unwrap_or_else(|error| {
-            log::error!("{error}");
-            None
-        });
-        if same_boot.is_some() || manifests.is_some() {
-            let node = volatile::read(&config.layout.node_state()).unwrap_or_else(|error| {
-                log::error!("{error}");
-                None
-            });
-            let (durable, manifests) = (same_boot.unwrap_or_default(), manifests.unwrap_or_default());
-            return Self { node, durable, manifests, rebooted: false };
+        let layout = &config.layout;
+        let durable = persist::load_durable(layout);
+        let manifests = told(volatile::read::<DesiredSet>(&layout.run.join(persist::MANIFESTS_FILE)));
+        let node = told(volatile::read::<crate::pod::SavedNode>(&layout.node_state()));
+        let pods = persist::load_pods(layout);
+        let rebooted = durable.is_none() && manifests.is_none() && node.is_none() && pods.is_empty();
+        if let (Some(durable), Some(manifests)) = (&durable, &manifests) {
+            return Self { node, pods, durable: durable.clone(), manifests: manifests.clone(), rebooted };
         }
         let report = durable::carry_out(&durable::Request {
             version: durable::VERSION,
-            directory: config.layout.state(),
+            directory: layout.state(),
             write: Vec::new(),
             read: vec![persist::CORE_FILE.to_owned(), persist::MANIFESTS_FILE.to_owned()],
         });
         if let Some(error) = &report.error {
             log::error!("the state of the boot before is not known: {error}");
         }
-        Self {
-            node: None,
-            durable: parse(&report, persist::CORE_FILE).unwrap_or_default(),
-            manifests: parse(&report, persist::MANIFESTS_FILE).unwrap_or_default(),
-            rebooted: true,
+        let durable = durable.or_else(|| parse(&report, persist::CORE_FILE, DurableState::VERSION)).unwrap_or_default();
+        let manifests =
+            manifests.or_else(|| parse(&report, persist::MANIFESTS_FILE, desired::VERSION)).unwrap_or_default();
+        // From now on no supervisor of this boot needs the disk for it.
+        let kept = volatile::write(&layout.run.join(persist::MANIFESTS_FILE), &manifests);
+        if let Err(error) = kept.and_then(|()| volatile::write(&layout.run.join(persist::DURABLE_FILE), &durable)) {
+            log::error!("{error}");
         }
+        Self { node, pods, durable, manifests, rebooted }
     }
 }
 
-fn parse<T: serde::de::DeserializeOwned>(report: &durable::Report, name: &str) -> Option<T> {
+/// What was read; an error is logged and counts as nothing.
+fn told<T>(read: Result<Option<T>, crate::state::StateError>) -> Option<T> {
+    read.inspect_err(|error| log::error!("{error}")).ok().flatten()
+}
+
+fn parse<T: serde::de::DeserializeOwned>(report: &durable::Report, name: &str, version: u32) -> Option<T> {
     let (_, content) = report.files.iter().find(|(n, _)| n == name)?;
-    serde_json::from_str(content)
+    durable::decode(content, version)
         .inspect_err(|error| log::error!("{name} in the state directory: {error}; it is not used"))
         .ok()
 }

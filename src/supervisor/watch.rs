@@ -1,18 +1,16 @@
 //! [`ManifestWatch`]: notices every change below the manifest directories, also what inotify on a directory cannot see:
 //! a mount over it, an unmount (both by `/proc/self/mountinfo`), a swapped link or a directory that comes later (by watching
-//! the parents).
+//! the parents). No path is looked up here: the reader of the manifests does that, before it reads ([`crate::manifest::watch`]).
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::{OsStr, OsString};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use rustix::fs::inotify::{self, WatchFlags};
+use rustix::fs::inotify;
 use rustix::fs::{Mode, OFlags};
 
+use crate::manifest::watch::{Interest, Watches};
 use crate::sys::mount;
 
 /// Quiet time after the last change before the directories are read, in milliseconds: one edit is many events.
@@ -21,37 +19,26 @@ pub(crate) const QUIET_MS: u64 = 500;
 /// What watches the manifest directories.
 #[derive(Debug)]
 pub(crate) struct ManifestWatch {
-    directories: Vec<PathBuf>,
     changes: OwnedFd,
     mounts: OwnedFd,
+    /// What is watched, as the last reader has told.
+    watches: Watches,
     /// The mounts on the way to the directories.
     mounted: Vec<u64>,
-    /// What matters in each watched directory, by watch descriptor.
-    interests: BTreeMap<i32, Interest>,
-}
-
-/// What matters in a watched directory.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Interest {
-    /// It is a manifest directory.
-    Everything,
-    /// Manifest directories lie below, or lead through, these names. A busy `/tmp` around them is none of our business.
-    Names(BTreeSet<OsString>),
+    /// All mounts when the reader now at work was started.
+    before: Vec<(u64, PathBuf)>,
 }
 
 impl ManifestWatch {
-    /// Watches `directories` and every directory and link on the way to them.
-    pub(crate) fn new(directories: &[PathBuf]) -> io::Result<Self> {
-        let mut watch = Self {
-            directories: directories.to_vec(),
+    /// Watches nothing yet: each reader of the directories does that for it.
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self {
             changes: inotify::init(inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC)?,
             mounts: rustix::fs::open("/proc/self/mountinfo", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?,
+            watches: Watches::default(),
             mounted: Vec::new(),
-            interests: BTreeMap::new(),
-        };
-        watch.mounted = watch.mounts_on_the_way();
-        watch.renew();
-        Ok(watch)
+            before: Vec::new(),
+        })
     }
 
     /// Readable on a change in a watched directory.
@@ -64,8 +51,7 @@ impl ManifestWatch {
         self.mounts.as_fd()
     }
 
-    /// Takes what the changes say; true if any of it matters. Then everything is watched anew, since a name may now lead
-    /// elsewhere.
+    /// Takes what the changes say; true if any of it matters.
     pub(crate) fn acknowledge(&mut self) -> bool {
         let mut buffer = [MaybeUninit::uninit(); 8192];
         let mut matters = false;
@@ -74,95 +60,47 @@ impl ManifestWatch {
             if event.events().contains(inotify::ReadFlags::IGNORED) {
                 continue;
             }
-            let name = event.file_name().map(|name| OsStr::from_bytes(name.to_bytes()));
-            matters |= match (self.interests.get(&event.wd()), name) {
-                (Some(Interest::Names(names)), Some(name)) => names.contains(name),
-                // Also an overflow of the queue (watch -1), and a directory that went itself.
+            let name = event.file_name().map(|name| name.to_string_lossy());
+            matters |= match (self.watches.interests.get(&event.wd()), name) {
+                (Some(Interest::Names(names)), Some(name)) => names.contains(&*name),
+                // Also an overflow of the queue (watch -1), a directory that went itself, and one whose reader is still at work.
                 _ => true,
             };
-        }
-        if matters {
-            self.renew();
         }
         matters
     }
 
     /// Something was mounted or unmounted; true if that is on the way to a manifest directory.
     pub(crate) fn acknowledge_mounts(&mut self) -> bool {
-        let on_the_way = self.mounts_on_the_way();
+        let on_the_way = self.on_the_way(mounts());
         let matters = on_the_way != self.mounted;
-        if matters {
-            self.mounted = on_the_way;
-            self.renew();
-        }
+        self.mounted = on_the_way;
         matters
     }
 
-    /// Ids of the mounts that lie on the way to a manifest directory, in the order of mounting.
-    fn mounts_on_the_way(&self) -> Vec<u64> {
-        let way: BTreeSet<PathBuf> = self
-            .directories
-            .iter()
-            .flat_map(|directory| way_to(directory).into_iter().map(|(parent, name)| parent.join(name)))
-            .collect();
-        let mounts = mount::mounts().unwrap_or_default();
-        mounts.into_iter().filter(|mount| way.contains(&mount.target)).map(|mount| mount.id).collect()
+    /// A reader is about to be started, with the descriptor to watch with and the watches there are.
+    pub(crate) fn begin(&mut self) -> (BorrowedFd<'_>, Vec<i32>) {
+        self.before = mounts();
+        (self.changes.as_fd(), self.watches.interests.keys().copied().collect())
     }
 
-    fn renew(&mut self) {
-        // The kernel keeps one watch for one inode, so adding what is watched already changes nothing.
-        let content = WatchFlags::CLOSE_WRITE
-            | WatchFlags::MODIFY
-            | WatchFlags::ATTRIB
-            | WatchFlags::CREATE
-            | WatchFlags::DELETE
-            | WatchFlags::MOVE
-            | WatchFlags::DELETE_SELF
-            | WatchFlags::MOVE_SELF;
-        let names = WatchFlags::CREATE | WatchFlags::DELETE | WatchFlags::MOVE;
-        // MASK_ADD: a directory on the way may be a manifest directory itself.
-        let common = WatchFlags::MASK_ADD | WatchFlags::ONLYDIR;
-        let mut interests = BTreeMap::new();
-        for directory in &self.directories {
-            for (parent, name) in way_to(directory) {
-                if let Ok(watch) = inotify::add_watch(&self.changes, &parent, names | common) {
-                    let interest = interests.entry(watch).or_insert_with(|| Interest::Names(BTreeSet::new()));
-                    if let Interest::Names(names) = interest {
-                        names.insert(name);
-                    }
-                }
-            }
-            if let Ok(watch) = inotify::add_watch(&self.changes, directory, content | common) {
-                interests.insert(watch, Interest::Everything);
-            }
-        }
-        for gone in self.interests.keys().filter(|watch| !interests.contains_key(watch)) {
-            let _ = inotify::remove_watch(&self.changes, *gone);
-        }
-        self.interests = interests;
+    /// The reader has told what it watches; true if something on the way was mounted or unmounted since it was started.
+    pub(crate) fn renewed(&mut self, watches: Watches) -> bool {
+        self.watches = watches;
+        let before = std::mem::take(&mut self.before);
+        self.mounted = self.on_the_way(before);
+        self.acknowledge_mounts()
+    }
+
+    /// Ids of the mounts that lie on the way to a manifest directory, in the order of mounting.
+    fn on_the_way(&self, mounts: Vec<(u64, PathBuf)>) -> Vec<u64> {
+        mounts.into_iter().filter(|(_, target)| self.watches.way.contains(target)).map(|(id, _)| id).collect()
     }
 }
 
-/// Every directory whose entries decide where `path` leads, with the entry that does: its parents, and those of each link
-/// on the way.
-fn way_to(path: &Path) -> BTreeSet<(PathBuf, OsString)> {
-    let mut way = BTreeSet::new();
-    let mut next = Some(path.to_owned());
-    // As many links as the kernel would follow (path_resolution(7)).
-    for _ in 0..40 {
-        let Some(current) = next.take() else { break };
-        for step in current.ancestors() {
-            if let (Some(parent), Some(name)) = (step.parent(), step.file_name()) {
-                way.insert((parent.to_owned(), name.to_owned()));
-            }
-        }
-        next = current.ancestors().find_map(|a| {
-            let target = std::fs::read_link(a).ok()?;
-            let rest = current.strip_prefix(a).ok()?;
-            Some(a.parent()?.join(target).join(rest))
-        });
-    }
-    way
+/// Id and target of every mount.
+fn mounts() -> Vec<(u64, PathBuf)> {
+    mount::mounts().unwrap_or_default().into_iter().map(|mount| (mount.id, mount.target)).collect()
 }
 
 #[cfg(test)]
@@ -172,32 +110,54 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
+    use crate::manifest::watch::watch;
 
-    fn changed(watch: &mut ManifestWatch) -> bool {
-        watch.acknowledge()
+    /// A watch over one directory, as the reader of the manifests sets it up.
+    struct Over(ManifestWatch, PathBuf);
+
+    impl Over {
+        fn new(directory: PathBuf) -> Self {
+            let mut over = Self(ManifestWatch::new().unwrap(), directory);
+            over.renew();
+            over
+        }
+
+        fn renew(&mut self) {
+            let (changes, former) = self.0.begin();
+            let watches = watch(changes, &[self.1.clone()], &former);
+            assert!(!self.0.renewed(watches));
+        }
+    }
+
+    fn changed(over: &mut Over) -> bool {
+        let changed = over.0.acknowledge();
+        if changed {
+            over.renew();
+        }
+        changed
     }
 
     #[test]
     fn a_written_renamed_or_removed_file_is_noticed() {
         let dir = tempfile::tempdir().unwrap();
-        let mut watch = ManifestWatch::new(&[dir.path().to_owned()]).unwrap();
-        assert!(!changed(&mut watch));
+        let mut over = Over::new(dir.path().to_owned());
+        assert!(!changed(&mut over));
         fs::write(dir.path().join(".a"), "x").unwrap();
-        assert!(changed(&mut watch));
+        assert!(changed(&mut over));
         fs::rename(dir.path().join(".a"), dir.path().join("a")).unwrap();
-        assert!(changed(&mut watch));
+        assert!(changed(&mut over));
         fs::remove_file(dir.path().join("a")).unwrap();
-        assert!(changed(&mut watch));
-        assert!(!changed(&mut watch));
+        assert!(changed(&mut over));
+        assert!(!changed(&mut over));
     }
 
     #[test]
     fn a_stranger_beside_a_manifest_directory_is_none_of_our_business() {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("m")).unwrap();
-        let mut watch = ManifestWatch::new(&[dir.path().join("m")]).unwrap();
+        let mut over = Over::new(dir.path().join("m"));
         fs::write(dir.path().join("stranger"), "").unwrap();
-        assert!(!changed(&mut watch));
+        assert!(!changed(&mut over));
     }
 
     #[test]
@@ -206,23 +166,23 @@ mod tests {
         fs::create_dir_all(dir.path().join("v1/m")).unwrap();
         fs::create_dir_all(dir.path().join("v2/m")).unwrap();
         symlink("v1", dir.path().join("current")).unwrap();
-        let mut watch = ManifestWatch::new(&[dir.path().join("current/m")]).unwrap();
+        let mut over = Over::new(dir.path().join("current/m"));
         symlink("v2", dir.path().join("next")).unwrap();
         fs::rename(dir.path().join("next"), dir.path().join("current")).unwrap();
-        assert!(changed(&mut watch));
+        assert!(changed(&mut over));
         fs::write(dir.path().join("v2/m/pod.yaml"), "").unwrap();
-        assert!(changed(&mut watch));
+        assert!(changed(&mut over));
     }
 
     #[test]
     fn a_directory_that_comes_later_is_noticed() {
         let dir = tempfile::tempdir().unwrap();
-        let mut watch = ManifestWatch::new(&[dir.path().join("a/b")]).unwrap();
+        let mut over = Over::new(dir.path().join("a/b"));
         fs::create_dir(dir.path().join("a")).unwrap();
-        assert!(changed(&mut watch));
+        assert!(changed(&mut over));
         fs::create_dir(dir.path().join("a/b")).unwrap();
-        assert!(changed(&mut watch));
+        assert!(changed(&mut over));
         fs::write(dir.path().join("a/b/pod.yaml"), "").unwrap();
-        assert!(changed(&mut watch));
+        assert!(changed(&mut over));
     }
 }

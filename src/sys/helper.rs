@@ -13,6 +13,8 @@ use super::inherited;
 
 /// Where a helper writes its one report.
 pub const REPORT: RawFd = 3;
+/// Where a helper finds the descriptor it is given, if its role has one.
+pub const PASSED: RawFd = 4;
 
 /// The helper's end.
 #[derive(Debug)]

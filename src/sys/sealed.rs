@@ -4,7 +4,7 @@
 use std::ffi::{CString, c_char};
 use std::fs::File;
 use std::io::Read as _;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, memfd_create};
 use rustix::io::{Errno, Result};
@@ -44,6 +44,22 @@ pub fn execute(program: BorrowedFd<'_>, args: &[CString]) -> Errno {
         libc::syscall(libc::SYS_execveat, program.as_raw_fd(), c"".as_ptr(), argv.as_ptr(), environment, flags);
     }
     Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
+}
+
+/// A descriptor that the program before left open for this one with [`keep_open`]. `EBADF` when there is none, or it has been taken.
+pub fn take_over(number: RawFd) -> Result<OwnedFd> {
+    if number < 3 {
+        return Err(Errno::BADF);
+    }
+    // SAFETY: the borrow ends with this function; fcntl on a number that is not open is EBADF, not undefined.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
+    // Whatever this process has opened itself is close-on-exec, and so is what has been taken over.
+    if rustix::io::fcntl_getfd(borrowed)?.contains(rustix::io::FdFlags::CLOEXEC) {
+        return Err(Errno::BADF);
+    }
+    keep_open(borrowed, false)?;
+    // SAFETY: it is open, it came with the execve, and by its flag it is handed out only once.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
 /// Whether `descriptor` stays open over an execve(2).

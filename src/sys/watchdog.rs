@@ -41,6 +41,11 @@ impl Watchdog {
         Self(descriptor)
     }
 
+    /// Its descriptor, to be handed to another program of this process.
+    pub fn into_descriptor(self) -> OwnedFd {
+        self.0
+    }
+
     /// The driver's name for the device, cut at 32 bytes, and whether it can be disarmed by closing it with a word (nowayout
     /// aside).
     pub fn support(&self) -> Result<([u8; 32], bool)> {

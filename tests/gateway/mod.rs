@@ -37,6 +37,8 @@ pub struct Gateway {
     pub node: String,
     pub cgroup_root: String,
     process: Option<Child>,
+    /// A program and its arguments that become gatepost by execve(2), such as `setpriv`; empty for none.
+    pub through: Vec<String>,
     stops_pods: bool,
     /// How often it was started.
     runs: u32,
@@ -77,6 +79,7 @@ impl Gateway {
             node: format!("gw{number}"),
             cgroup_root: format!("gp-test-{unique}"),
             process: None,
+            through: Vec::new(),
             stops_pods: true,
             runs: 0,
             said: Arc::default(),
@@ -105,8 +108,9 @@ impl Gateway {
     pub fn run(&mut self, stop_pods: bool) {
         assert!(self.process.is_none(), "it runs already");
         self.stops_pods = stop_pods;
-        let mut command = Command::new(GATEPOST);
-        command.arg("run").arg("--config").arg(self.path("config.yaml"));
+        let words: Vec<&str> = self.through.iter().map(String::as_str).chain([GATEPOST, "run", "--config"]).collect();
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).arg(self.path("config.yaml"));
         if stop_pods {
             command.arg("--stop-pods");
         }
@@ -153,6 +157,11 @@ impl Gateway {
         let pid = rustix::process::Pid::from_child(&process);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
         process.wait().unwrap()
+    }
+
+    /// The process that was started, which is init.
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().expect("it runs").id()
     }
 
     /// A path among the gateway's own files; `host` is a directory for hostPath volumes.

@@ -8,12 +8,12 @@ root=$dir/root
 mount -t tmpfs -o size=64m tmpfs "$root"
 cd "$root"
 mkdir -p proc sys dev run tmp sbin etc/gatepost var/lib var/log flash/manifests old usr
-for name in bin lib lib64 sbin; do
+ln -s /init-binary sbin/init
+for name in bin lib lib64; do
     if [ -L "/$name" ]; then ln -sfn "$(readlink "/$name")" "$name" 2>/dev/null || { rmdir "$name"; ln -s "$(readlink "/$name")" "$name"; }; fi
 done
 mount --bind /usr usr
 cp "$dir/gatepost" init-binary
-# /sbin is the machine's: the binary has a name of its own.
 mount -t tmpfs tmpfs dev
 for node in null zero full random urandom tty; do
     touch "dev/$node"

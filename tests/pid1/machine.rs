@@ -95,7 +95,10 @@ impl Machine {
         let mut parent = unshare.id();
         self.unshare = Some(unshare);
         if !tracer.is_empty() {
-            parent = self.wait_for("unshare", |_| child_of(parent));
+            // Tracers begin with children that only try things out.
+            let is_it =
+                |pid: &u32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm == "unshare\n");
+            parent = self.wait_for("unshare", |_| children_of(parent).into_iter().find(is_it));
         }
         self.init = self.wait_for("PID 1", |_| child_of(parent));
     }

@@ -9,7 +9,7 @@ use super::machine::{CONFIG, Machine};
 
 /// The calls that are told.
 const CALLS: &str = "mount,umount2,reboot,kill,sync,execve,execveat,mkdir,setrlimit,prlimit64,mlockall,memfd_create,\
-                     fcntl,ioctl,pidfd_send_signal";
+                     fcntl,ioctl,?open,openat,pidfd_send_signal";
 
 /// Boots, lets `end` bring the machine down, and compares what PID 1 and its farewell did.
 pub fn compare(name: &str, end: impl FnOnce(&Machine)) {
@@ -24,7 +24,10 @@ pub fn compare(name: &str, end: impl FnOnce(&Machine)) {
     for (title, word) in [("PID 1", "[\"init\"]"), ("farewell", "\"farewell\"")] {
         let text = trace_with(machine.path("").as_path(), word);
         let _ = writeln!(found, "# {title}");
-        for line in text.lines().filter_map(normal) {
+        let mut lines: Vec<String> = text.lines().filter_map(normal).collect();
+        // As often as it took.
+        lines.dedup();
+        for line in lines {
             let _ = writeln!(found, "{line}");
         }
     }
@@ -53,35 +56,50 @@ fn trace_with(directory: &Path, word: &str) -> String {
 /// A line without what differs from run to run and from machine to machine; `None` for calls that change nothing.
 fn normal(line: &str) -> Option<String> {
     let (call, rest) = line.split_once('(')?;
-    let interesting = match call {
-        // Of its many kinds only the seals.
+    let told = match call {
         "fcntl" => rest.contains("F_ADD_SEALS"),
         "ioctl" => rest.contains("WDIOC"),
-        // Answers of processes that are there or not.
+        "kill" => rest.starts_with("-1,"),
+        "mkdir" => !line.contains("EEXIST"),
+        // Only what sets a limit.
+        "prlimit64" => line.contains(", NULL)"),
+        "open" | "openat" => KERNELS_OWN.iter().any(|path| rest.contains(path)),
+        // The machine's own, which no gateway has like this.
+        "mount" | "umount2" => {
+            !["\"/usr\"", "\"/dev/console\"", "\"/sys/fs/cgroup\""].iter().any(|own| rest.contains(own))
+        }
         _ => true,
     };
-    if !interesting {
+    if !told || line.contains("prlimit64(0, RLIMIT_NOFILE, {rlim_cur=16*1024") {
         return None;
     }
-    let mut line = line.to_owned();
-    if call == "prlimit64" || call == "setrlimit" {
-        // Whether it may be raised is the machine's affair.
-        line.truncate(line.rfind(" = ")?);
+    let mut line = line.split(" /* ").next()?.split(" <").next()?.replace("openat(AT_FDCWD, ", "open(");
+    // Whether a limit may be raised, and whether a kernel has a file system, is the machine's affair.
+    let depends = ["prlimit64", "memfd_create", "open", "openat"].contains(&call) || rest.contains("/sys/fs/");
+    if depends && let Some(end) = line.rfind(" = ") {
+        line.truncate(end);
     }
-    if call == "kill" && !rest.starts_with("-1,") {
-        return None;
-    }
-    if call == "mkdir" && line.contains("EEXIST") {
-        return None;
-    }
-    let words: Vec<String> = line.split(' ').map(stable).collect();
+    line = line.trim_end().replace("|0x10", "").replace("|MFD_EXEC", "");
+    let words: Vec<String> = line.split(' ').filter(|word| !word.is_empty()).map(stable).collect();
     Some(words.join(" "))
 }
 
-/// Numbers that are descriptors, pids, times and addresses.
+/// File systems of the kernel's own and in memory. What the loader and the C library read is not PID 1's doing.
+const KERNELS_OWN: [&str; 3] = ["\"/dev/", "\"/run/", "\"/sys/kernel/kexec"];
+
+/// Without numbers that are descriptors, pids, times and addresses.
 fn stable(word: &str) -> String {
+    if let Some((call, descriptor)) = word.split_once('(')
+        && descriptor.trim_end_matches(',').parse::<u32>().is_ok()
+        && call != "prlimit64"
+    {
+        return format!("{call}(FD,");
+    }
     let digits = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
+    if digits.is_empty() {
+        return word.to_owned();
+    }
     let address = digits.starts_with("0x") && digits.len() > 6;
-    let number = digits.len() > 3 && digits.chars().all(|c| c.is_ascii_digit());
-    if address || number { word.replace(digits, "N") } else { word.to_owned() }
+    let number = word.starts_with('"') && digits.len() != 1 && digits.chars().all(|c| c.is_ascii_digit());
+    if address || number || word == "\"3\"]," { word.replace(digits, "N") } else { word.to_owned() }
 }

@@ -47,14 +47,14 @@ impl Drop for Beside {
 #[test]
 fn binary_garbage_is_refused() {
     let garbage: Vec<u8> = (0..100_000_u32).map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()[2]).collect();
-    Beside::new().refuses(garbage, &[]);
+    Beside::new().refuses(garbage, &["bad.yaml:1", "not text in UTF-8"]);
 }
 
 #[test]
 fn a_manifest_beyond_the_limit_of_size_is_refused() {
     let mut large = pod("large", WAIT);
     large["metadata"]["annotations"] = json!({"filler": "x".repeat(11 << 20)});
-    Beside::new().refuses(large.to_string(), &["limit"]);
+    Beside::new().refuses(large.to_string(), &["bad.yaml", "limit"]);
 }
 
 #[test]
@@ -77,19 +77,33 @@ fn a_yaml_bomb_is_refused() {
         let list = vec![format!("*{before}"); 9].join(", ");
         bomb = [bomb, format!("{this}: &{this} [{list}]\n")].concat();
     }
-    Beside::new().refuses(bomb, &[]);
+    Beside::new().refuses(bomb, &["bad.yaml:6", "anchors and aliases expand"]);
 }
 
 #[test]
 fn deep_nesting_is_refused() {
-    Beside::new().refuses("[".repeat(200_000), &[]);
+    Beside::new().refuses("[".repeat(200_000), &["bad.yaml:1", "nested deeper than 64"]);
 }
 
 #[test]
 fn ten_thousand_containers_are_refused() {
     let mut many = pod("many", WAIT);
     many["spec"]["containers"] = (0..10_000).map(|n| container(&format!("c{n}"), WAIT)).collect();
-    Beside::new().refuses(many.to_string(), &["spec.containers"]);
+    Beside::new().refuses(many.to_string(), &["bad.yaml:1", "spec.containers"]);
+}
+
+#[test]
+fn keys_given_twice_are_told_with_their_lines_and_the_last_counts() {
+    let beside = Beside::new();
+    let mut manifest = pod("repeated", WAIT).to_string();
+    manifest.insert_str(1, "\n\"metadata\": {\"name\": \"first\"},\n");
+    beside.gateway.write("bad.yaml", manifest);
+    beside.gateway.ready("repeated");
+    let warnings = beside.gateway.pods().warnings;
+    assert!(
+        warnings.iter().any(|w| w.contains("bad.yaml:3") && w.contains("\"metadata\" is repeated (first at line 2)")),
+        "{warnings:?}"
+    );
 }
 
 #[test]

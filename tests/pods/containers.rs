@@ -152,6 +152,33 @@ fn a_terminal_is_allocated_and_its_output_logged() {
 }
 
 #[test]
+fn the_termination_message_is_the_end_of_the_log_where_a_container_fails_without_one_and_asks_for_that() {
+    let gateway = Gateway::start("");
+    let policy = |name: &str, script: &str, policy: &str| {
+        let mut pod = run_once(name, script);
+        pod["spec"]["containers"][0]["terminationMessagePolicy"] = json!(policy);
+        gateway.apply(&pod);
+    };
+    // 100 lines, of which kubelet takes 80; these are more than its 2048 bytes.
+    let long = "for n in $(seq 100); do echo \"line $n with some more words in it to fill it up\"; done; echo last words >&2; exit 3";
+    policy("logs", "echo first; echo last words; exit 3", "FallbackToLogsOnError");
+    policy("long", long, "FallbackToLogsOnError");
+    policy("file", "echo logged; echo written > /dev/termination-log; exit 3", "FallbackToLogsOnError");
+    policy("fine", "echo logged", "FallbackToLogsOnError");
+    policy("plain", "echo logged; exit 3", "File");
+    let message = |name: &str| {
+        let pod = gateway.finished(name);
+        text(status(&pod, "app"), "/state/terminated/message").to_owned()
+    };
+    assert_eq!(message("logs"), "first\nlast words\n");
+    assert_eq!(message("file"), "written\n");
+    assert_eq!([message("fine"), message("plain")], ["", ""]);
+    let long = message("long");
+    assert!(long.len() <= 2048 && long.len() > 1900, "{} bytes", long.len());
+    assert!(long.contains("line 99 with") && long.contains("last words") && !long.contains("line 20 "), "{long}");
+}
+
+#[test]
 fn limits_and_requests_are_in_the_cgroup() {
     let gateway = Gateway::start("");
     let mut pod = pod("web", WAIT);

@@ -1,9 +1,9 @@
 //! Containers that end: restart policies, backoff, and what people do about it.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::gateway::Gateway;
-use crate::gateway::manifest::{WAIT, mount_host, pod, run_once};
+use crate::gateway::manifest::{WAIT, container as container_manifest, mount_host, pod, push, run_once};
 use crate::gateway::pods::{container, restarts, text, waits};
 
 #[test]
@@ -145,6 +145,23 @@ fn restart_stops_a_running_container_gracefully_and_starts_it_again() {
     assert!(gateway.ok(&["restart", "pod", "web"]).contains("restarted"));
     gateway.host_file_is("diary", "start\nstop\nstart\n");
     gateway.until("it to be ready", |pods| pods.ready("web").is_some_and(|pod| restarts(pod) == 1));
+}
+
+#[test]
+fn one_container_of_a_pod_is_restarted_by_name_and_the_others_run_on() {
+    let gateway = Gateway::start("");
+    let mut two = pod("two", WAIT);
+    push(&mut two["spec"]["containers"], container_manifest("side", WAIT));
+    gateway.apply(&two);
+    let before = gateway.ready("two");
+    gateway.ok(&["restart", "pod", "two", "-c", "side"]);
+    let after = gateway.wait_for("the restart", |pods| {
+        pods.ready("two").filter(|pod| container(pod, "side")["restartCount"] == 1).cloned()
+    });
+    let id = |pod: &Value, name: &str| text(container(pod, name), "/containerID").to_owned();
+    assert_eq!(container(&after, "app"), container(&before, "app"), "it ran on");
+    assert_ne!(id(&after, "side"), id(&before, "side"));
+    assert!(gateway.fails(&["restart", "pod", "two", "-c", "sid"]).contains("side"));
 }
 
 #[test]

@@ -1,74 +1,43 @@
 //! The data and log file systems stand still.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::symlink;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use crate::crashes::dropped;
-use crate::gateway::Gateway;
 use crate::gateway::manifest::{mount_host, pod};
 use crate::gateway::pods::restarts;
+use crate::gateway::{Gateway, Pods};
 use crate::kills::{log_of, pid_of};
 use crate::log::assert_gapless;
 use crate::node;
+use crate::stall::{Disk, Stalled, run};
 
 const FROZEN: Duration = Duration::from_secs(30);
 /// The backoff of the crashing pod.
 const BACKOFF: f64 = 3.0;
 
-/// An ext4 file system of its own below the gateway's data and logs.
-struct Disk {
-    at: PathBuf,
-    below: Vec<PathBuf>,
-}
+/// Nothing is read from the disk, and nothing that writes to its file system gets on.
+struct Frozen<'a>(&'a Disk, Option<Stalled>);
 
-impl Disk {
-    fn below(gateway: &Gateway) -> Self {
-        let (image, at) = (gateway.path("disk.img"), gateway.path("disk"));
-        fs::File::create(&image).unwrap().set_len(512 << 20).unwrap();
-        fs::create_dir(&at).unwrap();
-        run("mkfs.ext4", &["-q", "-F"], &[&image]);
-        run("mount", &["-o", "loop"], &[&image, &at]);
-        let mut disk = Self { at, below: Vec::new() };
-        for name in ["data", "logs"] {
-            let (own, on_disk) = (gateway.path(name), disk.at.join(name));
-            run("cp", &["-a"], &[&own, &on_disk]);
-            run("mount", &["--bind"], &[&on_disk, &own]);
-            disk.below.push(own);
-        }
-        disk
-    }
-
-    fn freeze(&self) -> Frozen<'_> {
-        run("sync", &["-f"], &[&self.at]);
-        run("fsfreeze", &["-f"], &[&self.at]);
-        Frozen(self)
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        for at in self.below.iter().chain([&self.at]) {
-            let _ = Command::new("umount").arg("-l").arg(at).status();
-        }
+impl<'a> Frozen<'a> {
+    fn new(disk: &'a Disk) -> Self {
+        run("sync", &["-f"], &[&disk.at]);
+        run("fsfreeze", &["-f"], &[&disk.at]);
+        Self(disk, Some(disk.stall()))
     }
 }
 
 /// Thawed when dropped: nobody could stop what waits for it.
-struct Frozen<'a>(&'a Disk);
-
 impl Drop for Frozen<'_> {
     fn drop(&mut self) {
+        // Thawing writes.
+        self.1 = None;
         let _ = Command::new("fsfreeze").arg("-u").arg(&self.0.at).status();
     }
-}
-
-fn run(program: &str, options: &[&str], paths: &[&Path]) {
-    let status = Command::new(program).args(options).args(paths).status();
-    assert!(status.unwrap_or_else(|error| panic!("{program}: {error}")).success(), "{program} {options:?} {paths:?}");
 }
 
 const COUNTS: &str =
@@ -94,10 +63,70 @@ fn longest_gap(times: &[f64], from: f64, to: f64) -> f64 {
 }
 
 #[test]
+fn a_path_on_a_dead_disk_is_waited_for_by_nobody_else() {
+    let mut gateway = Gateway::prepare("staticPodPath: [BASE/manifests, BASE/current]\n");
+    // Never looked at since the disk was mounted, so that whoever wants to look has to read it.
+    let cold = pod("cold", "trap 'exit 0' TERM; sleep 1000000 & wait");
+    let disk = Disk::new(&gateway.path(""), |at| {
+        for deep in ["devices/far/away", "manifests/of/another/day"] {
+            fs::create_dir_all(at.join(deep)).unwrap();
+        }
+        fs::write(at.join("devices/far/away/tty"), "").unwrap();
+        fs::write(at.join("manifests/of/another/day/cold.yaml"), cold.to_string()).unwrap();
+    });
+    fs::create_dir(gateway.path("empty")).unwrap();
+    symlink("empty", gateway.path("current")).unwrap();
+    gateway.run(true);
+    let mut crashes = pod("crashes", "exit 1");
+    crashes["metadata"]["annotations"] = json!({"gatepost.io/backoff-initial": "2s", "gatepost.io/backoff-max": "2s"});
+    gateway.apply(&crashes);
+    let count = |pods: &Pods| pods.get("crashes").map_or(0, restarts);
+    gateway.until("a crash", |pods| count(pods) >= 1);
+    let supervisor = gateway.supervisor_pid();
+
+    let stalled = disk.stall();
+    let path = disk.at.join("devices/far/away/tty");
+    let mut waits = pod("waits", "trap 'exit 0' TERM; sleep 1000000 & wait");
+    waits["metadata"]["annotations"] =
+        json!({"gatepost.io/start-after": format!("path:{}", path.display()), "gatepost.io/start-after-timeout": "0"});
+    gateway.apply(&waits);
+    gateway.until("the wait for the path", |pods| pods.summary().iter().any(|pod| pod.contains("WaitingFor: path:")));
+    stands_still(supervisor, "look");
+    // The manifests now lie where nobody has looked yet.
+    symlink(disk.at.join("manifests/of/another/day"), gateway.path("next")).unwrap();
+    fs::rename(gateway.path("next"), gateway.path("current")).unwrap();
+    stands_still(supervisor, "read-manifests");
+    let before = count(&gateway.pods());
+    gateway.until("the crashes to go on", |pods| count(pods) >= before + 2);
+    assert!(gateway.pods().get("cold").is_none() && gateway.pods().ready("waits").is_none());
+    drop(stalled);
+
+    gateway.ready("waits");
+    gateway.ready("cold");
+    assert_eq!(gateway.supervisor_pid(), supervisor, "the same supervisor");
+}
+
+/// Waits until a helper of the supervisor waits for the disk, uninterruptibly.
+fn stands_still(supervisor: u32, role: &str) {
+    node::eventually(&format!("{role} to wait for the disk"), || {
+        let mut helpers = node::children_of(supervisor).into_iter();
+        helpers.any(|pid| node::state(pid) == 'D' && node::command(pid) == format!("gatepost {role}")).then_some(())
+    });
+}
+
+#[test]
 fn while_the_disk_stands_still_everything_else_goes_on() {
     // A container's start needs no disk then: its writable layer is in memory.
     let mut gateway = Gateway::prepare("writableLayer: {medium: memory, size: 4Mi}\ncontainerLogMaxSize: 50Mi\n");
-    let disk = Disk::below(&gateway);
+    let own = ["data", "logs"].map(|name| (name, gateway.path(name)));
+    let mut disk = Disk::new(&gateway.path(""), |at| {
+        for (name, own) in &own {
+            run("cp", &["-a"], &[own, &at.join(name)]);
+        }
+    });
+    for (name, own) in &own {
+        disk.bind(name, own);
+    }
     gateway.run(true);
     let host = gateway.path("host");
     for (name, script) in
@@ -114,7 +143,7 @@ fn while_the_disk_stands_still_everything_else_goes_on() {
     gateway.until("some crashes", |pods| pods.get("crashes").is_some_and(|pod| restarts(pod) >= 2));
     let pids = (gateway.info().pid, pid_of(&gateway, &counts));
 
-    let frozen = disk.freeze();
+    let frozen = Frozen::new(&disk);
     let (start, from) = (Instant::now(), uptime());
     let mut slowest = Duration::ZERO;
     let mut changed = false;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::gateway::Gateway;
 use crate::gateway::manifest::{WAIT, container as container_manifest, mount_host, pod, push};
-use crate::gateway::pods::{container, restarts, text};
+use crate::gateway::pods::{container, restarts, text, waits};
 use crate::kills::{log_of, pid_of};
 use crate::log::assert_gapless;
 use crate::node;
@@ -110,6 +110,128 @@ fn containers_outlive_gatepost_and_the_next_one_adopts_them() {
     gateway.until("the restart of an adopted container", |pods| {
         pods.ready("steady").is_some_and(|pod| restarts(pod) == 1)
     });
+}
+
+#[test]
+fn a_terminal_outlives_supervisors_but_hangs_up_with_gatepost_and_its_container_starts_anew() {
+    let mut gateway = Gateway::prepare("");
+    gateway.run(false);
+    let host = gateway.path("host");
+    let script = "echo run >> /host/runs; trap 'echo hung up >> /host/hup; exit 9' HUP; i=0
+while :; do i=$((i+1)); echo out $i; echo $i > /host/terminal; sleep 0.02; done";
+    let mut terminal = pod("terminal", script);
+    terminal["spec"]["terminationGracePeriodSeconds"] = json!(0);
+    terminal["spec"]["containers"][0]["tty"] = json!(true);
+    mount_host(&mut terminal, &host);
+    gateway.apply(&terminal);
+    let before = gateway.ready("terminal");
+    let pid = pid_of(&gateway, &before);
+    let printed = || gateway.host_file("terminal").trim().parse::<u64>().unwrap_or(0);
+
+    // Init holds the master: a new supervisor goes on with it, and no line is missing.
+    let supervisor = gateway.supervisor_pid();
+    let at = printed();
+    assert!(node::send(supervisor, Signal::KILL));
+    node::answering(&gateway, supervisor);
+    node::eventually("more lines", || (printed() > at + 20).then_some(()));
+    let at = printed();
+    gateway.wait_for_log(&["terminal"], &format!("out {at}"));
+    assert!(assert_gapless(&log_of(&gateway, &before), "stdout", "out ") >= at);
+    assert_eq!(pid_of(&gateway, &gateway.ready("terminal")), pid);
+
+    // With init its last descriptor goes, as when a modem hangs up.
+    assert!(gateway.stop().success());
+    node::eventually("its end", || ['X', 'Z'].contains(&node::state(pid)).then_some(()));
+    assert_eq!(gateway.host_file("hup"), "hung up\n");
+    gateway.run(false);
+    let after = gateway.wait_for("the restart", |pods| pods.ready("terminal").filter(|p| restarts(p) == 1).cloned());
+    let ended = &container(&after, "app")["lastState"]["terminated"];
+    assert_eq!((&ended["exitCode"], &ended["reason"]), (&json!(137), &json!("ContainerStatusUnknown")), "{ended}");
+    node::eventually("its second run", || (gateway.host_file("runs").lines().count() == 2).then_some(()));
+    gateway.wait_for_log(&["terminal"], "out 1");
+}
+
+#[test]
+fn the_second_supervisor_after_a_boot_takes_over_like_any_other() {
+    let mut gateway = Gateway::start("");
+    let host = gateway.path("host");
+    let mut steady = pod("steady", WAIT);
+    let mut once = pod("once", "echo run >> /host/once; exit 0");
+    once["spec"]["restartPolicy"] = json!("Never");
+    for pod in [&mut steady, &mut once] {
+        mount_host(pod, &host);
+        gateway.apply(pod);
+    }
+    gateway.ready("steady");
+    gateway.finished("once");
+    assert!(gateway.stop().success());
+    // What a boot does to /run.
+    gatepost::sys::mount::detach(&gateway.run_dir()).unwrap();
+    gateway.run(true);
+    let pid = pid_of(&gateway, &gateway.ready("steady"));
+    let mut last = 0;
+    // The manifests are those of before, and nothing ends: nothing new is to be remembered.
+    for _ in 0..2 {
+        let supervisor = node::answering(&gateway, last);
+        assert!(node::send(supervisor, Signal::KILL));
+        last = supervisor;
+    }
+    node::answering(&gateway, last);
+    gateway.apply(&pod("later", WAIT));
+    gateway.ready("later");
+    assert_eq!(pid_of(&gateway, &gateway.ready("steady")), pid, "the same process");
+    assert_eq!(text(gateway.pods().get("once").unwrap(), "/status/phase"), "Succeeded");
+    // Nor has it forgotten for the boots to come what has had its run.
+    assert!(gateway.stop().success());
+    gatepost::sys::mount::detach(&gateway.run_dir()).unwrap();
+    gateway.run(true);
+    gateway.ready("steady");
+    gateway.finished("once");
+    assert_eq!(gateway.host_file("once"), "run\n", "restartPolicy Never");
+}
+
+#[test]
+fn without_its_notes_under_run_a_new_supervisor_takes_what_runs_for_what_it_is() {
+    let gateway = Gateway::start("");
+    let host = gateway.path("host");
+    let mut pods = [
+        pod("steady", WAIT),
+        pod("crashes", "echo run >> /host/crashes; exit 3"),
+        pod("once", "echo run >> /host/once; exit 0"),
+        pod("still", "echo run >> /host/still; exec sleep 1000000"),
+    ];
+    for pod in &mut pods {
+        mount_host(pod, &host);
+        pod["spec"]["terminationGracePeriodSeconds"] = json!(0);
+        pod["metadata"]["annotations"] = json!({"gatepost.io/backoff-initial": "1h", "gatepost.io/backoff-max": "1h"});
+    }
+    for pod in pods.iter_mut().skip(2) {
+        pod["spec"]["restartPolicy"] = json!("Never");
+    }
+    for pod in &pods {
+        gateway.apply(pod);
+    }
+    gateway.finished("once");
+    let pids = ["steady", "still"].map(|name| pid_of(&gateway, &gateway.ready(name)));
+    gateway.until("the backoff", |pods| pods.get("crashes").is_some_and(|pod| waits(pod) == "CrashLoopBackOff"));
+    let before = gateway.pods().get("crashes").unwrap()["status"]["containerStatuses"].clone();
+
+    // Without both it looks as after a boot.
+    for file in ["manifests.json", "durable.json"] {
+        fs::remove_file(gateway.run_dir().join(file)).unwrap();
+    }
+    let supervisor = gateway.supervisor_pid();
+    assert!(node::send(supervisor, Signal::KILL));
+    node::answering(&gateway, supervisor);
+    gateway.apply(&pod("later", WAIT));
+    gateway.ready("later");
+    assert_eq!(["steady", "still"].map(|name| pid_of(&gateway, &gateway.ready(name))), pids, "the same processes");
+    let after = gateway.pods();
+    assert_eq!(after.get("crashes").unwrap()["status"]["containerStatuses"], before);
+    assert_eq!(text(after.get("once").unwrap(), "/status/phase"), "Succeeded");
+    for name in ["once", "still"] {
+        assert_eq!(gateway.host_file(name), "run\n", "restartPolicy Never");
+    }
 }
 
 #[test]
