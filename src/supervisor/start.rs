@@ -21,6 +21,7 @@ use super::token::Token;
 use crate::config::Config;
 use crate::control::Server;
 use crate::manifest::desired::{self, DesiredSet};
+use crate::oci::NodeFacts;
 use crate::pod::event::{Event, Recorded};
 use crate::pod::time::{Instant, Now, Wall};
 use crate::pod::{BackoffRule, DurableState, Node, Past, SavedPod, Settings};
@@ -125,15 +126,7 @@ impl Supervisor {
         let memory = Memory::load(&config);
         let Adopted { found, instances } = adopt(&layout, &mut link, now);
         let node_facts = crate::runtime::node::facts(&config.node_name, host_ips(), &layout.data, &cgroups);
-        let settings = Settings {
-            node_name: config.node_name.clone(),
-            host_ips: node_facts.host_ips.clone(),
-            runtime: runtime_name(&runtime),
-            backoff: BackoffRule {
-                initial_ms: milliseconds(config.backoff.initial),
-                max_ms: milliseconds(config.backoff.max),
-            },
-        };
+        let settings = settings(&config, &node_facts, &runtime);
         let mut guard = Guard::open(&layout.run, crashed, now.boot.0);
         let caution = guard.caution(now.boot.0);
         if caution == Caution::Alone {
@@ -241,6 +234,18 @@ impl Supervisor {
             self.watch(watch.changes(), Token::Manifests, EventFlags::IN);
             self.watch(watch.mounts(), Token::Mounts, EventFlags::PRI);
         }
+    }
+}
+
+fn settings(config: &Config, node_facts: &NodeFacts, runtime: &Runtime) -> Settings {
+    Settings {
+        node_name: config.node_name.clone(),
+        host_ips: node_facts.host_ips.clone(),
+        runtime: runtime_name(runtime),
+        backoff: BackoffRule {
+            initial_ms: milliseconds(config.backoff.initial),
+            max_ms: milliseconds(config.backoff.max),
+        },
     }
 }
 
