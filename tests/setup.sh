@@ -4,7 +4,7 @@ set -eu
 
 packages="runc crun skopeo umoci buildah busybox-static jq gcc libc6-dev make ca-certificates"
 if [ "${1:-}" = test ]; then
-    packages="$packages attr e2fsprogs fish iproute2 libcap2-bin python3 shellcheck strace util-linux zsh zstd"
+    packages="$packages attr e2fsprogs fdisk fish iproute2 libcap2-bin python3 shellcheck strace util-linux zsh zstd"
 fi
 
 die() {

@@ -79,7 +79,7 @@ fn last_words(file: &mut File) -> String {
 mod tests {
     use super::*;
 
-    const LONG: Duration = Duration::from_secs(60);
+    const LONG: Duration = Duration::from_mins(1);
 
     #[test]
     fn a_program_gets_its_input_and_its_last_words_are_kept() {

@@ -2,7 +2,8 @@
 
 use super::command::{Command, Flag, Words};
 use super::{
-    boot_chart, completion, console, describe, exec, gateway, get, image, logs, order, output, run, validate, version,
+    boot_chart, completion, console, describe, exec, gateway, get, image, last_boot, logs, order, output, run,
+    validate, version,
 };
 
 const NAMESPACE: Flag = Flag {
@@ -278,6 +279,23 @@ pub(super) const COMMANDS: &[Command] = &[
         words: Words::None,
         online: true,
         action: image::rm,
+    },
+    Command {
+        name: "last-boot",
+        args: "",
+        summary: "Show why this machine went down the last time",
+        about: "On a gateway, where gatepost is PID 1. Without a report of the shutdown it was a power cut, a reset or a crash.",
+        flags: &[Flag {
+            long: "output",
+            short: Some('o'),
+            value: Some("FORMAT"),
+            help: "json: for programs",
+            values: last_boot::FORMATS,
+        }],
+        examples: &[("gatepost last-boot", "reason, time, how long the shutdown took, the kernel's last words")],
+        words: Words::None,
+        online: true,
+        action: last_boot::run,
     },
     Command {
         name: "reboot",

@@ -2,16 +2,16 @@
 
 use std::path::Path;
 
-use super::read::{Reading, file_bytes};
+use super::read::{Reading, file_bytes, modified};
 use super::{Config, ConfigError};
 use crate::document::{self, Node, Value};
 
-/// Reads a configuration file key by key. A key that is wrong by itself, or that does not go together with those before it, has
-/// its default, and is told. So it is with each of the `overrides` ([`super::parse`]) after it. A file that is missing is told too;
-/// without `path` there is none to read.
+/// Reads a configuration file and the `overrides` ([`super::parse`]) after it. Where something is wrong, everything that is good
+/// together with what is good already counts, and each key or override that is left has its default, and is told. A file that is
+/// missing is told too; without `path` there is none to read.
 pub fn lenient(path: Option<&Path>, overrides: &[String]) -> (Config, Vec<String>) {
     let mut problems = Vec::new();
-    let mut accepted = Reading::default();
+    let mut pieces: Vec<Piece<'_>> = Vec::new();
     if let Some(path) = path {
         let file = path.display().to_string();
         let parsed = file_bytes(path).and_then(|bytes| {
@@ -20,33 +20,56 @@ pub fn lenient(path: Option<&Path>, overrides: &[String]) -> (Config, Vec<String
         match parsed {
             Ok(parsed) => {
                 problems.extend(parsed.warnings.iter().map(|odd| format!("{file}:{}: {}", odd.line, odd.message)));
-                for key in parsed.documents.first().into_iter().flat_map(single_keys) {
-                    accepted =
-                        with(accepted, &mut problems, |reading| reading.take(&key, |line| format!("{file}:{line}")));
-                }
+                let keys = parsed.documents.first().into_iter().flat_map(single_keys);
+                pieces.extend(keys.map(|key| Piece::Key(file.clone(), key)));
             }
             Err(error) => problems.extend(error.problems),
         }
     }
-    for text in overrides {
-        accepted = with(accepted, &mut problems, |reading| reading.take_override(text));
+    pieces.extend(overrides.iter().map(|text| Piece::Override(text)));
+    let mut accepted = Reading::default();
+    // Keys may be good only together with later ones: so again, as long as that brings anything.
+    loop {
+        let before = pieces.len();
+        let mut refused = Vec::new();
+        let mut wrong = Vec::new();
+        for piece in pieces {
+            let mut more = accepted.clone();
+            piece.read_into(&mut more);
+            more.fill(&mut Config::default());
+            if more.problems.is_empty() {
+                accepted = more;
+            } else {
+                wrong.append(&mut more.problems);
+                refused.push(piece);
+            }
+        }
+        pieces = refused;
+        if pieces.is_empty() || pieces.len() == before {
+            problems.append(&mut wrong);
+            break;
+        }
     }
-    let mut config = Config::default();
+    let mut config = Config { modified: path.map_or(0, modified), ..Config::default() };
     accepted.fill(&mut config);
     (config, problems)
 }
 
-/// What was accepted and one thing more, if they are good together.
-fn with(mut accepted: Reading, problems: &mut Vec<String>, take: impl FnOnce(&mut Reading)) -> Reading {
-    let mut more = accepted.clone();
-    take(&mut more);
-    more.fill(&mut Config::default());
-    if more.problems.is_empty() {
-        return more;
+/// What is good or wrong as a whole.
+enum Piece<'a> {
+    /// A key of the file with its value, and the file's name.
+    Key(String, Node),
+    /// A setting from outside.
+    Override(&'a str),
+}
+
+impl Piece<'_> {
+    fn read_into(&self, reading: &mut Reading) {
+        match self {
+            Self::Key(file, node) => reading.take(node, |line| format!("{file}:{line}")),
+            Self::Override(text) => reading.take_override(text),
+        }
     }
-    problems.append(&mut more.problems);
-    accepted.problems.clear();
-    accepted
 }
 
 /// A document for each key of a document. What is no map stays whole, and is refused as that.

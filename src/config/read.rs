@@ -37,9 +37,13 @@ impl std::error::Error for ConfigError {}
 /// Reads a configuration file; `overrides` as in [`parse`].
 pub fn load(path: &Path, overrides: &[String]) -> Result<Config, ConfigError> {
     let bytes = file_bytes(path)?;
+    Ok(Config { modified: modified(path), ..parse(&path.display().to_string(), &bytes, overrides)? })
+}
+
+/// When a file was changed last, in seconds since 1970; 0 when that is not known.
+pub(super) fn modified(path: &Path) -> u64 {
     let modified = std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
-    let modified = modified.and_then(|at| at.duration_since(UNIX_EPOCH).ok()).map_or(0, |age| age.as_secs());
-    Ok(Config { modified, ..parse(&path.display().to_string(), &bytes, overrides)? })
+    modified.and_then(|at| at.duration_since(UNIX_EPOCH).ok()).map_or(0, |age| age.as_secs())
 }
 
 pub(super) fn file_bytes(path: &Path) -> Result<Vec<u8>, ConfigError> {

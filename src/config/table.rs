@@ -111,7 +111,7 @@ pub(super) static CONFIG: Object = Object {
         setting(
             "sysctls",
             Kind::Map(&Kind::Text(&SYSCTL)),
-            "Kernel parameters such as `net.ipv4.ip_forward: 0`, set after those of `operations.md`. PID 1 only. Default: none.",
+            "Kernel parameters such as `net.ipv4.ip_forward: 0`, set after those in `boot.md`. PID 1 only. Default: none.",
         ),
         setting(
             "modules",

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Config, ConsoleShell, WritableLayer, parse, reference};
+use super::{Config, ConsoleShell, DataOnFailure, WritableLayer, lenient, parse, reference};
 
 fn problems(text: &str, overrides: &[&str]) -> Vec<String> {
     let overrides: Vec<_> = overrides.iter().map(|text| (*text).to_owned()).collect();
@@ -95,4 +95,71 @@ fn a_console_shell_is_off_unless_asked_for_and_a_password_needs_its_hash() {
 #[test]
 fn the_reference_is_up_to_date() {
     crate::document::assert_file_equals("docs/configuration.md", &reference());
+}
+
+#[test]
+fn the_gateways_keys_reach_their_settings() {
+    let gateway = config(
+        "hostname: gw\nnetwork: {interface: eth1, address: 10.0.0.2/24, gateway: 10.0.0.1, dns: 10.0.0.1}\n\
+         sysctls: {net.ipv4.ip_forward: 0, net/ipv4/conf/eth0.5/forwarding: 1}\nmodules: [i6300esb heartbeat=30]\n\
+         dataPartition: /dev/sda3\ndataOnFailure: format\nflashPartition: ''\nwatchdogTimeout: 30s\nwatchdogMaximum: 0\n\
+         shutdownBound: 1m\n",
+        &["sysctls.kernel.panic=5", "network.dns=10.0.0.1,9.9.9.9"],
+    )
+    .gateway;
+    assert_eq!(gateway.hostname, "gw");
+    assert_eq!(gateway.network.interface, "eth1");
+    assert_eq!(gateway.network.address, Some(([10, 0, 0, 2].into(), 24)));
+    assert_eq!(gateway.network.gateway, Some([10, 0, 0, 1].into()));
+    assert_eq!(gateway.network.dns, [std::net::Ipv4Addr::new(10, 0, 0, 1), std::net::Ipv4Addr::new(9, 9, 9, 9)]);
+    assert_eq!(gateway.sysctls.get("net.ipv4.ip_forward").map(String::as_str), Some("0"));
+    assert_eq!(gateway.sysctls.get("kernel.panic").map(String::as_str), Some("5"));
+    assert_eq!(gateway.sysctls.len(), 3);
+    assert_eq!(gateway.modules, ["i6300esb heartbeat=30"]);
+    assert_eq!((gateway.data_partition.as_str(), gateway.flash_partition.as_str()), ("/dev/sda3", ""));
+    assert_eq!(gateway.data_on_failure, DataOnFailure::Format);
+    assert_eq!((gateway.watchdog_timeout, gateway.watchdog_maximum), (Some(Duration::from_secs(30)), None));
+    assert_eq!(gateway.shutdown_bound, Duration::from_mins(1));
+}
+
+#[test]
+fn what_a_gateway_cannot_do_is_refused_with_its_key() {
+    for (text, key) in [
+        ("hostname: -x", "hostname"),
+        ("network: {address: 10.0.0.2}", "network.address"),
+        ("network: {address: 10.0.0.2/33}", "network.address"),
+        ("network: {gateway: 10.0.0.1}", "network.gateway"),
+        ("network: {address: 10.0.0.2/24, dhcp: true}", "network.dhcp"),
+        ("network: {interface: a/b}", "network.interface"),
+        ("dataPartition: LABEL=x", "dataPartition"),
+        ("dataOnFailure: panic", "dataOnFailure"),
+        ("watchdogTimeout: 2h", "watchdogTimeout"),
+        ("sysctls: {'../x': 1}", "sysctls"),
+    ] {
+        let problems = problems(text, &[]);
+        assert!(problems[0].starts_with(&format!("config.yaml:1: {key}: ")), "{text}: {problems:?}");
+    }
+}
+
+#[test]
+fn a_lenient_reading_leaves_out_what_is_wrong_and_nothing_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("config.yaml");
+    std::fs::write(&file, "nodeName: gw\nrunDir: relative\nlogsMaxTotal: 4Ki\ncontainerLogMaxSize: 1Mi\nbogus: 1\n")
+        .unwrap();
+    let overrides = ["runtime=crun".to_owned(), "podPidsLimit=x".to_owned(), "maxParallelStarts=2".to_owned()];
+    let (config, problems) = lenient(Some(&file), &overrides);
+    assert_eq!((config.node_name.as_str(), config.runtime.as_str(), config.max_parallel_starts), ("gw", "crun", 2));
+    assert_eq!(config.layout, Config::default().layout);
+    assert_eq!((config.logs.total, config.logs.max_size), (Config::default().logs.total, 1 << 20));
+    assert_eq!(problems.len(), 4, "{problems:#?}");
+    // Good only together.
+    std::fs::write(&file, "logsMaxTotal: 8Mi\nbogus: 1\ncontainerLogMaxSize: 1Mi\n").unwrap();
+    let (config, problems) = lenient(Some(&file), &[]);
+    assert_eq!((config.logs.total, config.logs.max_size, problems.len()), (8 << 20, 1 << 20, 1));
+    let (config, problems) = lenient(Some(&directory.path().join("none")), &[]);
+    assert_eq!((config, problems.len()), (Config::default(), 1));
+    std::fs::write(&file, "- a list\n").unwrap();
+    assert_eq!(Config { modified: 0, ..lenient(Some(&file), &[]).0 }, Config::default());
+    assert_eq!(lenient(None, &[]), (Config::default(), Vec::new()));
 }

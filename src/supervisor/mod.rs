@@ -117,6 +117,8 @@ struct Supervisor {
     runs_in_flight: u32,
     /// What people should know of the boot.
     warnings: Vec<String>,
+    /// When the wall clock is saved next; `None` where the hardware keeps it, or a host's init does.
+    clock_due: Option<Instant>,
     /// SIGTERM stops the pods.
     stop_pods: bool,
     /// When safe mode ends, while this is it.
@@ -203,6 +205,7 @@ impl Supervisor {
             self.handle(event);
         }
         self.start_waiting();
+        self.save_clock_if_due();
         self.look_at_paths(now.boot);
         self.save_durable_if_due();
         self.rest_if_due(now.boot);
@@ -253,7 +256,7 @@ impl Supervisor {
         let emptying = self.instances.values().filter_map(|i| i.look_again.map(|(at, _)| at)).min();
         let reading = self.safe_until.or_else(|| self.manifests.deadline());
         let rooms = [self.node.deadline(), self.helpers.deadline(), self.logs.deadline(), reading];
-        let others = [self.durable.deadline(), self.conditions.deadline(), emptying, self.rest_at];
+        let others = [self.durable.deadline(), self.conditions.deadline(), emptying, self.rest_at, self.clock_due];
         rooms.into_iter().chain(others).flatten().min()
     }
 

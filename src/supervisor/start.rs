@@ -42,6 +42,9 @@ pub struct Setup {
     pub runtime: Runtime,
     /// Whether SIGTERM stops the pods, or leaves them running.
     pub stop_pods: bool,
+    /// Whether the wall clock is kept for the next boot.
+    #[serde(default)]
+    pub save_clock: bool,
     /// What people should know of the boot: one line each.
     #[serde(default)]
     pub warnings: Vec<String>,
@@ -110,12 +113,15 @@ pub fn main(run: &Path, incarnation: Incarnation) -> ExitCode {
 
 impl Supervisor {
     fn start(setup: Setup, crashed: bool) -> Result<Self, String> {
-        let Setup { config, runtime, stop_pods, warnings } = setup;
+        let Setup { config, runtime, stop_pods, save_clock, warnings } = setup;
         let layout = config.layout.clone();
         let (mut link, log_descriptors) = Link::from_fixed_fds().map_err(|e| e.to_string())?;
         let signals = SignalFd::new(&[Signal::TERM, Signal::INT, Signal::HUP]).map_err(|e| format!("signals: {e}"))?;
         link.hello().map_err(|e| e.to_string())?;
-        let cgroups = Cgroups::detect().map_err(|e| format!("no usable cgroups: {e}"))?;
+        let cgroups = Cgroups::detect().unwrap_or_else(|error| {
+            log::error!("no container can be started: {error}");
+            Cgroups::none()
+        });
         let helpers = Helpers::take_over(cgroups.clone(), format!("gatepost/{}", config.cgroup_root));
         for directory in [layout.containers(), layout.pods(), layout.runtime_root()] {
             std::fs::create_dir_all(&directory).map_err(|e| format!("cannot create {}: {e}", directory.display()))?;
@@ -125,7 +131,7 @@ impl Supervisor {
         let memory = Memory::load(&config);
         let Adopted { found, instances } = adopt(&layout, &mut link, now);
         let node_facts = crate::runtime::node::facts(&config.node_name, host_ips(), &layout.data, &cgroups);
-        let settings = settings(&config, &runtime, &node_facts);
+        let settings = settings(&config, &node_facts, &runtime);
         let mut guard = Guard::open(&layout.run, crashed, now.boot.0);
         let caution = guard.caution(now.boot.0);
         if caution == Caution::Alone {
@@ -145,10 +151,6 @@ impl Supervisor {
         let server = Server::bind(&layout.control_socket()).map_err(|e| e.to_string())?;
         let stream_table = log_descriptors.stream_table;
         let journal = (log_descriptors.journal_read, log_descriptors.journal_write);
-        let most = match config.max_parallel_starts {
-            0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-            most => most,
-        };
         let cgroup = format!("gatepost/{}/log-writer", config.cgroup_root);
         let mut supervisor = Self {
             logs: Logs::new(cgroups.clone(), cgroup, &layout, config.logs.total, stream_table, journal),
@@ -157,7 +159,7 @@ impl Supervisor {
             manifests: Manifests::new(memory.manifests),
             safe_until: (caution != Caution::None).then(|| now.boot.after(safe_mode::LASTS_MS)),
             images: Images::new(caution == Caution::None && !config.image_preload_path.is_empty()),
-            starts: Starts::new(most),
+            starts: Starts::new(parallel_starts(&config)),
             events: Self::load_events(&layout.run),
             clients: Clients::new(server),
             chart: Chart::open(layout.boot_chart()),
@@ -180,6 +182,7 @@ impl Supervisor {
             node_facts,
             cgroups,
             warnings,
+            clock_due: save_clock.then(|| now.boot.after(persist::CLOCK_MS)),
             signals,
             link,
             node,
@@ -241,6 +244,25 @@ impl Supervisor {
     }
 }
 
+fn settings(config: &Config, node_facts: &NodeFacts, runtime: &Runtime) -> Settings {
+    Settings {
+        node_name: config.node_name.clone(),
+        host_ips: node_facts.host_ips.clone(),
+        runtime: runtime_name(runtime),
+        backoff: BackoffRule {
+            initial_ms: milliseconds(config.backoff.initial),
+            max_ms: milliseconds(config.backoff.max),
+        },
+    }
+}
+
+fn parallel_starts(config: &Config) -> usize {
+    match config.max_parallel_starts {
+        0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        most => most,
+    }
+}
+
 /// What an earlier supervisor knew, of this boot or of the one before.
 struct Memory {
     node: Option<crate::pod::SavedNode>,
@@ -294,19 +316,6 @@ fn parse<T: serde::de::DeserializeOwned>(report: &durable::Report, name: &str, v
     durable::decode(content, version)
         .inspect_err(|error| log::error!("{name} in the state directory: {error}; it is not used"))
         .ok()
-}
-
-/// What the core is to know about this node.
-fn settings(config: &Config, runtime: &Runtime, facts: &NodeFacts) -> Settings {
-    Settings {
-        node_name: config.node_name.clone(),
-        host_ips: facts.host_ips.clone(),
-        runtime: runtime_name(runtime),
-        backoff: BackoffRule {
-            initial_ms: milliseconds(config.backoff.initial),
-            max_ms: milliseconds(config.backoff.max),
-        },
-    }
 }
 
 /// The scheme of container ids: `runc`, `crun`, or what else the binary is called.

@@ -11,6 +11,11 @@ use rustix::fs::{MemfdFlags, SealFlags, SeekFrom, fcntl_add_seals, memfd_create,
 use rustix::io::{Errno, Result};
 use rustix::pipe::{PipeFlags, pipe_with};
 
+unsafe extern "C" {
+    /// environ(7). Declared here because the `libc` crate has it for glibc only.
+    static environ: *const *const c_char;
+}
+
 /// Exit status of a child whose program could not be run.
 pub const NOT_EXECUTED: i32 = 127;
 
@@ -319,7 +324,7 @@ impl<'a> Prepared<'a> {
                 return Step::Session;
             }
             reset_signals();
-            let envp = self.envp.as_ref().map_or(libc::environ.cast_const().cast(), Vec::as_ptr);
+            let envp = self.envp.as_ref().map_or(environ, Vec::as_ptr);
             match spawn.program {
                 Program::Path(path) => {
                     libc::execve(path.as_ptr(), self.argv.as_ptr(), envp);

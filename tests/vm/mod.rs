@@ -1,0 +1,232 @@
+//! A virtual gateway: [`Vm`] boots an image of `make image` in QEMU and drives it as a person would, over its serial console,
+//! its power plug, and (for looking inside) commands carried out by a small agent.
+//!
+//! The image is used as it is shipped. The agent comes in a second initramfs behind the image's own (`tests/vm/agent.sh`); it
+//! runs as a child of PID 1 in a mount namespace of its own. A test of the boot itself can do without ([`Machine::agent`]).
+//!
+//! Bounds are generous: they end a test that would hang, and say nothing about speed. One virtual machine runs at a time.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, dead_code, unreachable_pub)]
+
+mod agent;
+mod console;
+mod qmp;
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+pub use agent::Agent;
+pub use console::Console;
+pub use qmp::Monitor;
+
+/// Long enough for whatever an emulated gateway does on a busy machine.
+pub const BOUND: Duration = Duration::from_secs(240);
+
+/// What is booted.
+pub struct Machine {
+    /// Name of a file in `board/`.
+    pub board: &'static str,
+    /// Put behind the image's kernel command line.
+    pub append: String,
+    /// More arguments for QEMU.
+    pub devices: Vec<String>,
+    /// Whether the agent is there.
+    pub agent: bool,
+    /// Whether a reset starts the machine again; else QEMU ends at the first one.
+    pub resets: bool,
+}
+
+impl Machine {
+    /// The board as it is, with the agent.
+    pub fn new(board: &'static str) -> Self {
+        Self { board, append: String::new(), devices: Vec::new(), agent: true, resets: true }
+    }
+}
+
+/// A card with a fresh copy of a board's image; it keeps what one machine wrote for the next.
+pub struct Disk {
+    pub path: PathBuf,
+    directory: TempDir,
+}
+
+impl Disk {
+    /// A card larger than the image, as cards are.
+    pub fn fresh(board: &str) -> Self {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("disk");
+        let image = image(board).join("disk.img");
+        let copied = Command::new("cp").arg("--sparse=always").arg(&image).arg(&path).status().unwrap();
+        assert!(copied.success(), "cannot copy {}", image.display());
+        File::options().write(true).open(&path).unwrap().set_len(512 << 20).unwrap();
+        Self { path, directory }
+    }
+
+    /// Where a partition lies: first byte and length.
+    pub fn partition(&self, name: &str) -> (u64, u64) {
+        let table = Command::new("sfdisk").arg("-d").arg(&self.path).output().unwrap();
+        let table = String::from_utf8(table.stdout).unwrap();
+        let line = table.lines().find(|line| line.contains(&format!("name=\"{name}\""))).unwrap();
+        let number = |key: &str| -> u64 {
+            let rest = line.split(key).nth(1).unwrap();
+            rest.split(',').next().unwrap().trim().parse::<u64>().unwrap() * 512
+        };
+        (number("start="), number("size="))
+    }
+}
+
+/// The files `make image` made for a board.
+pub fn image(board: &str) -> PathBuf {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join(".build/image").join(board);
+    assert!(directory.join("disk.img").exists(), "no image of {board}: run `make image BOARD={board}` first");
+    directory
+}
+
+/// A running virtual gateway. Dropped, its plug is pulled.
+pub struct Vm<'disk> {
+    pub console: Console,
+    pub monitor: Monitor,
+    qemu: Child,
+    agent: Option<Agent>,
+    // Sockets and initramfs; and the turn, given back when the machine is gone.
+    directory: TempDir,
+    turn: File,
+    disk: &'disk Disk,
+}
+
+impl<'disk> Vm<'disk> {
+    /// Plugs it in.
+    pub fn boot(machine: &Machine, disk: &'disk Disk) -> Self {
+        let turn = take_turn();
+        let directory = TempDir::new().unwrap();
+        let image = image(machine.board);
+        let read = |name: &str| fs::read_to_string(image.join(name)).unwrap().trim().to_owned();
+        let mut command_line = format!("{} {}", read("cmdline"), machine.append);
+
+        let listen = |name: &str| UnixListener::bind(directory.path().join(name)).unwrap();
+        let (console, monitor, agent) = (listen("console"), listen("monitor"), listen("agent"));
+        let socket = |name: &str| format!("socket,id={name},path={}", directory.path().join(name).display());
+
+        let template = read("qemu").replace("DISK", &disk.path.display().to_string());
+        let mut words = template.split_whitespace();
+        let mut qemu = Command::new(words.next().unwrap());
+        qemu.args(words);
+        qemu.args(["-nodefaults", "-display", "none", "-chardev", &socket("console"), "-serial", "chardev:console"]);
+        qemu.arg("-qmp").arg(format!("unix:{}", directory.path().join("monitor").display()));
+        if !machine.resets {
+            qemu.arg("-no-reboot");
+        }
+        // With a boot chain of its own the machine reads everything from its card.
+        let chain = image.join("u-boot").exists();
+        assert!(!(chain && machine.agent), "a machine with a bootloader loads its own initramfs, without the agent");
+        if !chain {
+            let mut initramfs = fs::read(image.join("initramfs")).unwrap();
+            if machine.agent {
+                initramfs.extend(fs::read(image.join("agent")).expect("no agent: run tests/vm/agent.sh BOARD"));
+                command_line.push_str(" rdinit=/agent/start");
+                qemu.args(["-chardev", &socket("agent"), "-device", "virtio-serial-device"]);
+                qemu.args(["-device", "virtserialport,chardev=agent,name=agent"]);
+            }
+            fs::write(directory.path().join("initramfs"), initramfs).unwrap();
+            qemu.arg("-kernel").arg(image.join("kernel")).arg("-initrd").arg(directory.path().join("initramfs"));
+            qemu.args(["-append", &command_line]);
+        }
+        qemu.args(&machine.devices);
+
+        let mut qemu = qemu.stdin(Stdio::null()).spawn().expect("QEMU: run tests/setup.sh image");
+        let console = Console::new(accept(&console, &mut qemu));
+        let monitor = Monitor::new(accept(&monitor, &mut qemu));
+        let agent = machine.agent.then(|| Agent::new(accept(&agent, &mut qemu)));
+        Self { console, monitor, qemu, agent, directory, turn, disk }
+    }
+
+    /// Carries out a shell command inside, in PID 1's mount namespace: its output and its exit status.
+    pub fn run(&mut self, command: &str) -> (String, i32) {
+        let agent = self.agent.as_mut().expect("a machine without the agent");
+        agent.run(command, BOUND).unwrap_or_else(|error| panic!("{command}: {error}\n{}", self.console.tail()))
+    }
+
+    /// As [`Vm::run`], for a command that must succeed.
+    pub fn ok(&mut self, command: &str) -> String {
+        let (output, status) = self.run(command);
+        assert_eq!(status, 0, "{command}: {output}\n{}", self.console.tail());
+        output
+    }
+
+    /// Repeats a command until its output satisfies; the last output, if it never does, is told.
+    pub fn until(&mut self, command: &str, satisfied: impl Fn(&str) -> bool) -> String {
+        let end = Instant::now() + BOUND;
+        loop {
+            let (output, _) = self.run(command);
+            if satisfied(&output) {
+                return output;
+            }
+            let late = Instant::now() > end;
+            assert!(!late, "{command} still says:\n{output}\n{}", self.console.tail());
+            std::thread::sleep(Duration::from_millis(300));
+        }
+    }
+
+    /// Waits until the machine has switched itself off (or reset, where that ends QEMU): the reason QEMU saw.
+    pub fn off(&mut self) -> String {
+        let event =
+            self.monitor.wait_for("SHUTDOWN", BOUND).unwrap_or_else(|| panic!("still on\n{}", self.console.tail()));
+        event.data["reason"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Pulls the plug: QEMU is gone at once, and with it everything that was not on the card.
+    pub fn cut_power(mut self) {
+        self.qemu.kill().unwrap();
+        self.qemu.wait().unwrap();
+    }
+
+    /// Whether QEMU still runs.
+    pub fn is_on(&mut self) -> bool {
+        self.qemu.try_wait().unwrap().is_none()
+    }
+}
+
+impl Drop for Vm<'_> {
+    fn drop(&mut self) {
+        let _ = self.qemu.kill();
+        let _ = self.qemu.wait();
+        if std::thread::panicking() {
+            eprintln!("--- the console's last lines ---\n{}", self.console.tail());
+        }
+    }
+}
+
+/// Waits until no other virtual machine of these tests runs.
+fn take_turn() -> File {
+    let path = std::env::var_os("GATEPOST_VM_LOCK")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join(".build/vm.lock"), PathBuf::from);
+    let file = File::options().create(true).append(true).open(path).unwrap();
+    file.lock().unwrap();
+    file
+}
+
+/// QEMU's connection, or what QEMU died of.
+fn accept(listener: &UnixListener, qemu: &mut Child) -> UnixStream {
+    listener.set_nonblocking(true).unwrap();
+    let end = Instant::now() + BOUND;
+    loop {
+        match listener.accept() {
+            Ok((stream, _)) => {
+                stream.set_nonblocking(false).unwrap();
+                return stream;
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => panic!("accept: {error}"),
+        }
+        if let Some(status) = qemu.try_wait().unwrap() {
+            panic!("QEMU ended: {status}");
+        }
+        assert!(Instant::now() < end, "QEMU does not connect");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
