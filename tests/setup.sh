@@ -10,7 +10,7 @@ packages="runc crun skopeo umoci buildah busybox-static jq gcc libc6-dev make ca
 image="qemu-system-arm squashfs-tools mtools fdisk kmod cpio fakeroot binutils e2fsprogs"
 case ${1:-} in
 image) packages="skopeo umoci buildah busybox-static ca-certificates make git $image" ;;
-test) packages="$packages attr libcap2-bin python3 shellcheck zstd $image" ;;
+test) packages="$packages attr iproute2 libcap2-bin mount python3 shellcheck zstd $image" ;;
 esac
 
 die() {

@@ -1,7 +1,6 @@
 //! The roles `dhcp` ([`main`]) and `dhcp-event` ([`event`]): busybox' udhcpc does the talking, its script is this binary.
 
 use std::convert::Infallible;
-use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
 use std::net::Ipv4Addr;
@@ -62,7 +61,8 @@ fn serve() -> Result<Infallible, String> {
 }
 
 fn lay_out_script() -> io::Result<()> {
-    let program = File::open("/proc/self/exe")?;
+    // udhcpc takes 3 and 4 for itself.
+    let program = rustix::io::fcntl_dupfd_cloexec(File::open("/proc/self/exe")?, 10)?;
     rustix::io::fcntl_setfd(&program, rustix::io::FdFlags::empty())?;
     let _ = fs::remove_file(SCRIPT);
     std::os::unix::fs::symlink(format!("/proc/self/fd/{}", program.as_raw_fd()), SCRIPT)?;
@@ -72,8 +72,8 @@ fn lay_out_script() -> io::Result<()> {
 }
 
 /// Whether this process was started by udhcpc as its script.
-pub fn is_script(argument_zero: Option<&OsStr>) -> bool {
-    argument_zero == Some(OsStr::new(SCRIPT))
+pub fn event_is_asked_for() -> bool {
+    std::env::args_os().next().is_some_and(|name| name == SCRIPT)
 }
 
 /// udhcpc's script: what happened is the first argument, what the server gave lies in the environment.

@@ -1,4 +1,4 @@
-//! `/init` of the initramfs: from the kernel's hands to `/sbin/init` of the root file system. Entry: [`run`].
+//! `/init` of the initramfs: from the kernel's hands to `/sbin/init` of the root file system. Entry: [`main`].
 //!
 //! In order: 1. `/proc`, `/sys`, `/dev`; 2. a console; 3. the modules of `/etc/modules-initramfs`; 4. the root partition that
 //! `gatepost.root=` names, waited for 30 s at most; 5. its file system, read-only; 6. the mounts moved over, the initramfs
@@ -47,8 +47,13 @@ macro_rules! say {
     ($($text:tt)*) => { super::say::say("initramfs", format_args!($($text)*)) };
 }
 
+/// Whether the kernel started this process as the initramfs' `/init`.
+pub fn is_asked_for() -> bool {
+    std::process::id() == 1 && std::env::args_os().next().is_some_and(|name| name == "/init")
+}
+
 /// Never comes back: another program runs, or the board starts again.
-pub fn run() -> ExitCode {
+pub fn main() -> ExitCode {
     let Err(error) = switch();
     say!("FAILED: {error}");
     say!("starting the board again in {} s", READ_TIME.as_secs());

@@ -1,12 +1,10 @@
-//! What the kernel is told about processes as a whole: [`limits`], [`sysctls`], [`host_name`].
+//! What the kernel is told besides: [`sysctls`] and [`host_name`]. The limits of processes are PID 1's own matter.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rustix::mount::MountPropagationFlags;
-use rustix::process::{Pid, Resource, Rlimit, prlimit};
-
 use super::Boot;
+use crate::sys::process;
 
 /// Kernel parameters, unless the settings say otherwise. kubelet's, for pods that rely on them (kubelet: `setupKernelTunables`), and
 /// what a machine without a person needs: a panic ends in a reboot.
@@ -30,51 +28,31 @@ const SYSCTLS: &[(&str, &str)] = &[
 /// The host name where nothing gives one.
 const NAME: &str = "gateway";
 
-/// The stage `limits`. They are set for PID 1, from which every process has them: the kernel's are too low for containers.
-pub(super) fn limits(_: &Boot) -> Result<String, String> {
-    let limit = |soft, hard| Rlimit { current: soft, maximum: hard };
-    let mut failures = Vec::new();
-    for (name, resource, wanted) in [
-        ("nofile", Resource::Nofile, limit(Some(1024), Some(524_288))),
-        // Processes are bounded by cgroups.
-        ("nproc", Resource::Nproc, limit(None, None)),
-        ("core", Resource::Core, limit(Some(0), None)),
-    ] {
-        if let Err(error) = prlimit(Pid::from_raw(1), resource, wanted) {
-            failures.push(format!("{name} of PID 1: {error}"));
-        }
-    }
-    // As systemd has it: what is mounted for a pod reaches the namespaces of those that ask for it.
-    let shared = MountPropagationFlags::SHARED | MountPropagationFlags::REC;
-    if let Err(error) = rustix::mount::mount_change("/", shared) {
-        failures.push(format!("cannot make / shared: {error}"));
-    }
-    if failures.is_empty() {
-        Ok("nofile 1024:524288, nproc unlimited, core 0, / shared".to_owned())
-    } else {
-        Err(failures.join("; "))
-    }
-}
-
-/// The stage `sysctls`. A parameter of the table that this kernel lacks is none to miss; one that a person asked for is told.
+/// The stage `sysctls`. A parameter of the table that this kernel lacks is none to miss; one that a person asked for is told. In a
+/// container only the network's are ours: the others are the machine's.
 pub(super) fn sysctls(boot: &Boot) -> Result<String, String> {
     let asked = &boot.config().gateway.sysctls;
-    let (mut count, mut failures) = (0_usize, Vec::new());
-    let table = SYSCTLS.iter().filter(|(name, _)| !asked.contains_key(*name));
-    for (name, value) in table {
+    let whole_machine = process::sees_whole_machine();
+    let table =
+        SYSCTLS.iter().filter(|(name, _)| !asked.contains_key(*name)).map(|(name, value)| (*name, *value, false));
+    let all = table.chain(asked.iter().map(|(name, value)| (name.as_str(), value.as_str(), true)));
+    let (mut count, mut left, mut failures) = (0_usize, 0_usize, Vec::new());
+    for (name, value, wanted) in all {
+        if !whole_machine && !name.starts_with("net") {
+            left = left.saturating_add(1);
+            continue;
+        }
         match fs::write(path_of(name), value) {
             Ok(()) => count = count.saturating_add(1),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !wanted => {}
             Err(error) => failures.push(format!("{name}: {error}")),
         }
     }
-    for (name, value) in asked {
-        match fs::write(path_of(name), value) {
-            Ok(()) => count = count.saturating_add(1),
-            Err(error) => failures.push(format!("{name}: {error}")),
-        }
+    match (failures.is_empty(), left) {
+        (false, _) => Err(failures.join("; ")),
+        (true, 0) => Ok(format!("{count} set")),
+        (true, left) => Ok(format!("{count} set, {left} left to the machine this is a part of")),
     }
-    if failures.is_empty() { Ok(format!("{count} set")) } else { Err(failures.join("; ")) }
 }
 
 /// As sysctl(8): with a slash first, dots belong to the names (`net/ipv4/conf/eth0.5/forwarding`).

@@ -76,7 +76,7 @@ impl LastBoot {
     }
 
     /// Whether the watchdog started the machine again.
-    fn bitten(&self) -> bool {
+    pub fn bitten(&self) -> bool {
         self.watchdog_status.is_some_and(|status| status & CARD_RESET != 0)
     }
 

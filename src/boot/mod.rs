@@ -13,7 +13,7 @@
 //! | `data`, `check` | the data and flash partitions |
 //! | `clock`, `seed` | what the machine must not begin without |
 //! | `network`, `dhcp` | addresses |
-//! | `kernel` | limits, sysctls, host name |
+//! | `kernel` | sysctls, host name |
 //! | `last_boot` | why the machine went down |
 
 mod chart;

@@ -33,7 +33,6 @@ impl Stage {
 const STAGES: &[Stage] = &[
     stage("configuration", 10, super::configuration),
     stage("modules", 30, super::load_modules),
-    stage("limits", 2, kernel::limits).always(),
     stage("host name", 2, kernel::host_name).always(),
     stage("loopback", 2, network::loopback).always(),
     stage("clock", 5, clock::floor),
@@ -142,7 +141,7 @@ mod tests {
     #[test]
     fn a_boot_that_reads_nothing_still_prepares_the_node() {
         let kept: Vec<_> = STAGES.iter().filter(|s| s.with_defaults).map(|s| s.name).collect();
-        assert_eq!(kept, ["limits", "host name", "loopback", "memory data", "sysctls", "node"]);
+        assert_eq!(kept, ["host name", "loopback", "memory data", "sysctls", "node"]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! [`COMMANDS`]: every command a person types.
 
 use super::command::{Command, Flag, Words};
-use super::{completion, describe, exec, get, image, logs, order, output, run, validate, version};
+use super::{completion, describe, exec, gateway, get, image, last_boot, logs, order, output, run, validate, version};
 
 const NAMESPACE: Flag = Flag {
     long: "namespace",
@@ -248,6 +248,67 @@ pub(super) const COMMANDS: &[Command] = &[
         words: Words::None,
         online: true,
         action: image::rm,
+    },
+    Command {
+        name: "last-boot",
+        args: "",
+        summary: "Show why this machine went down the last time",
+        about: "On a gateway, where gatepost is PID 1. Without a report of the shutdown it was a power cut, a reset or a crash.",
+        flags: &[Flag {
+            long: "output",
+            short: Some('o'),
+            value: Some("FORMAT"),
+            help: "json: for programs",
+            values: last_boot::FORMATS,
+        }],
+        examples: &[("gatepost last-boot", "reason, time, how long the shutdown took, the kernel's last words")],
+        words: Words::None,
+        online: true,
+        action: last_boot::run,
+    },
+    Command {
+        name: "reboot",
+        args: "",
+        summary: "Reboot this gateway",
+        about: "Where gatepost is PID 1. Pods stop in the order of their priority, lowest first. Given again, with a shorter grace.",
+        flags: &[value("argument", None, "WORD", "Pass this to the firmware, for example tryboot")],
+        examples: &[("gatepost reboot --argument tryboot", "boot the other root once, where the firmware knows it")],
+        words: Words::None,
+        online: false,
+        action: gateway::reboot,
+    },
+    Command {
+        name: "poweroff",
+        args: "",
+        summary: "Switch this gateway off",
+        about: "As reboot.",
+        flags: &[],
+        examples: &[],
+        words: Words::None,
+        online: false,
+        action: gateway::poweroff,
+    },
+    Command {
+        name: "halt",
+        args: "",
+        summary: "Stop this gateway with the power on",
+        about: "As reboot.",
+        flags: &[],
+        examples: &[],
+        words: Words::None,
+        online: false,
+        action: gateway::halt,
+    },
+    Command {
+        name: "reexec",
+        args: "",
+        summary: "Let a new binary take over on this gateway",
+        about: "PID 1 and the supervisor become what now lies at /sbin/init. Containers go on, and so do their logs and exit records.",
+        flags: &[],
+        examples: &[],
+        words: Words::None,
+        online: false,
+        action: gateway::reexec,
     },
     Command {
         name: "version",

@@ -12,11 +12,13 @@ mod describe;
 mod events;
 mod exec;
 mod failure;
+mod gateway;
 mod get;
 mod help;
 mod host;
 mod image;
 mod invocation;
+mod last_boot;
 mod logs;
 mod order;
 mod output;
@@ -36,10 +38,9 @@ mod view;
 mod watch;
 mod yaml;
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::process::ExitCode;
 
-use crate::boot;
 use failure::{Failure, Outcome};
 use invocation::Wanted;
 
@@ -47,14 +48,7 @@ pub use help::reference;
 
 /// Entry of the binary.
 pub fn main() -> ExitCode {
-    let argument_zero = std::env::args_os().next();
-    if std::process::id() == 1 && argument_zero.as_deref() == Some(OsStr::new("/init")) {
-        return boot::initramfs::run();
-    }
-    if boot::dhcp::is_script(argument_zero.as_deref()) {
-        return boot::dhcp::event();
-    }
-    if let Some(main) = roles::of_pid1() {
+    if let Some(main) = roles::of_name() {
         return main();
     }
     stderr_log::install();

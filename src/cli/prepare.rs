@@ -4,7 +4,7 @@
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 
-use crate::boot::Warning;
+use crate::boot::{Warning, clock};
 use crate::config::{Config, Layout};
 use crate::runtime::{self, Runtime};
 use crate::state::durable;
@@ -82,11 +82,15 @@ pub(super) fn node(mut config: Config, stop_pods: bool, on_failure: &mut OnFailu
     }
     config.node_name = on_failure.or("node name", kept_name(&config), host_name)?;
     let summary = format!("{}, runtime {}", config.node_name, runtime.version);
-    let warnings = match on_failure {
-        OnFailure::Stop => Vec::new(),
-        OnFailure::Warn(warnings) => warnings.iter().map(|w| format!("{}: {}", w.stage, w.message)).collect(),
+    let (save_clock, warnings) = match on_failure {
+        // A host's init keeps the clock.
+        OnFailure::Stop => (false, Vec::new()),
+        OnFailure::Warn(warnings) => {
+            let warnings = warnings.iter().map(|w| format!("{}: {}", w.stage, w.message)).collect();
+            (!clock::hardware_keeps_time(), warnings)
+        }
     };
-    Setup { config, runtime, stop_pods, warnings }.begin().map_err(|e| e.to_string())?;
+    Setup { config, runtime, stop_pods, save_clock, warnings }.begin().map_err(|e| e.to_string())?;
     Ok(summary)
 }
 

@@ -1,5 +1,6 @@
 //! The roles a process of this binary can have besides that of a command: one line each.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use super::host;
@@ -13,7 +14,7 @@ pub(super) type Entry = fn() -> ExitCode;
 /// Internal roles: the first argument names one, and it takes no others. Not commands for people, so no help lists them.
 pub(super) const ROLES: &[(&str, Entry)] = &[
     ("init", host::init),
-    ("farewell", crate::init::farewell::main),
+    ("farewell", farewell),
     ("rescue", crate::init::rescue::main),
     ("supervise", host::supervise),
     ("boot", host::boot),
@@ -29,10 +30,23 @@ pub(super) const ROLES: &[(&str, Entry)] = &[
     ("log-tail", crate::log::last_words::main),
 ];
 
-/// What this process becomes when the kernel started it as PID 1: its name, not its arguments, decides, since those are words of
-/// the kernel's command line.
-pub(super) fn of_pid1() -> Option<Entry> {
+/// The role of a process that somebody else started, who chose its name and not its first argument: the kernel, for which the
+/// arguments are words of its command line, or udhcpc.
+pub(super) fn of_name() -> Option<Entry> {
+    if crate::boot::initramfs::is_asked_for() {
+        return Some(crate::boot::initramfs::main);
+    }
+    if crate::boot::dhcp::event_is_asked_for() {
+        return Some(crate::boot::dhcp::event);
+    }
     crate::init::pid1::is_asked_for().then_some(crate::init::pid1::main as Entry)
+}
+
+/// The clock is saved while data is still mounted.
+fn farewell() -> ExitCode {
+    // Nothing of this may keep a machine from going down.
+    let _ = crate::boot::clock::save(Path::new(crate::init::farewell::STATE));
+    crate::init::farewell::main()
 }
 
 /// Confines itself, then reads.

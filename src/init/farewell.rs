@@ -23,7 +23,7 @@ use crate::sys::process;
 use crate::sys::replace;
 
 /// Where reports are kept. `dataDir` is not asked for: reading the configuration is what may have failed.
-pub(super) const STATE: &str = "/var/lib/gatepost/state";
+pub(crate) const STATE: &str = "/var/lib/gatepost/state";
 /// The report's name in it.
 const REPORT: &str = "last-boot";
 /// How often unmounting is tried, and the wait between.

@@ -74,7 +74,8 @@ struct Running<T> {
 #[derive(Debug)]
 struct Slot {
     path: String,
-    procs: File,
+    /// Missing on a machine without cgroups: then only the helper itself is ended, not what it started.
+    procs: Option<File>,
 }
 
 /// How a helper ended.
@@ -161,7 +162,7 @@ impl<T> Helpers<T> {
         spawn.stdout = Some(stdout);
         spawn.stderr = Some(stderr);
         spawn.extra_fds = vec![(answer.as_fd(), 3)];
-        spawn.cgroup_procs = vec![slot.procs.as_fd()];
+        spawn.cgroup_procs = slot.procs.iter().map(AsFd::as_fd).collect();
         spawn.new_session = true;
         let child = spawn.start()?;
         Ok((child, report, slot))
@@ -172,8 +173,12 @@ impl<T> Helpers<T> {
             return Ok(slot);
         }
         let path = format!("{}/{}", self.parent, self.slots);
-        self.cgroups.create_bare(&path)?;
-        let procs = self.cgroups.open_procs(&path)?;
+        let procs = if self.cgroups.is_none() {
+            None
+        } else {
+            self.cgroups.create_bare(&path)?;
+            Some(self.cgroups.open_procs(&path)?)
+        };
         self.slots = self.slots.saturating_add(1);
         Ok(Slot { path, procs })
     }

@@ -126,8 +126,12 @@ impl Logs {
     }
 
     fn spawn(&self) -> io::Result<Writer> {
-        self.cgroups.create_bare(&self.cgroup)?;
-        let procs = self.cgroups.open_procs(&self.cgroup)?;
+        let procs = if self.cgroups.is_none() {
+            None
+        } else {
+            self.cgroups.create_bare(&self.cgroup)?;
+            Some(self.cgroups.open_procs(&self.cgroup)?)
+        };
         let (socket, theirs) = socket::pair()?;
         let page = CString::new(self.journal_page.as_os_str().as_encoded_bytes())?;
         let root = CString::new(self.root.as_os_str().as_encoded_bytes())?;
@@ -141,7 +145,7 @@ impl Logs {
             (self.journal.0.as_fd(), protocol::JOURNAL_READ_FD),
             (self.journal.1.as_fd(), protocol::JOURNAL_WRITE_FD),
         ];
-        spawn.cgroup_procs = vec![procs.as_fd()];
+        spawn.cgroup_procs = procs.iter().map(AsFd::as_fd).collect();
         spawn.new_session = true;
         Ok(Writer { child: spawn.start()?, socket, queue: VecDeque::new() })
     }

@@ -107,6 +107,8 @@ struct Supervisor {
     runs_in_flight: u32,
     /// What people should know of the boot.
     warnings: Vec<String>,
+    /// When the wall clock is saved next; `None` where the hardware keeps it, or a host's init does.
+    clock_due: Option<Instant>,
     /// SIGTERM stops the pods.
     stop_pods: bool,
     started_at: Wall,
@@ -180,6 +182,7 @@ impl Supervisor {
             self.handle(event);
         }
         self.start_waiting();
+        self.save_clock_if_due();
         self.save_durable_if_due();
         if std::mem::take(&mut self.events_changed) {
             self.store_events();
@@ -212,7 +215,7 @@ impl Supervisor {
     fn deadline(&self) -> Option<Instant> {
         let emptying = self.instances.values().filter_map(|i| i.look_again.map(|(at, _)| at)).min();
         let rooms = [self.node.deadline(), self.helpers.deadline(), self.logs.deadline(), self.manifests.deadline()];
-        rooms.into_iter().chain([self.durable.deadline(), emptying]).flatten().min()
+        rooms.into_iter().chain([self.durable.deadline(), emptying, self.clock_due]).flatten().min()
     }
 
     /// Arms the timer and tells init, which kills a supervisor that sleeps through its deadline.

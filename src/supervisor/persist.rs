@@ -16,6 +16,12 @@ pub(super) const CORE_FILE: &str = "pods.json";
 /// File of the last good manifests.
 pub(super) const MANIFESTS_FILE: &str = "manifests.json";
 
+/// The wall clock, in seconds since 1970, for machines that have none of their own: read at the boot.
+const CLOCK_FILE: &str = "clock";
+
+/// How often it is saved, in milliseconds.
+pub(super) const CLOCK_MS: u64 = 6 * 3600 * 1000;
+
 /// Milliseconds a state writer may take: longer than a disk's hiccup, since another try would only queue behind it.
 const BOUND_MS: u64 = 120_000;
 
@@ -146,6 +152,19 @@ impl Supervisor {
         let request = serde_json::to_vec(&request).unwrap_or_default();
         let command = Command::Role("state-writer");
         self.start_helper(Job { task: Task::Save, command, request, output: None, bound_ms: BOUND_MS });
+    }
+
+    /// Saves the wall clock where nothing else keeps it. It is one of the few things an idle node does, so it is told.
+    pub(super) fn save_clock_if_due(&mut self) {
+        let now = self.now();
+        if self.clock_due.is_none_or(|at| at > now.boot) {
+            return;
+        }
+        self.clock_due = Some(now.boot.after(CLOCK_MS));
+        self.durable.put(CLOCK_FILE, format!("{}\n", now.wall.0 / 1000));
+        log::info!(
+            "the clock is saved for the next boot, as every 6 hours: this machine has none that goes on without power"
+        );
     }
 
     /// A state writer has ended.

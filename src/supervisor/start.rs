@@ -39,6 +39,9 @@ pub struct Setup {
     pub runtime: Runtime,
     /// Whether SIGTERM stops the pods, or leaves them running.
     pub stop_pods: bool,
+    /// Whether the wall clock is kept for the next boot.
+    #[serde(default)]
+    pub save_clock: bool,
     /// What people should know of the boot: one line each.
     #[serde(default)]
     pub warnings: Vec<String>,
@@ -103,12 +106,15 @@ pub fn main(run: &Path, incarnation: Incarnation) -> ExitCode {
 
 impl Supervisor {
     fn start(setup: Setup, crashed: bool) -> Result<Self, String> {
-        let Setup { config, runtime, stop_pods, warnings } = setup;
+        let Setup { config, runtime, stop_pods, save_clock, warnings } = setup;
         let layout = config.layout.clone();
         let (mut link, log_descriptors) = Link::from_fixed_fds().map_err(|e| e.to_string())?;
         let signals = SignalFd::new(&[Signal::TERM, Signal::INT, Signal::HUP]).map_err(|e| format!("signals: {e}"))?;
         link.hello().map_err(|e| e.to_string())?;
-        let cgroups = Cgroups::detect().map_err(|e| format!("no usable cgroups: {e}"))?;
+        let cgroups = Cgroups::detect().unwrap_or_else(|error| {
+            log::error!("no container can be started: {error}");
+            Cgroups::none()
+        });
         let helpers = Helpers::take_over(cgroups.clone(), format!("gatepost/{}", config.cgroup_root));
         for directory in [layout.containers(), layout.pods(), layout.runtime_root()] {
             std::fs::create_dir_all(&directory).map_err(|e| format!("cannot create {}: {e}", directory.display()))?;
@@ -176,6 +182,7 @@ impl Supervisor {
             node_facts,
             cgroups,
             warnings,
+            clock_due: save_clock.then(|| now.boot.after(persist::CLOCK_MS)),
             signals,
             link,
             node,

@@ -109,6 +109,16 @@ impl Cgroups {
         })
     }
 
+    /// A machine without any: nothing can be made, and everything is empty. A supervisor runs with it, to say why no container does.
+    pub fn none() -> Self {
+        Self { v1: Vec::new(), unified: None }
+    }
+
+    /// Whether there is none.
+    pub fn is_none(&self) -> bool {
+        self.main_hierarchy().is_none()
+    }
+
     /// Finds the hierarchies in a given mount table; `None` without any. A later mount of the same hierarchy is ignored.
     pub fn from_mounts(mounts: &[MountEntry]) -> Option<Self> {
         let mut found = Self { v1: Vec::new(), unified: None };
@@ -243,6 +253,9 @@ impl Cgroups {
 
     /// Whether no process is left in the cgroup or below it. A cgroup that is not there is empty.
     pub fn is_empty(&self, path: &str) -> io::Result<bool> {
+        if self.is_none() {
+            return Ok(true);
+        }
         if self.mode() == Mode::V2 {
             return match std::fs::read_to_string(self.main_dir(path)?.join("cgroup.events")) {
                 Ok(events) => Ok(keyed(&events, "populated") == Some(0)),
@@ -256,6 +269,9 @@ impl Cgroups {
     /// SIGKILL to everything in the cgroup and below it, once. On v1 frozen cgroups are thawed, else the signal would wait.
     /// Returns whether it is known to be empty now; without waiting it usually is not.
     pub fn kill_once(&self, path: &str) -> io::Result<bool> {
+        if self.is_none() {
+            return Ok(true);
+        }
         if self.mode() == Mode::V2 {
             match write(&self.main_dir(path)?.join("cgroup.kill"), "1") {
                 Ok(()) => return self.is_empty(path),

@@ -1,0 +1,290 @@
+//! PID 1 of a gateway: the real binary as the first process of a pid namespace. As root.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, unreachable_pub)]
+
+#[path = "pid1/machine.rs"]
+mod machine;
+#[path = "pid1/transcript.rs"]
+mod transcript;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use machine::{CONFIG, Machine, children_of, pid, zombies};
+use rustix::process::{Signal, kill_process};
+use serde_json::json;
+
+/// Ends only by SIGKILL.
+const STUBBORN: &str = "trap '' TERM; while :; do sleep 1000; done";
+
+fn pod(name: &str, priority: i32, grace: i64, script: &str) -> serde_json::Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
+        "spec": {
+            "hostNetwork": true, "priority": priority, "terminationGracePeriodSeconds": grace,
+            "containers": [{"name": "app", "image": "sample/busybox:1", "command": ["sh", "-c", script]}],
+        },
+    })
+}
+
+fn running(machine: &Machine, count: usize) {
+    machine.wait_for("running pods", |machine| {
+        (machine.pods().iter().filter(|pod| pod["status"]["phase"] == "Running").count() == count).then_some(())
+    });
+}
+
+#[test]
+fn it_boots_mounts_and_runs_from_memory() {
+    let machine = Machine::boot();
+    let mounts = fs::read_to_string(format!("/proc/{}/mounts", machine.init)).unwrap();
+    for (target, kind) in [
+        ("/proc", "proc"),
+        ("/sys", "sysfs"),
+        ("/dev", "tmpfs"),
+        ("/dev/pts", "devpts"),
+        ("/dev/shm", "tmpfs"),
+        ("/run", "tmpfs"),
+        ("/tmp", "tmpfs"),
+        ("/run/gatepost", "tmpfs"),
+    ] {
+        let found = mounts.lines().filter(|line| {
+            let words: Vec<&str> = line.split(' ').collect();
+            words[1] == target && words[2] == kind
+        });
+        assert_eq!(found.count(), 1, "{target} in\n{mounts}");
+    }
+    assert!(!machine.said().contains("cannot mount"), "{}", machine.said());
+    let root = fs::read_to_string(format!("/proc/{}/mountinfo", machine.init)).unwrap();
+    assert!(root.lines().any(|line| line.split(' ').nth(4) == Some("/") && line.contains("shared:")), "{root}");
+    let supervisor = machine.child("supervise").unwrap();
+    for process in [machine.init, supervisor] {
+        let program = fs::read_link(format!("/proc/{process}/exe")).unwrap();
+        assert_eq!(program, Path::new("/memfd:gatepost (deleted)"));
+        let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+        assert!(!status.contains("VmLck:\t       0 kB"), "it is not locked in memory: {status}");
+    }
+    let limits = fs::read_to_string(format!("/proc/{supervisor}/limits")).unwrap();
+    assert!(limits.lines().any(|line| line.starts_with("Max core file size        0 ")), "{limits}");
+    if machine::may_raise_limits() {
+        assert!(limits.contains("524288"), "{limits}");
+    }
+}
+
+#[test]
+fn an_orphan_storm_leaves_no_zombie() {
+    let machine = Machine::boot();
+    machine.shell("i=0; while [ $i -lt 3000 ]; do ( : & ); i=$((i+1)); done");
+    machine.wait_for("the end of the last zombie", |machine| (zombies(machine.init) == 0).then_some(()));
+    machine.until_supervised();
+}
+
+#[test]
+fn each_signal_has_its_way_out() {
+    for (signal, action, reason, ends_by) in [
+        (Signal::TERM, "reboot", "SIGTERM", Signal::HUP),
+        (Signal::INT, "reboot", "ctrl-alt-del", Signal::HUP),
+        (Signal::USR1, "halt", "SIGUSR1", Signal::INT),
+        (Signal::USR2, "poweroff", "SIGUSR2", Signal::INT),
+        (Signal::POWER, "poweroff", "power failure", Signal::INT),
+    ] {
+        let mut machine = Machine::boot();
+        machine.signal(signal);
+        assert_eq!(machine.ended_by(), Some(ends_by.as_raw()), "{signal:?}: {}", machine.said());
+        let report = machine.report();
+        assert_eq!((&report["action"], &report["reason"]), (&json!(action), &json!(reason)));
+        assert!(machine.said().contains(&format!("init: {action} now")), "{}", machine.said());
+    }
+}
+
+#[test]
+fn the_commands_do_what_the_signals_do() {
+    for (command, ends_by) in [("reboot", Signal::HUP), ("poweroff", Signal::INT), ("halt", Signal::INT)] {
+        let mut machine = Machine::boot();
+        assert!(machine.run(&["/init-binary", command]).status.success());
+        assert_eq!(machine.ended_by(), Some(ends_by.as_raw()), "{command}");
+        assert_eq!(machine.report()["action"], command);
+    }
+    let elsewhere = Command::new(machine::GATEPOST).arg("poweroff").output().unwrap();
+    assert!(!elsewhere.status.success());
+    assert!(String::from_utf8_lossy(&elsewhere.stderr).contains("PID 1 of this machine is"), "{elsewhere:?}");
+}
+
+#[test]
+fn processes_that_ignore_sigterm_and_stopped_ones_hold_nothing_up() {
+    let mut machine = Machine::boot();
+    let mut stubborn = machine.enter(&["/bin/sh", "-c", STUBBORN]).spawn().unwrap();
+    let mut stopped = machine.enter(&["/bin/sh", "-c", "kill -STOP $$; exit 7"]).spawn().unwrap();
+    let inside = |parent: u32| machine.wait_for("a process inside", |_| children_of(parent).first().copied());
+    let (first, second) = (inside(stubborn.id()), inside(stopped.id()));
+    machine.wait_for("a stopped process", |_| {
+        gatepost::sys::process::stat(second).is_ok_and(|stat| stat.state == 'T').then_some(())
+    });
+    // Orphans, as daemons are: with their parents outside they are not in PID 1's hands.
+    machine.shell(&format!("setsid sh -c \"{STUBBORN}\" >/dev/null 2>&1 &"));
+    machine.signal(Signal::TERM);
+    assert_eq!(machine.ended_by(), Some(Signal::HUP.as_raw()));
+    let report = machine.report();
+    assert!(report["killed"].as_u64().unwrap() >= 1, "{report}");
+    assert!(report["took_ms"].as_u64().unwrap() < 10_000, "5 s after SIGTERM, 2 s after SIGKILL: {report}");
+    for process in [first, second] {
+        assert!(!Path::new(&format!("/proc/{process}")).exists());
+    }
+    stubborn.wait().unwrap();
+    stopped.wait().unwrap();
+}
+
+#[test]
+fn pods_stop_in_the_order_of_their_priority_and_a_second_signal_shortens_their_grace() {
+    let says = |name: &str| format!("trap 'date +%s%N > /host/{name}; exit 0' TERM; sleep 1000000 & wait");
+    let mut pods = [pod("low", 0, 30, &says("low")), pod("high", 10, 30, &says("high"))];
+    for pod in &mut pods {
+        pod["spec"]["volumes"] =
+            json!([{"name": "host", "hostPath": {"path": "/var/lib/told", "type": "DirectoryOrCreate"}}]);
+        pod["spec"]["containers"][0]["volumeMounts"] = json!([{"name": "host", "mountPath": "/host"}]);
+    }
+    let mut machine = Machine::for_pods(&pods);
+    machine.start();
+    running(&machine, 2);
+    machine.signal(Signal::TERM);
+    assert_eq!(machine.ended_by(), Some(Signal::HUP.as_raw()));
+    let told = |name: &str| -> u128 {
+        fs::read_to_string(machine.path("data/told").join(name)).unwrap().trim().parse().unwrap()
+    };
+    assert!(told("low") < told("high"), "the lower priority first");
+    assert_eq!(machine.report()["killed"], 0);
+
+    let mut machine = Machine::for_pods(&[pod("stubborn", 0, 600, STUBBORN)]);
+    machine.start();
+    running(&machine, 1);
+    machine.signal(Signal::TERM);
+    machine.until("within 147 s, of which the pods have 120 s");
+    machine.signal(Signal::TERM);
+    assert_eq!(machine.ended_by(), Some(Signal::HUP.as_raw()));
+    assert!(machine.report()["took_ms"].as_u64().unwrap() < 20_000, "{}", machine.report());
+}
+
+#[test]
+fn a_supervisor_killed_again_and_again_is_back_and_its_container_lives() {
+    let mut machine = Machine::for_pods(&[pod("lives", 0, 1, "sleep 1000000")]);
+    machine.start();
+    running(&machine, 1);
+    let container = |machine: &Machine| machine.pods()[0]["status"]["containerStatuses"][0]["containerID"].clone();
+    let before = container(&machine);
+    for _ in 0..20 {
+        let supervisor = machine.wait_for("a supervisor", |machine| machine.child("supervise"));
+        let _ = kill_process(pid(supervisor), Signal::KILL);
+        machine.wait_for("another one", |machine| machine.child("supervise").filter(|pid| *pid != supervisor));
+    }
+    running(&machine, 1);
+    assert_eq!(container(&machine), before);
+    machine.signal(Signal::USR2);
+    assert_eq!(machine.ended_by(), Some(Signal::INT.as_raw()));
+}
+
+#[test]
+fn a_boot_that_is_killed_is_followed_by_one_with_the_defaults() {
+    // Waiting for a partition that never comes gives the time to hit it.
+    let mut machine =
+        Machine::prepare(&CONFIG.replace("flashPartition: ''", "flashPartition: PARTLABEL=none")).without_cgroups();
+    machine.start();
+    let boot = machine.wait_for("boot", |machine| machine.child("boot"));
+    machine.until("boot: host name");
+    kill_process(pid(boot), Signal::KILL).unwrap();
+    machine.until("boot was killed by signal 9");
+    machine.until("boot failed: once more, with the defaults");
+    machine.until_tried();
+}
+
+#[test]
+fn a_boot_that_is_stopped_is_killed_at_its_deadline() {
+    let mut machine =
+        Machine::prepare(&CONFIG.replace("flashPartition: ''", "flashPartition: PARTLABEL=none")).without_cgroups();
+    machine.start();
+    let boot = machine.wait_for("boot", |machine| machine.child("boot"));
+    machine.until("boot: host name");
+    kill_process(pid(boot), Signal::STOP).unwrap();
+    machine.until("a stage of boot takes longer than it said");
+    machine.until_tried();
+}
+
+#[test]
+fn a_broken_configuration_is_told_and_the_defaults_hold() {
+    let mut machine = Machine::prepare("nodeName: [\n").without_cgroups();
+    machine.start();
+    machine.until_tried();
+    assert!(machine.said().contains("config.yaml"), "{}", machine.said());
+}
+
+#[test]
+fn a_fault_of_its_own_leads_to_the_rescue_which_reboots() {
+    for signal in [Signal::SEGV, Signal::BUS, Signal::ABORT] {
+        let mut machine = Machine::boot();
+        machine.signal(signal);
+        assert_eq!(machine.ended_by(), Some(Signal::HUP.as_raw()), "{}", machine.said());
+        let why = format!("PID 1 failed with signal {}", signal.as_raw());
+        assert!(machine.said().contains(&why), "{}", machine.said());
+        assert_eq!(machine.report()["reason"], why);
+    }
+}
+
+#[test]
+fn with_its_root_gone_it_restarts_the_supervisor_reaps_and_reboots() {
+    let mut machine = Machine::boot();
+    // What a dead disk amounts to for a process: no program and no library can be read any more.
+    machine.shell(": > /init-binary && umount -l /usr");
+    let supervisor = machine.child("supervise").unwrap();
+    kill_process(pid(supervisor), Signal::KILL).unwrap();
+    machine.wait_for("a supervisor", |machine| machine.child("supervise").filter(|pid| *pid != supervisor));
+    machine.signal(Signal::SEGV);
+    assert_eq!(machine.ended_by(), Some(Signal::HUP.as_raw()), "{}", machine.said());
+}
+
+#[test]
+fn it_boots_without_a_console_and_with_one_that_nobody_reads() {
+    let mut machine = Machine::prepare(CONFIG);
+    fs::remove_file(machine.path("console")).unwrap();
+    machine.start();
+    machine.until_supervised();
+    machine.signal(Signal::TERM);
+    assert_eq!(machine.ended_by(), Some(Signal::HUP.as_raw()));
+
+    let mut machine = Machine::prepare(CONFIG);
+    let console = machine.path("console");
+    fs::remove_file(&console).unwrap();
+    assert!(Command::new("mkfifo").arg(&console).status().unwrap().success());
+    let full = fs::File::options().read(true).write(true).open(&console).unwrap();
+    let size = gatepost::sys::pipe::size(&full).unwrap();
+    rustix::io::write(&full, &vec![b'.'; size]).unwrap();
+    machine.start();
+    machine.until_supervised();
+    machine.signal(Signal::TERM);
+    let ended = std::thread::scope(|_| {
+        // said() would wait for the unread console.
+        machine.ended_by()
+    });
+    assert_eq!(ended, Some(Signal::HUP.as_raw()));
+}
+
+#[test]
+fn a_busy_mount_is_made_read_only_and_detached() {
+    let mut machine = Machine::boot();
+    // A process outside the namespaces keeps it busy beyond SIGKILL.
+    machine.shell("mkdir -p /mnt && mount -t ramfs ramfs /mnt && : > /mnt/file");
+    let busy = fs::File::open(format!("/proc/{}/root/mnt/file", machine.init)).unwrap();
+    machine.signal(Signal::TERM);
+    assert_eq!(machine.ended_by(), Some(Signal::HUP.as_raw()));
+    assert!(machine.said().contains("/mnt is busy: it is read-only now and detached"), "{}", machine.said());
+    drop(busy);
+}
+
+#[test]
+fn the_system_calls_of_a_boot_and_of_each_way_down_are_those_that_are_written_down() {
+    transcript::compare("reboot", |machine| machine.signal(Signal::TERM));
+    transcript::compare("poweroff", |machine| machine.signal(Signal::USR2));
+    transcript::compare("halt", |machine| machine.signal(Signal::USR1));
+    transcript::compare("rescue", |machine| machine.signal(Signal::SEGV));
+    transcript::compare("argument", |machine| {
+        let mut reboot = machine.enter(&["/init-binary", "reboot", "--argument", "tryboot"]);
+        assert!(reboot.stdout(Stdio::null()).status().unwrap().success());
+    });
+}
