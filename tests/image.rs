@@ -37,7 +37,9 @@ fn the_same_input_gives_the_same_bytes() {
     let gatepost = Path::new(TOP).join(".build/target/armv7-unknown-linux-musleabihf/release/gatepost");
     let first = build("orangepi-pc", "armhf", &gatepost);
     let second = build("orangepi-pc", "armhf", &gatepost);
-    for name in ["disk.img", "kernel", "initramfs", "dtb", "u-boot", "root.squashfs", "flash.squashfs", "packages", "cmdline"] {
+    for name in
+        ["disk.img", "kernel", "initramfs", "dtb", "u-boot", "root.squashfs", "flash.squashfs", "packages", "cmdline"]
+    {
         assert!(first.contains_key(name), "{name} is missing");
     }
     let differs: Vec<&String> = first.keys().filter(|name| first[*name] != second[*name]).collect();

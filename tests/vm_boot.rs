@@ -8,7 +8,8 @@ mod vm;
 use vm::{BOUND, Disk, Machine, Vm};
 
 /// The sample pods that stay up; the one called `crash` does not, by design.
-const STEADY: &[&str] = &["mosquitto-gateway", "publisher-gateway", "nginx-gateway", "redis-gateway", "offline-gateway"];
+const STEADY: &[&str] =
+    &["mosquitto-gateway", "publisher-gateway", "nginx-gateway", "redis-gateway", "offline-gateway"];
 
 /// Waits until all sample pods run; the table that says so.
 fn all_sample_pods_run(vm: &mut Vm<'_>) -> String {

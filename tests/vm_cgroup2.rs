@@ -65,7 +65,14 @@ fn limits_hold(board: &'static str) {
     assert!(vm.ok("gatepost get pod eater").contains("OOMKilled"));
 
     // What it leaves behind is killed with it, however fast it forks: none of it is there when the pod is gone.
-    vm.apply("forker", &pod("forker", "f() { while :; do setsid sh -c 'sleep 4242 & sleep 4243' & done; }; f & exec sleep 2", &json!({})));
+    vm.apply(
+        "forker",
+        &pod(
+            "forker",
+            "f() { while :; do setsid sh -c 'sleep 4242 & sleep 4243' & done; }; f & exec sleep 2",
+            &json!({}),
+        ),
+    );
     ended(&mut vm, "forker");
     let left = vm.until("ps | grep -c '[s]leep 424' || true", |count| count.trim() == "0");
     assert_eq!(left.trim(), "0");
