@@ -1,16 +1,32 @@
-# make run    the sample pods on this machine, shown until Ctrl-C
-# make test   everything: format, lints, licences, unit, simulation and integration tests
-# make bench  memory, idleness, restarts and imports, each beside a peer in the same run; IDLE_SECONDS=600
-.PHONY: run test bench build images lint clean
+# make run       a gateway in QEMU, its serial console on this terminal; BOARD=qemu-armv7, …; RUNTIME=crun
+# make image     the image of a board, in .build/image/BOARD: BOARD=orangepi-pc, … (docs/boards.md)
+# make run-host  the sample pods on this machine, shown until Ctrl-C
+# make test      everything: format, lints, licences, unit, simulation and integration tests
+# make bench    memory, idleness, restarts and imports, each beside a peer in the same run; IDLE_SECONDS=600
+.PHONY: run run-host image vm-images test bench build images lint clean
 
 BUILD := .build
 BIN := target/release/gatepost
 IDLE_SECONDS ?= 600
 
-run: build images
+BOARD ?= qemu-aarch64
+RUNTIME ?= runc
+
+run: image
+	@rootfs/run.sh $(BOARD)
+
+image: setup-image
+	@RUNTIME=$(RUNTIME) rootfs/image.sh $(BOARD)
+
+# What the tests boot.
+VM_BOARDS := qemu-aarch64 qemu-armv7 orangepi-pc
+vm-images: setup-image
+	@for board in $(VM_BOARDS); do rootfs/image.sh $$board && tests/vm/agent.sh $$board || exit 1; done
+
+run-host: build images
 	@tests/samples/run.sh $(BIN)
 
-test: setup-test images lint
+test: setup-test images vm-images lint
 	cargo test --locked --no-fail-fast
 
 bench: setup-test build images
@@ -20,7 +36,7 @@ bench: setup-test build images
 	GATEPOST=$(BIN) benches/idle.sh $(IDLE_SECONDS)
 
 lint:
-	shellcheck -x benches/*.sh tests/setup.sh tests/samples/*.sh .ci/run
+	shellcheck -x benches/*.sh tests/setup.sh tests/samples/*.sh tests/vm/*.sh rootfs/*.sh .ci/run
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo deny --offline --log-level error check bans licenses sources
@@ -31,11 +47,13 @@ build: setup
 images: setup
 	@tests/samples/images.sh $(BUILD)/images
 
-.PHONY: setup setup-test
+.PHONY: setup setup-test setup-image
 setup:
 	@tests/setup.sh
 setup-test:
 	@tests/setup.sh test
+setup-image:
+	@tests/setup.sh image
 
 clean:
 	rm -rf $(BUILD) target

@@ -45,9 +45,11 @@ T
     dd if="$work/boot.fat" of="$out/disk.img" bs=1M seek=$boot conv=notrunc,sparse status=none
     dd if="$out/root.squashfs" of="$out/disk.img" bs=1M seek=$root conv=notrunc status=none
     dd if="$out/flash.squashfs" of="$out/disk.img" bs=1M seek=$flash conv=notrunc status=none
+    # Small now, but made for the card it grows to (up to 256 GiB): 4 KiB blocks, inodes for a whole group, room for descriptors.
     # Fake time and seed: ext4 notes when it was made and seeds its directory hash at random.
-    E2FSPROGS_FAKE_TIME=$SOURCE_DATE_EPOCH mke2fs -q -F -t ext4 -L data -U $data_id -m 1 \
-        -E "hash_seed=$data_id,root_owner=0:0,lazy_itable_init=0,nodiscard" "$work/data.ext4" "${data}M" > /dev/null
+    E2FSPROGS_FAKE_TIME=$SOURCE_DATE_EPOCH mke2fs -q -F -t ext4 -b 4096 -N 8192 -J size=4 -L data -U $data_id -m 1 \
+        -E "hash_seed=$data_id,root_owner=0:0,lazy_itable_init=0,nodiscard,resize=67108864" \
+        "$work/data.ext4" "${data}M" > /dev/null
     dd if="$work/data.ext4" of="$out/disk.img" bs=1M seek=$((flash + flash_size)) conv=notrunc,sparse status=none
     if [ -e "$out/u-boot" ]; then
         dd if="$out/u-boot" of="$out/disk.img" bs=1024 seek="$UBOOT_OFFSET" conv=notrunc status=none
@@ -62,6 +64,12 @@ disk_boot_files() {
     mkdir -p "$dir/extlinux"
     cp "$out/kernel" "$out/initramfs" "$out/cmdline" "$dir/"
     if [ -e "$out/dtb" ]; then cp "$out/dtb" "$dir/"; fi
+    # A Raspberry Pi's firmware reads these two instead.
+    if [ -n "$FIRMWARE_CONFIG" ]; then
+        echo "$FIRMWARE_CONFIG" > "$dir/config.txt"
+        mv "$dir/cmdline" "$dir/cmdline.txt"
+    fi
+    if [ -n "${FIRMWARE:-}" ]; then cp -r "$FIRMWARE/." "$dir/"; fi
     {
         echo "default gatepost"
         echo "label gatepost"

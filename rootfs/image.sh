@@ -7,6 +7,8 @@
 #
 # From the environment:
 #   RUNTIME=runc|crun   GATEPOST=binary (else cross/cargo.sh builds it)   MANIFESTS=dir   IMAGES=dir (else the samples)
+#   OUT=dir             instead of .build/image/BOARD
+#   FIRMWARE=dir        files put onto the boot partition, for a board that starts from some
 #   SOURCE_DATE_EPOCH   time stamp of everything (else that of the last commit)
 # No root, no loop mounts, nothing installed. The same input gives the same bytes.
 set -euo pipefail
@@ -23,7 +25,7 @@ fi
 . rootfs/elf.sh
 . rootfs/modules.sh
 . rootfs/disk.sh
-DTB='' UBOOT='' UBOOT_PACKAGE='' MODULES='' CMDLINE='' QEMU_DISK='' DATA_MIB=16 QEMU=''
+DTB='' UBOOT='' UBOOT_PACKAGE='' MODULES='' CMDLINE='' QEMU_DISK='' DATA_MIB=160 QEMU='' FIRMWARE_CONFIG=''
 # shellcheck source=board/qemu-aarch64
 . "board/$board"
 
@@ -37,7 +39,7 @@ esac
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 1700000000)}
 export SOURCE_DATE_EPOCH
 
-out=$PWD/.build/image/$board
+out=${OUT:-$PWD/.build/image/$board}
 work=$out/.work
 rm -rf "$work"
 mkdir -p "$work"
@@ -47,7 +49,7 @@ say() { echo "image: $board: $*" >&2; }
 # --- the inputs: gatepost, Debian's packages, manifests and images -----------------------------------------------------
 gatepost=${GATEPOST:-}
 if [ -z "$gatepost" ]; then
-    cross/cargo.sh "$ARCH" build --locked --release --bin gatepost
+    cross/cargo.sh "$ARCH" build --release --bin gatepost
     gatepost=.build/target/$target/release/gatepost
 fi
 [ -x "$gatepost" ] || { echo "image: no executable gatepost at $gatepost" >&2; exit 1; }

@@ -1,18 +1,24 @@
 #!/bin/sh
-# Installs what the README's commands need and this machine lacks. Debian; root. Says plainly what it cannot do.
+# Installs what the README's commands need and this machine lacks. Debian; root if something is to be installed, or
+# if containers are to run here. Says plainly what it cannot do.
+#
+#   setup.sh          to run pods on this machine        setup.sh image   to build and boot gateway images
+#   setup.sh test     everything
 set -eu
 
 packages="runc crun skopeo umoci buildah busybox-static jq gcc libc6-dev make ca-certificates"
-if [ "${1:-}" = test ]; then
-    packages="$packages attr e2fsprogs fdisk fish iproute2 libcap2-bin python3 shellcheck strace util-linux zsh zstd"
-fi
+image="qemu-system-arm squashfs-tools mtools fdisk kmod cpio fakeroot binutils e2fsprogs"
+case ${1:-} in
+image) packages="skopeo umoci buildah busybox-static ca-certificates make git $image" ;;
+test) packages="$packages attr fish iproute2 libcap2-bin mount python3 shellcheck strace util-linux zsh zstd $image" ;;
+esac
 
 die() {
     echo "setup: $1" >&2
     exit 1
 }
 
-[ "$(id -u)" = 0 ] || die "must be run as root: containers, cgroups and mounts need it. Try: sudo make $*"
+[ "$(id -u)" = 0 ] || [ "${1:-}" = image ] || die "must be run as root: containers, cgroups and mounts need it. Try: sudo make $*"
 
 if ! command -v cargo >/dev/null 2>&1; then
     die "no Rust toolchain found. Install one (https://rustup.rs), then run this again."
@@ -25,9 +31,18 @@ done
 if [ -n "$missing" ]; then
     command -v apt-get >/dev/null 2>&1 || die "missing:$missing. There is no apt-get here: install them by this system's own means."
     echo "setup: installing$missing" >&2
+    [ "$(id -u)" = 0 ] || die "missing:$missing. Install them as root."
     export DEBIAN_FRONTEND=noninteractive
+    # A qemu-utils from elsewhere (backports) excludes this release's QEMU; the same release's is put in its place.
+    case $missing in
+    *qemu-system-arm*)
+        if dpkg-query -W qemu-utils >/dev/null 2>&1; then
+            missing="$missing qemu-utils=$(apt-cache policy qemu-system-arm | awk '/Candidate:/ { print $2 }')"
+        fi
+        ;;
+    esac
     # shellcheck disable=SC2086
-    { apt-get update -qq && apt-get install -y -qq --no-install-recommends $missing; } >&2 ||
+    { apt-get update -qq && apt-get install -y -qq --no-install-recommends --allow-downgrades $missing; } >&2 ||
         die "could not install$missing. Look at apt-get's message above; without a package mirror they cannot be had."
 fi
 

@@ -5,13 +5,105 @@
 
 mod vm;
 
+use serde_json::{Value, json};
+use vm::{Disk, Machine, Vm};
+
+/// A gateway with no pods but those a test gives it.
+fn bare(board: &'static str) -> Machine {
+    let append = "gatepost.staticPodPath=/var/lib/gatepost/manifests".to_owned();
+    Machine { append, ..Machine::new(board) }
+}
+
+fn pod(name: &str, script: &str, limits: &Value) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name},
+        "spec": {
+            "restartPolicy": "Never",
+            "terminationGracePeriodSeconds": 1,
+            "containers": [{
+                "name": "main",
+                "image": "sample/busybox:1",
+                "command": ["sh", "-c", script],
+                "resources": {"limits": limits},
+            }],
+        },
+    })
+}
+
+/// The status of a pod's only container, once it has ended.
+fn ended(vm: &mut Vm<'_>, pod: &str) -> Value {
+    let table = vm.until(&format!("gatepost get pod {pod} -o json"), |text| text.contains("\"terminated\""));
+    let object: Value = serde_json::from_str(&table).unwrap_or_else(|error| panic!("{error}: {table}"));
+    object["status"]["containerStatuses"][0]["state"]["terminated"].clone()
+}
+
+fn limits_hold(board: &'static str) {
+    let disk = Disk::fresh(board);
+    let mut vm = Vm::boot(&bare(board), &disk);
+
+    let limits = json!({"memory": "48Mi", "cpu": "250m"});
+    vm.apply("limited", &pod("limited", "trap 'exit 0' TERM; sleep 100000 & wait", &limits));
+    vm.until("gatepost get pod limited", |table| table.contains("Running"));
+
+    // As the container sees them, in its own view of the hierarchy …
+    for (file, value) in [("memory.max", "50331648"), ("cpu.max", "25000 100000")] {
+        let seen = vm.ok(&format!("gatepost exec limited -- cat /sys/fs/cgroup/{file}"));
+        assert_eq!(seen.trim(), value, "{file}");
+    }
+    // … and as the kernel does, at the container's own cgroup and the pod's.
+    let cgroup = vm.ok("find /sys/fs/cgroup/kubepods -name memory.max | xargs grep -l 50331648");
+    assert!(cgroup.lines().count() >= 1, "{cgroup}");
+    let tasks = vm.ok("find /sys/fs/cgroup/kubepods -name pids.max | xargs grep -l 4096");
+    assert!(!tasks.is_empty(), "every pod has a bound of processes");
+
+    // Beyond its memory a container is killed by the kernel, and `get pods` says so.
+    vm.apply("eater", &pod("eater", "x=a; while :; do x=$x$x; done", &json!({"memory": "24Mi"})));
+    let end = ended(&mut vm, "eater");
+    assert_eq!((&end["reason"], &end["exitCode"]), (&json!("OOMKilled"), &json!(137)), "{end}");
+    assert!(vm.ok("gatepost get pod eater").contains("OOMKilled"));
+
+    // What it leaves behind is killed with it, however fast it forks: none of it is there when the pod is gone.
+    vm.apply(
+        "forker",
+        &pod(
+            "forker",
+            "f() { while :; do setsid sh -c 'sleep 4242 & sleep 4243' & done; }; f & exec sleep 2",
+            &json!({}),
+        ),
+    );
+    ended(&mut vm, "forker");
+    let left = vm.until("ps | grep -c '[s]leep 424' || true", |count| count.trim() == "0");
+    assert_eq!(left.trim(), "0");
+
+    gatepost_is_in_a_leaf(&mut vm);
+
+    // A pod that is gone leaves no cgroup.
+    vm.ok("rm /var/lib/gatepost/manifests/*.json");
+    vm.until("gatepost get pods 2>&1", |table| !table.contains("limited") && !table.contains("eater"));
+    vm.until("find /sys/fs/cgroup/kubepods -mindepth 1 -type d", |left| left.is_empty());
+}
+
+/// Controllers can only be handed down from a cgroup without processes of its own, so gatepost must not sit in the root
+/// it gives them out from.
+fn gatepost_is_in_a_leaf(vm: &mut Vm<'_>) {
+    let own = vm.ok("cat /proc/$(pidof gatepost | tr ' ' '\\n' | head -1)/cgroup");
+    let own = own.trim().strip_prefix("0::").unwrap().to_owned();
+    let controllers = vm.ok(&format!("cat /sys/fs/cgroup{own}/cgroup.subtree_control"));
+    assert!(own == "/" || controllers.trim().is_empty(), "{own} hands out {controllers}");
+    let enabled = vm.ok("cat /sys/fs/cgroup/kubepods/cgroup.subtree_control");
+    for controller in ["cpu", "memory", "pids"] {
+        assert!(enabled.split_whitespace().any(|name| name == controller), "{controller} is not in {enabled}");
+    }
+}
+
 #[test]
-fn probe() {
-    let disk = vm::Disk::fresh("qemu-aarch64");
-    let mut vm = vm::Vm::boot(&vm::Machine::new("qemu-aarch64"), &disk);
-    println!("{}", vm.ok("uname -a; mount; ps"));
-    vm.console.wait_for("started gatepost", vm::BOUND);
-    println!("{}", vm.until("gatepost get pods -A", |out| out.contains("offline-gateway     1/1     Running")));
-    vm.run("reboot -f");
-    println!("{}", vm.off());
+fn limits_hold_under_cgroup_v2_on_aarch64() {
+    limits_hold("qemu-aarch64");
+}
+
+#[test]
+fn limits_hold_under_cgroup_v2_on_armv7() {
+    limits_hold("qemu-armv7");
 }

@@ -39,7 +39,7 @@ pub fn execute(program: BorrowedFd<'_>, args: &[CString]) -> Errno {
         args.iter().map(|arg| arg.as_ptr()).chain(std::iter::once(std::ptr::null())).collect();
     // SAFETY: an array of strings that all end with a NUL, itself ended by a null pointer; the environment of the C library.
     unsafe {
-        let environment = libc::environ.cast_const();
+        let environment = super::spawn::environ;
         let flags = libc::AT_EMPTY_PATH;
         libc::syscall(libc::SYS_execveat, program.as_raw_fd(), c"".as_ptr(), argv.as_ptr(), environment, flags);
     }

@@ -13,7 +13,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 unsafe extern "C" {
     /// environ(7). Declared here because the `libc` crate has it for glibc only.
-    static environ: *const *const c_char;
+    pub(super) static environ: *const *const c_char;
 }
 
 /// Exit status of a child whose program could not be run.

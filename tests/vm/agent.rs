@@ -18,13 +18,18 @@ impl Agent {
         Self { stream, reader, number: 0, is_ready: false }
     }
 
+    /// After a reset another agent will say that it is there.
+    pub(super) fn starts_anew(&mut self) {
+        self.is_ready = false;
+    }
+
     /// Output (both streams) and exit status of a shell command, which is one line.
     pub(super) fn run(&mut self, command: &str, bound: Duration) -> io::Result<(String, i32)> {
         assert!(!command.contains('\n'), "a command is one line");
         let end = Instant::now() + bound;
         // What is sent before the port is open inside would be lost.
         while !self.is_ready {
-            self.is_ready = self.line(end)?.trim_end() == "ready";
+            self.is_ready = self.line(end)?.trim_end().ends_with("ready");
         }
         self.number += 1;
         writeln!(self.stream, "{} {command}", self.number)?;

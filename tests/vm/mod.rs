@@ -172,11 +172,33 @@ impl<'disk> Vm<'disk> {
         }
     }
 
-    /// Waits until the machine has switched itself off (or reset, where that ends QEMU): the reason QEMU saw.
+    /// Waits until the machine has switched itself off: the reason QEMU saw (`guest-shutdown`; `guest-reset` where
+    /// [`Machine::resets`] is off).
     pub fn off(&mut self) -> String {
-        let event =
-            self.monitor.wait_for("SHUTDOWN", BOUND).unwrap_or_else(|| panic!("still on\n{}", self.console.tail()));
-        event.data["reason"].as_str().unwrap_or_default().to_owned()
+        self.event("SHUTDOWN")["reason"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Waits until the machine has reset itself. It starts again; the agent there is a new one.
+    pub fn reset(&mut self) -> String {
+        let reason = self.event("RESET")["reason"].as_str().unwrap_or_default().to_owned();
+        if let Some(agent) = &mut self.agent {
+            agent.starts_anew();
+        }
+        reason
+    }
+
+    /// Waits for an event of the machine.
+    pub fn event(&mut self, name: &str) -> serde_json::Value {
+        let event = self.monitor.wait_for(name, BOUND);
+        event.unwrap_or_else(|| panic!("no {name}\n{}", self.console.tail())).data
+    }
+
+    /// Gives gatepost a manifest, on the data partition: replaced whole, as any file should be.
+    pub fn apply(&mut self, name: &str, manifest: &serde_json::Value) {
+        let text = manifest.to_string().replace('\'', "'\\''");
+        self.ok(&format!(
+            "d=/var/lib/gatepost/manifests; mkdir -p $d && printf %s '{text}' > $d/.{name} && mv $d/.{name} $d/{name}.json"
+        ));
     }
 
     /// Pulls the plug: QEMU is gone at once, and with it everything that was not on the card.
