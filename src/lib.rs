@@ -9,6 +9,7 @@ pub mod control;
 pub mod document;
 pub mod image;
 pub mod init;
+pub mod json;
 pub mod log;
 pub mod manifest;
 pub mod oci;

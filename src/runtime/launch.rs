@@ -25,6 +25,7 @@ use super::failure::context;
 use super::{Failure, Runtime, protocol, sandbox};
 use crate::config::{Layout, WritableLayer};
 use crate::image::{Reference, Store};
+use crate::json;
 use crate::manifest::v1::{ConfigMap, Container, Pod, Secret};
 use crate::oci::{self, BundleInput, Device, DeviceKind, HostDevice, HostVolume, NodeFacts};
 use crate::sys::{mount, namespace};
@@ -248,7 +249,7 @@ fn write_bundle(
     // It holds the environment, and with it Secrets.
     let write = || {
         let mut file = fs::File::options().create(true).truncate(true).write(true).mode(0o600).open(&path)?;
-        file.write_all(&serde_json::to_vec(&spec)?)
+        file.write_all(&json::to_vec(&spec)?)
     };
     write().map_err(context(REASON, "writing", &path))?;
     Ok(bundle.warnings)
@@ -314,7 +315,7 @@ fn localhost_profile(request: &LaunchRequest) -> Option<Result<LinuxSeccomp, Str
         }
         let path = request.layout.data.join("seccomp").join(name);
         let text = fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-        serde_json::from_slice(&text).map_err(|error| format!("{}: {error}", path.display()))
+        json::from_slice(&text).map_err(|error| format!("{}: {error}", path.display()))
     };
     Some(read())
 }

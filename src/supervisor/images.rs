@@ -8,6 +8,7 @@ use super::Supervisor;
 use super::act::{Task, container_of};
 use super::helpers::{Command, Job, Outcome};
 use crate::image::{ImageSummary, Reference, worker};
+use crate::json;
 use crate::pod::event::{ContainerRef, Event, Failure};
 
 /// Milliseconds an image worker may take: a large archive on a slow card.
@@ -150,7 +151,7 @@ impl Supervisor {
             ImageTask::Unpack(digest) => worker::Command::Unpack { manifest_digest: digest.clone() },
         };
         let request = worker::Request { version: worker::VERSION, layout: self.config.layout.clone(), command: work };
-        let request = serde_json::to_vec(&request).unwrap_or_default();
+        let request = json::to_vec(&request).unwrap_or_default();
         self.images.busy = true;
         self.images.preloading = task == ImageTask::Preload;
         let command = Command::Role("image-worker");
@@ -164,7 +165,7 @@ impl Supervisor {
             Outcome::Done(report) => (report, None),
             Outcome::Failed(report, why) => (report, Some(why)),
         };
-        let report: Option<worker::Report> = serde_json::from_slice(&report).ok();
+        let report: Option<worker::Report> = json::from_slice(&report).ok();
         self.images.preloading = false;
         let failure = failure.map(|why| match &report {
             Some(report) if !report.message.is_empty() => report.message.clone(),

@@ -19,6 +19,7 @@ use super::persist::{self, Durable};
 use super::token::Token;
 use crate::config::Config;
 use crate::control::Server;
+use crate::json;
 use crate::manifest::desired::DesiredSet;
 use crate::pod::event::Event;
 use crate::pod::time::{Instant, Now, Wall};
@@ -240,7 +241,7 @@ impl Memory {
 
 fn parse<T: serde::de::DeserializeOwned>(report: &durable::Report, name: &str) -> Option<T> {
     let (_, content) = report.files.iter().find(|(n, _)| n == name)?;
-    serde_json::from_str(content)
+    json::from_slice(content.as_bytes())
         .inspect_err(|error| log::error!("{name} in the state directory: {error}; it is not used"))
         .ok()
 }
