@@ -61,6 +61,8 @@ case " $* " in
 *)
     features=optimize_for_size
     flags="$flags -Crelocation-model=static -Cforce-unwind-tables=no -Clink-arg=--icf=all -Clink-arg=-O2"
+    # Two further rounds of the pass that turns repeated instructions into functions.
+    flags="$flags -Cllvm-args=-machine-outliner-reruns=2"
     flags="$flags -Clink-arg=-Map=$top/.build/target/$target/gatepost.map"
     # Thumb-2, as Debian's armhf: a quarter less code.
     if [ "$target" = armv7-unknown-linux-musleabihf ]; then flags="$flags -Ctarget-feature=+thumb-mode"; fi
