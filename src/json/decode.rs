@@ -1,5 +1,9 @@
-//! [`Decoder`]: serde's view of a [`Value`]. Objects are maps and nothing else, so that the code serde derives for reading a
-//! struct from a list is dropped by the linker; whatever does not depend on the type is in functions of its own.
+//! [`Decoder`]: serde's view of a [`Value`], made for little code.
+//!
+//! serde derives two readers for each struct: one from a map, which compares keys and keeps each field until all are there, and one
+//! from a list, which takes field after field and is a third as long. [`Fields`] hands a struct's fields over as that list, in
+//! the order of the names that serde names them in, so that the linker drops the first reader. That order is the order of
+//! declaration as long as no field has an alias. Whatever does not depend on a type is in functions of its own.
 
 use serde::de::{
     DeserializeSeed, Deserializer, EnumAccess, Expected, IntoDeserializer as _, MapAccess, SeqAccess, Unexpected,
@@ -163,10 +167,10 @@ impl<'de> Deserializer<'de> for Decoder {
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         _: &'static str,
-        _: &'static [&'static str],
+        names: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        self.deserialize_map(visitor)
+        Fields::read(self.0, names, visitor)
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -216,6 +220,72 @@ impl<'de> SeqAccess<'de> for &mut Items {
     }
 }
 
+/// A struct's fields as the list of their values.
+struct Fields {
+    entries: Map<String, Value>,
+    names: std::slice::Iter<'static, &'static str>,
+    /// The field handed over last.
+    name: &'static str,
+    missing: bool,
+}
+
+impl Fields {
+    fn read<'de, V: Visitor<'de>>(value: Value, names: &'static [&'static str], visitor: V) -> Result<V::Value, Error> {
+        let Value::Object(entries) = value else { return Err(unexpected(&value, &visitor)) };
+        let mut fields = Self { entries, names: names.iter(), name: "", missing: false };
+        visitor.visit_seq(&mut fields).map_err(|error| fields.explain(error))
+    }
+
+    /// The next field's value, if the document has it.
+    #[inline(never)]
+    fn advance(&mut self) -> Option<Value> {
+        self.name = self.names.next().copied()?;
+        let value = self.entries.remove(self.name);
+        self.missing = value.is_none();
+        value
+    }
+
+    /// serde calls a list too short where a field without a default is missing.
+    #[cold]
+    #[inline(never)]
+    fn explain(&self, error: Error) -> Error {
+        if self.missing { Error::new(format!("missing field `{}`", self.name)) } else { error.within(self.name) }
+    }
+}
+
+impl<'de> SeqAccess<'de> for &mut Fields {
+    type Error = Error;
+
+    #[inline(never)]
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Error> {
+        match self.advance() {
+            Some(value) => seed.deserialize(Decoder(value)).map(Some),
+            // What can be absent reads as absent; for all else serde has a default or an error.
+            None => Ok(seed.deserialize(Missing).ok()),
+        }
+    }
+}
+
+/// A field that is not there.
+struct Missing;
+
+impl<'de> Deserializer<'de> for Missing {
+    type Error = Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Error> {
+        Err(Error { path: String::new(), what: String::new() })
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_none()
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct newtype_struct
+        seq tuple tuple_struct map struct enum identifier ignored_any
+    }
+}
+
 struct Entries {
     rest: serde_json::map::IntoIter,
     key: String,
@@ -247,6 +317,7 @@ impl<'de> MapAccess<'de> for &mut Entries {
         seed.deserialize(Key(&self.key)).map(Some)
     }
 
+    #[inline(never)]
     fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, Error> {
         seed.deserialize(Decoder(self.value.take())).map_err(|error| error.within(&self.key))
     }
@@ -362,7 +433,7 @@ impl<'de> VariantAccess<'de> for Variant {
         self.content()?.deserialize_seq(visitor)
     }
 
-    fn struct_variant<V: Visitor<'de>>(self, _: &'static [&'static str], visitor: V) -> Result<V::Value, Error> {
-        self.content()?.deserialize_map(visitor)
+    fn struct_variant<V: Visitor<'de>>(self, names: &'static [&'static str], visitor: V) -> Result<V::Value, Error> {
+        Fields::read(self.content()?.0, names, visitor)
     }
 }

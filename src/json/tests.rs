@@ -86,6 +86,30 @@ fn an_error_names_the_field() {
     assert_eq!(wrong(json!({"byNumber": {"x": [1, "a"]}})), "byNumber: invalid type: string \"x\", expected u64");
 }
 
+#[derive(Debug, PartialEq, Deserialize)]
+struct Strict {
+    first: u8,
+    maybe: Option<String>,
+    #[serde(skip)]
+    skipped: u8,
+    #[serde(rename = "realName", default)]
+    renamed: u8,
+    last: u8,
+}
+
+#[test]
+fn fields_may_stand_in_any_order_and_only_those_with_a_default_may_be_missing() {
+    let strict = |document: Value| from_value::<Strict>(document).map_err(|error| error.to_string());
+    let wanted = Strict { first: 1, maybe: None, skipped: 0, renamed: 0, last: 2 };
+    assert_eq!(strict(json!({"last": 2, "skipped": 9, "first": 1, "other": 3})).unwrap(), wanted);
+    let wanted = Strict { maybe: Some("x".into()), renamed: 5, ..wanted };
+    assert_eq!(strict(json!({"realName": 5, "maybe": "x", "last": 2, "first": 1})).unwrap(), wanted);
+    assert_eq!(strict(json!({"first": 1})).unwrap_err(), "missing field `last`");
+    assert_eq!(strict(json!({"last": 1})).unwrap_err(), "missing field `first`");
+    assert_eq!(strict(json!({"first": 1, "last": "x"})).unwrap_err(), "last: invalid type: string \"x\", expected u8");
+    assert_eq!(from_value::<Vec<Strict>>(json!([{}])).unwrap_err().to_string(), "[0]: missing field `first`");
+}
+
 #[test]
 fn text_that_is_no_json_is_told_with_its_place() {
     assert_eq!(
