@@ -54,7 +54,7 @@ pub fn call(program: &Path, layout: &Layout, command: Command, mut progress: imp
     // Ends when the worker does: it writes its report (well below a pipe's size for what one call imports) last.
     let reader = std::thread::spawn(move || read_limited(File::from(report_read), MAX_DOCUMENT));
     for line in BufReader::new(File::from(steps_read)).lines().map_while(std::result::Result::ok) {
-        if let Ok(step) = json::from_slice::<Step>(&line.as_bytes()) {
+        if let Ok(step) = json::from_slice::<Step>(line.as_bytes()) {
             progress(&step);
         }
     }
