@@ -2,8 +2,10 @@
 # make image     the image of a board, in .build/image/BOARD: BOARD=orangepi-pc, … (docs/boards.md)
 # make run-host  the sample pods on this machine, shown until Ctrl-C
 # make test      everything: format, lints, licences, unit, simulation and integration tests
-# make bench    memory, idleness, restarts and imports, each beside a peer in the same run; IDLE_SECONDS=600
-.PHONY: run run-host image vm-images test bench build images lint clean
+# make cross     static binaries for aarch64 and armv7 in .build/bin; make size says what is in them
+# make test-cross  the unit tests for both, under qemu-user
+# make bench     memory, idleness, restarts and imports, each beside a peer in the same run; IDLE_SECONDS=600
+.PHONY: run run-host image vm-images test test-cross cross size bench build images lint clean
 
 BUILD := .build
 BIN := target/release/gatepost
@@ -29,6 +31,15 @@ run-host: build images
 test: setup-test images vm-images lint
 	cargo test --locked --no-fail-fast
 
+test-cross: setup-cross
+	cross/test.sh
+
+cross: setup-cross
+	cross/build.sh
+
+size: setup-cross
+	cross/size.sh
+
 bench: setup-test build images
 	GATEPOST=$(BIN) benches/memory.sh
 	GATEPOST=$(BIN) benches/restart.sh
@@ -36,7 +47,7 @@ bench: setup-test build images
 	GATEPOST=$(BIN) benches/idle.sh $(IDLE_SECONDS)
 
 lint:
-	shellcheck -x benches/*.sh tests/setup.sh tests/samples/*.sh tests/vm/*.sh rootfs/*.sh .ci/run
+	shellcheck -x benches/*.sh cross/*.sh tests/setup.sh tests/samples/*.sh tests/vm/*.sh rootfs/*.sh .ci/run
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo deny --offline --log-level error check bans licenses sources
@@ -47,13 +58,15 @@ build: setup
 images: setup
 	@tests/samples/images.sh $(BUILD)/images
 
-.PHONY: setup setup-test setup-image
+.PHONY: setup setup-test setup-image setup-cross
 setup:
 	@tests/setup.sh
 setup-test:
 	@tests/setup.sh test
 setup-image:
 	@tests/setup.sh image
+setup-cross:
+	@tests/setup.sh cross
 
 clean:
 	rm -rf $(BUILD) target

@@ -3,9 +3,9 @@
 #
 #   cross/cargo.sh aarch64|armv7 CARGO-ARGUMENTS...      e.g. cross/cargo.sh armv7 build --release
 #
-# With rustup the target's own standard library is used (installed when it is missing). Where it cannot be had, a
-# toolchain is assembled from Debian packages (cross/toolchain.sh) and the standard library is built along, for size.
-# GATEPOST_TOOLCHAIN=rustup or =debian decides it by hand. Results: .build/target/TARGET/PROFILE/.
+# Compiler and C library come from rustup where it has both targets, else from Debian packages (cross/toolchain.sh); the
+# standard library is built along, for size. GATEPOST_TOOLCHAIN=rustup or =debian decides it by hand. Results:
+# .build/target/TARGET/PROFILE/.
 set -euo pipefail
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -24,46 +24,62 @@ esac
 shift
 [ $# -gt 0 ] || die "what shall cargo do? For example: cross/cargo.sh armv7 build --release"
 
-# Whether rustup has the target's standard library, or can fetch it. A failure is remembered until rustup itself changes.
-rustup_target() {
+# Whether rustup has what is needed for these targets, or can fetch it. A failure is remembered, so that it is asked once.
+from_rustup() {
     command -v rustup >/dev/null || return 1
-    rustup target list --installed 2>/dev/null | grep -qx "$target" && return 0
-    local tried=$top/.build/rustup-lacks-$target
-    if [ -e "$tried" ] && [ "$tried" -nt "$(command -v rustup)" ]; then return 1; fi
-    echo "cross: asking rustup for $target" >&2
-    timeout 300 rustup target add "$target" >&2 && return 0
-    mkdir -p "$top/.build"
-    touch "$tried"
-    return 1
+    local installed wanted=rust-src-$* tried
+    installed=$(rustup component list --installed)
+    tried=$top/.build/rustup-lacks-${wanted// /-}
+    if ! grep -qx rust-src <<<"$installed" ||
+        [ "$(grep -cxFf <(printf 'rust-std-%s\n' "$@") <<<"$installed")" != $# ]; then
+        [ ! -e "$tried" ] || return 1
+        echo "cross: asking rustup for rust-src and $*" >&2
+        if ! timeout 300 rustup component add rust-src >&2 || ! timeout 300 rustup target add "$@" >&2; then
+            echo "cross: rustup does not have them; taking Debian's packages" >&2
+            mkdir -p "$top/.build"
+            touch "$tried"
+            return 1
+        fi
+    fi
 }
 
 road=${GATEPOST_TOOLCHAIN:-}
 case $road in
-"") if rustup_target; then road=rustup; else road=debian; fi ;;
-rustup) rustup_target || die "rustup cannot install $target. Try: rustup target add $target" ;;
+"") if from_rustup aarch64-unknown-linux-musl armv7-unknown-linux-musleabihf; then road=rustup; else road=debian; fi ;;
+rustup) from_rustup "$target" || die "rustup cannot install what is needed. Try: rustup component add rust-src; rustup target add $target" ;;
 debian) ;;
 *) die "GATEPOST_TOOLCHAIN is '$road'; it can be 'rustup' or 'debian'." ;;
 esac
 
 # rust-lld, the C library and the unwinder come with the toolchain on both roads: no C cross compiler is needed.
 # Without unwind tables: a release binary aborts on a panic, after its message.
-flags="-Clinker-flavor=ld.lld -Clink-self-contained=yes -Ctarget-feature=+crt-static"
+# libc_unstable_musl_v1_2: musl's 64-bit time_t on armv7, without which the clock ends in 2038.
+flags="-Clinker-flavor=ld.lld -Clink-self-contained=yes -Ctarget-feature=+crt-static --cfg=libc_unstable_musl_v1_2"
 arguments=()
 case " $* " in
 *" test "*) features=panic-unwind,backtrace ;;
 *)
     features=optimize_for_size
     flags="$flags -Crelocation-model=static -Cforce-unwind-tables=no -Clink-arg=--icf=all -Clink-arg=-O2"
+    # Two further rounds of the pass that turns repeated instructions into functions.
+    flags="$flags -Cllvm-args=-machine-outliner-reruns=2"
+    flags="$flags -Clink-arg=-Map=$top/.build/target/$target/gatepost.map"
+    # Thumb-2, as Debian's armhf: a quarter less code.
+    if [ "$target" = armv7-unknown-linux-musleabihf ]; then flags="$flags -Ctarget-feature=+thumb-mode"; fi
+    mkdir -p "$top/.build/target/$target"
     ;;
 esac
+# The standard library comes with the compiler, so building it is as steady as the compiler is. The variable after it
+# makes musl's time_t have 64 bits there too.
+export RUSTC_BOOTSTRAP=1 RUST_LIBC_UNSTABLE_MUSL_V1_2_3=1
+arguments+=("-Zbuild-std=std,panic_abort" "-Zbuild-std-features=$features")
 cargo=cargo
 if [ "$road" = debian ]; then
     "$top/cross/toolchain.sh" "$toolchain"
     # LLVM's unwinder is compiled for glibc and names its checked fprintf in a debugging aid that is off.
     flags="$flags -Clink-arg=--defsym=__fprintf_chk=abort"
-    arguments+=("-Zbuild-std=std,panic_abort" "-Zbuild-std-features=$features")
     cargo=$toolchain/usr/bin/cargo
-    export RUSTC=$toolchain/usr/bin/rustc RUSTDOC=$toolchain/usr/bin/rustdoc RUSTC_BOOTSTRAP=1
+    export RUSTC=$toolchain/usr/bin/rustc RUSTDOC=$toolchain/usr/bin/rustdoc
     export LD_LIBRARY_PATH=$toolchain/usr/lib/x86_64-linux-gnu
     unset RUSTUP_TOOLCHAIN
 fi

@@ -11,6 +11,7 @@ pub mod control;
 pub mod document;
 pub mod image;
 pub mod init;
+pub mod json;
 pub mod log;
 pub mod manifest;
 pub mod oci;

@@ -13,27 +13,31 @@ use std::path::{Path, PathBuf};
 /// What each room may use of ours.
 const MAP: &[(&str, &[&str])] = &[
     ("wire", &[]),
-    ("sys", &[]),
+    ("json", &[]),
+    ("sys", &["json"]),
     ("document", &[]),
-    ("control", &[]),
+    ("control", &["json"]),
     ("printer", &[]),
     ("config", &["document"]),
-    ("manifest", &["document"]),
+    ("manifest", &["document", "json"]),
     ("pod", &["manifest"]),
     ("oci", &["manifest"]),
     ("init", &["sys", "wire"]),
     ("boot", &["config", "sys", "wire"]),
-    ("state", &["sys"]),
-    ("log", &["sys", "wire"]),
-    ("image", &["config", "sys"]),
+    ("state", &["json", "sys"]),
+    ("log", &["json", "sys", "wire"]),
+    ("image", &["config", "json", "sys"]),
     ("volume", &["config", "manifest", "sys"]),
-    ("runtime", &["config", "image", "manifest", "oci", "sys", "volume"]),
+    ("runtime", &["config", "image", "json", "manifest", "oci", "sys", "volume"]),
     (
         "supervisor",
-        &["config", "control", "image", "log", "manifest", "oci", "pod", "runtime", "state", "sys", "volume", "wire"],
+        &[
+            "config", "control", "image", "json", "log", "manifest", "oci", "pod", "runtime", "state", "sys", "volume",
+            "wire",
+        ],
     ),
     ("console", &["config", "control", "printer", "sys"]),
-    ("cli", &["boot", "config", "control", "image", "log", "manifest", "printer", "runtime"]),
+    ("cli", &["boot", "config", "control", "image", "json", "log", "manifest", "printer", "runtime"]),
 ];
 
 /// Files that start a role, and so may name its room whatever the map says.

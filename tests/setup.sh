@@ -3,14 +3,16 @@
 # if containers are to run here. Says plainly what it cannot do.
 #
 #   setup.sh          to run pods on this machine        setup.sh image   to build and boot gateway images
-#   setup.sh test     everything
+#   setup.sh test     everything                         setup.sh cross   to build for ARM, and to test that under qemu-user
 set -eu
 
 packages="runc crun skopeo umoci buildah busybox-static jq gcc libc6-dev make ca-certificates"
+cross="gcc libc6-dev binutils gawk make ca-certificates debian-archive-keyring qemu-user-static"
 image="qemu-system-arm squashfs-tools mtools fdisk kmod cpio fakeroot binutils e2fsprogs"
 case ${1:-} in
-image) packages="skopeo umoci buildah busybox-static ca-certificates make git $image" ;;
-test) packages="$packages attr fish iproute2 libcap2-bin mount python3 shellcheck strace util-linux zsh zstd $image" ;;
+image) packages="skopeo umoci buildah busybox-static ca-certificates make git $cross $image" ;;
+cross) packages=$cross ;;
+test) packages="$packages attr fish iproute2 libcap2-bin mount python3 shellcheck strace util-linux zsh zstd $cross $image" ;;
 esac
 
 die() {
@@ -18,9 +20,11 @@ die() {
     exit 1
 }
 
-[ "$(id -u)" = 0 ] || [ "${1:-}" = image ] || die "must be run as root: containers, cgroups and mounts need it. Try: sudo make $*"
+[ "$(id -u)" = 0 ] || [ "${1:-}" = image ] || [ "${1:-}" = cross ] ||
+    die "must be run as root: containers, cgroups and mounts need it. Try: sudo make $*"
 
-if ! command -v cargo >/dev/null 2>&1; then
+# For ARM a toolchain is assembled where there is none: cross/toolchain.sh.
+if [ "${1:-}" != cross ] && ! command -v cargo >/dev/null 2>&1; then
     die "no Rust toolchain found. Install one (https://rustup.rs), then run this again."
 fi
 
@@ -29,6 +33,7 @@ for p in $packages; do
     dpkg-query -W -f='${Status}' "$p" 2>/dev/null | grep -q 'install ok installed' || missing="$missing $p"
 done
 if [ -n "$missing" ]; then
+    [ "$(id -u)" = 0 ] || die "missing:$missing. Installing them needs root: sudo tests/setup.sh $*"
     command -v apt-get >/dev/null 2>&1 || die "missing:$missing. There is no apt-get here: install them by this system's own means."
     echo "setup: installing$missing" >&2
     [ "$(id -u)" = 0 ] || die "missing:$missing. Install them as root."

@@ -15,6 +15,7 @@ use crate::config::Layout;
 use crate::control::Call;
 use crate::image::worker::Report;
 use crate::image::{ImageSummary, import_command, list_command, remove_command};
+use crate::json;
 
 /// `gatepost image ls`.
 pub(super) fn ls(invocation: &Invocation) -> Outcome {
@@ -26,7 +27,7 @@ pub(super) fn ls(invocation: &Invocation) -> Outcome {
     };
     let report = finished(list_command(&layout(invocation)))?;
     if json {
-        let images = serde_json::to_value(&report.images).map_err(|error| Failure::failed(error.to_string()))?;
+        let images = json::to_value(&report.images).map_err(|error| Failure::failed(error.to_string()))?;
         output::print(&output::to_json(&images))?;
     } else {
         output::print(&table(&report.images, !invocation.has("no-headers"), age::now()))?;

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use super::failure::{Failure, Outcome};
 use super::invocation::Invocation;
 use super::output;
+use crate::json;
 use crate::manifest::{DocumentVerdict, validate_bytes, validate_files};
 
 /// Bytes read from standard input: more than any file may have, so that the limit itself is reported as for files.
@@ -35,7 +36,7 @@ pub(super) fn run(invocation: &Invocation) -> Outcome {
         validate_files(&invocation.words, strict)
     };
     if json {
-        let value = serde_json::to_value(&verdicts).map_err(|error| Failure::failed(error.to_string()))?;
+        let value = json::to_value(&verdicts).map_err(|error| Failure::failed(error.to_string()))?;
         output::print(&output::to_json(&value))?;
     } else {
         output::print(&report(&verdicts))?;

@@ -11,6 +11,7 @@ use rustix::net::RecvFlags;
 
 use super::message::Line;
 use super::{Call, Reply, Request, VERSION};
+use crate::json;
 
 /// How long an answer may take. The supervisor's loop never waits, so this is long.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -87,7 +88,7 @@ impl Client {
 
     /// Sends a request; its replies are taken with [`Self::next`].
     pub fn send(&mut self, call: Call) -> Result<(), ClientError> {
-        let mut line = serde_json::to_vec(&Request { version: VERSION, call })
+        let mut line = json::to_vec(&Request { version: VERSION, call })
             .map_err(|error| ClientError::Protocol(error.to_string()))?;
         line.push(b'\n');
         match self.stream.write_all(&line) {
@@ -164,7 +165,7 @@ impl AsFd for Client {
 }
 
 fn decode(line: &[u8]) -> Result<Reply, ClientError> {
-    let line: Line<Reply> = serde_json::from_slice(line).map_err(|error| ClientError::Protocol(error.to_string()))?;
+    let line: Line<Reply> = json::from_slice(line).map_err(|error| ClientError::Protocol(error.to_string()))?;
     match line {
         Line { version: VERSION, reply: Reply::Error { message, remedy } } => {
             Err(ClientError::Refused { message, remedy })

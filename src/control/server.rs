@@ -13,6 +13,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use super::message::{AnyVersion, Line};
 use super::{Reply, Request, VERSION};
+use crate::json;
 
 /// Connections open at a time; one more is told so and closed.
 pub const MAX_CONNECTIONS: usize = 32;
@@ -214,11 +215,12 @@ impl Connection {
             self.sent = 0;
             return;
         }
-        if serde_json::to_writer(&mut self.output, &Line { version: VERSION, reply }).is_err() {
-            // Only a map with keys that are no strings gets here, and there is none; a cut line must not go out.
+        let Ok(line) = json::to_vec(&Line { version: VERSION, reply }) else {
+            // Only a map with keys that are no strings gets here, and there is none.
             self.dead = true;
             return;
-        }
+        };
+        self.output.extend_from_slice(&line);
         self.output.push(b'\n');
         self.flush();
     }
@@ -264,7 +266,7 @@ impl Connection {
 
     /// Decodes one line; answers it itself when that fails.
     fn understand(&mut self, line: &[u8]) -> Option<Request> {
-        match serde_json::from_slice::<AnyVersion>(line) {
+        match json::from_slice::<AnyVersion>(line) {
             Ok(AnyVersion { version: VERSION }) => {}
             Ok(AnyVersion { version }) => {
                 let message =
@@ -280,7 +282,7 @@ impl Connection {
                 return None;
             }
         }
-        match serde_json::from_slice(line) {
+        match json::from_slice(line) {
             Ok(request) => Some(request),
             Err(error) => {
                 self.refuse(&format!("the request is not understood: {error}"), "");

@@ -11,6 +11,7 @@ use super::platform::Platform;
 use super::reference::Reference;
 use super::source::Source;
 use super::store::{CONTAINERD_NAME, REF_NAME, annotation, blob_path, parse, sha256_of};
+use crate::json;
 
 /// An image of the archive, chosen for this node, not yet stored.
 pub(super) struct Candidate {
@@ -209,7 +210,7 @@ pub(super) fn docker_manifest(config_digest: &str, config_size: u64, layers: Vec
         .layers(layers)
         .build()
         .map_err(failed)?;
-    serde_json::to_vec(&manifest).map_err(|e| Error::Worker(format!("making the manifest: {e}")))
+    json::to_vec(&manifest).map_err(|e| Error::Worker(format!("making the manifest: {e}")))
 }
 
 pub(super) fn descriptor(media_type: MediaType, digest: &str, size: u64) -> Result<Descriptor> {

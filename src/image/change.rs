@@ -14,6 +14,7 @@ use super::error::{Error, Result};
 use super::lower::open_directory;
 use super::store::{CONTAINERD_NAME, REF_NAME, Store, blob_path, hex_of, link_name, name_of};
 use super::tree;
+use crate::json;
 use crate::sys::replace::replace_durably;
 
 /// Name of the staging directory in the image layout and in the layers' directory.
@@ -206,7 +207,7 @@ impl<'a> Change<'a> {
             replace_durably(&self.store.images, "oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#, 0o644)
                 .map_err(|e| Error::io("writing oci-layout", e))?;
         }
-        let bytes = serde_json::to_vec(index).map_err(|e| Error::Worker(format!("encoding index.json: {e}")))?;
+        let bytes = json::to_vec(index).map_err(|e| Error::Worker(format!("encoding index.json: {e}")))?;
         replace_durably(&self.store.images, "index.json", &bytes, 0o644).map_err(|e| Error::io("writing index.json", e))
     }
 

@@ -13,6 +13,7 @@ use super::progress::Step;
 use super::store::read_limited;
 use super::worker::{Command, PROGRESS, Report, Request, VERSION};
 use crate::config::Layout;
+use crate::json;
 use crate::sys::confine;
 use crate::sys::helper::REPORT;
 use crate::sys::spawn::memfd_with;
@@ -39,7 +40,7 @@ pub fn remove_command(layout: &Layout, name: &str, in_use: Vec<String>) -> Resul
 pub fn call(program: &Path, layout: &Layout, command: Command, mut progress: impl FnMut(&Step)) -> Result<Report> {
     let failed = |what: &str, e: std::io::Error| Error::io(format!("starting the image worker: {what}"), e);
     let request = Request { version: VERSION, layout: layout.clone(), command };
-    let bytes = serde_json::to_vec(&request).map_err(|e| Error::Worker(format!("encoding the request: {e}")))?;
+    let bytes = json::to_vec(&request).map_err(|e| Error::Worker(format!("encoding the request: {e}")))?;
     let input = memfd_with("request", &bytes).map_err(|e| failed("request", e.into()))?;
     let (report_read, report_write) = pipe().map_err(|e| failed("pipe", e))?;
     let (steps_read, steps_write) = pipe().map_err(|e| failed("pipe", e))?;
@@ -53,13 +54,13 @@ pub fn call(program: &Path, layout: &Layout, command: Command, mut progress: imp
     // Ends when the worker does: it writes its report (well below a pipe's size for what one call imports) last.
     let reader = std::thread::spawn(move || read_limited(File::from(report_read), MAX_DOCUMENT));
     for line in BufReader::new(File::from(steps_read)).lines().map_while(std::result::Result::ok) {
-        if let Ok(step) = serde_json::from_str::<Step>(&line) {
+        if let Ok(step) = json::from_slice::<Step>(line.as_bytes()) {
             progress(&step);
         }
     }
     let report = reader.join().unwrap_or_else(|_| Err(Error::Worker("its report could not be read".into())))?;
     let status = child.wait().map_err(|e| Error::io("waiting for the image worker", e))?;
-    serde_json::from_slice(&report)
+    json::from_slice(&report)
         .map_err(|_| Error::Worker(format!("the image worker ended without a report ({status}); its log may say why")))
 }
 

@@ -7,6 +7,8 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use crate::json;
+
 /// One step, as it goes over the pipe.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
@@ -54,7 +56,7 @@ impl Progress {
         self.told.store(done, Ordering::Relaxed);
         let total = self.total.load(Ordering::Relaxed).max(done);
         let step = Step { done, total, what: what.to_owned() };
-        if let Ok(mut line) = serde_json::to_vec(&step) {
+        if let Ok(mut line) = json::to_vec(&step) {
             line.push(b'\n');
             // Nobody listening is no reason to stop.
             let _ = out.lock().unwrap_or_else(PoisonError::into_inner).write_all(&line);

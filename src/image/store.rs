@@ -23,6 +23,7 @@ use super::limits::{MAX_DOCUMENT, MAX_LAYERS};
 use super::platform::Platform;
 use super::reference::Reference;
 use crate::config::Layout;
+use crate::json;
 
 /// Annotation of an index entry: the full, normalised name.
 pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
@@ -190,7 +191,7 @@ impl Store {
             Err(error) => return Err(failed(error)),
         };
         let bytes = read_limited(file, MAX_DOCUMENT).map_err(|e| e.within("the image store's index.json"))?;
-        serde_json::from_slice(&bytes).map_err(|e| {
+        json::from_slice(&bytes).map_err(|e| {
             Error::Corrupt(format!(
                 "the image store's index.json is damaged ({e}); remove it and import the images again"
             ))
@@ -306,7 +307,7 @@ pub(crate) fn name_of(entry: &Descriptor) -> Option<String> {
 
 /// Decodes a JSON document of an image.
 pub(crate) fn parse<T: serde::de::DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T> {
-    serde_json::from_slice(bytes).map_err(|e| Error::Corrupt(format!("the {what} is not valid: {e}")))
+    json::from_slice(bytes).map_err(|e| Error::Corrupt(format!("the {what} is not valid: {e}")))
 }
 
 /// Reads a document of a bounded size.

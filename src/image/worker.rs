@@ -23,6 +23,7 @@ use super::source::is_directory;
 use super::store::{ImageSummary, Store, hex_of, name_of, read_limited};
 use super::tree;
 use crate::config::Layout;
+use crate::json;
 use crate::sys::helper::Helper;
 use crate::sys::replace::replace_durably;
 use crate::sys::{confine, inherited};
@@ -328,7 +329,7 @@ fn import_one(
     if remember {
         memory.retain(|known| known.path != archive.identity.path);
         memory.push(archive.identity);
-        let bytes = serde_json::to_vec(&Remembered { version: VERSION, archives: memory })
+        let bytes = json::to_vec(&Remembered { version: VERSION, archives: memory })
             .map_err(|e| Error::Worker(format!("encoding imported.json: {e}")))?;
         replace_durably(&store.layers, "imported.json", &bytes, 0o644)
             .map_err(|e| Error::io("writing imported.json", e))?;
@@ -340,7 +341,7 @@ fn import_one(
 fn recall(store: &Store) -> Vec<Identity> {
     let file = rustix::fs::openat(&store.layers, "imported.json", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
     let bytes = file.ok().and_then(|fd| read_limited(File::from(fd), MAX_DOCUMENT).ok()).unwrap_or_default();
-    match serde_json::from_slice::<Remembered>(&bytes) {
+    match json::from_slice::<Remembered>(&bytes) {
         Ok(known) if known.version == VERSION => known.archives,
         _ => Vec::new(),
     }

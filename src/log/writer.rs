@@ -20,6 +20,7 @@ use super::protocol::{
     Answer, CONTROL_FD, JOURNAL_READ_FD, JOURNAL_WRITE_FD, Message, Open, Request, STREAM_TABLE_FD, VERSION,
 };
 use super::store::{Bounds, Store, Turn, split};
+use crate::json;
 use crate::sys::epoll::{Epoll, EventFlags, NO_EVENT};
 use crate::sys::memory;
 use crate::sys::socket::{self, Received};
@@ -302,7 +303,7 @@ impl Writer {
     fn send_answers(&mut self) -> io::Result<()> {
         let before = self.answers.len();
         while let Some(answer) = self.answers.front() {
-            let bytes = serde_json::to_vec(&Message::new(answer))?;
+            let bytes = json::to_vec(&Message::new(answer))?;
             match socket::send(&self.control, &bytes, None) {
                 Ok(()) => drop(self.answers.pop_front()),
                 Err(Errno::AGAIN | Errno::NOBUFS) => break,
@@ -327,9 +328,9 @@ fn refused(stream_id: u64, reason: String) -> Answer {
 
 fn decode(bytes: &[u8]) -> Result<Request, String> {
     // The version first: the body of another version need not be readable.
-    let message: Message<serde_json::Value> = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    let message: Message<serde_json::Value> = json::from_slice(bytes).map_err(|error| error.to_string())?;
     if message.version != VERSION {
         return Err(format!("version {} of the log protocol is not known, only {VERSION}", message.version));
     }
-    serde_json::from_value(message.body).map_err(|error| error.to_string())
+    json::from_value(message.body).map_err(|error| error.to_string())
 }

@@ -10,6 +10,7 @@ use super::fields::{CONFIG_MAP, POD, SECRET};
 use super::v1::{ConfigMap, ObjectMeta, Pod, RestartPolicy, Secret};
 use super::{base64, defaults, identity, validate};
 use crate::document::{self, Finding, FindingKind, Node, SyntaxError, Value, nearest};
+use crate::json;
 
 /// Most containers of one pod, init containers included.
 const MAX_CONTAINERS: usize = 256;
@@ -262,10 +263,7 @@ impl Loader<'_> {
             (name, _) => name.to_owned(),
         };
         let labels_and_annotations = |key: &str| {
-            meta.and_then(|meta| meta.get(key))
-                .cloned()
-                .and_then(|map| serde_json::from_value(map).ok())
-                .unwrap_or_default()
+            meta.and_then(|meta| meta.get(key)).cloned().and_then(|map| json::from_value(map).ok()).unwrap_or_default()
         };
         let mut metadata = ObjectMeta {
             name: name.clone(),
@@ -351,7 +349,7 @@ impl Loader<'_> {
             if !policy.is_empty() {
                 errors.one_of("spec.restartPolicy", &policy, &["Always", "Never", "OnFailure"]);
             }
-            if serde_json::from_value::<RestartPolicy>(Json::from(policy)).is_err()
+            if json::from_value::<RestartPolicy>(Json::from(policy)).is_err()
                 && let Some(fields) = spec.as_object_mut()
             {
                 fields.remove("restartPolicy");
@@ -410,7 +408,7 @@ fn without_metadata(json: &mut Json) -> Json {
 }
 
 fn typed<T: serde::de::DeserializeOwned>(json: Json, field: &str, errors: &mut Errors) -> Option<T> {
-    match serde_json::from_value(json) {
+    match json::from_value(json) {
         Ok(object) => Some(object),
         Err(error) => {
             let detail = format!("the field table let this pass: {error}");

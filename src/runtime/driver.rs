@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 
 use serde::{Deserialize, Serialize};
 
+use crate::json;
 use crate::sys::cgroup::{Cgroups, Mode};
 use crate::sys::{mount, namespace};
 
@@ -191,10 +192,10 @@ pub fn observed(root: &Path, id: &str) -> Option<Observed> {
     let dir = root.join(id);
     let fifo = dir.join("exec.fifo").exists();
     let (pid, start_time, waiting) = if let Ok(text) = std::fs::read(dir.join("state.json")) {
-        let state: Runc = serde_json::from_slice(&text).ok()?;
+        let state: Runc = json::from_slice(&text).ok()?;
         (state.init_process_pid, state.init_process_start, fifo && is_runc_itself(state.init_process_pid))
     } else {
-        let state: Crun = serde_json::from_slice(&std::fs::read(dir.join("status")).ok()?).ok()?;
+        let state: Crun = json::from_slice(&std::fs::read(dir.join("status")).ok()?).ok()?;
         (state.pid, state.process_start_time, fifo)
     };
     let alive = process_start_time(pid) == Some(start_time);

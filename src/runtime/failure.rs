@@ -6,6 +6,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::json;
+
 /// A failure that stands in a status.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{reason}: {message}")]
@@ -63,7 +65,7 @@ fn last_error(log: &Path) -> io::Result<Option<String>> {
     file.read_exact_at(&mut tail, start)?;
     let lines = tail.split(|byte| *byte == b'\n').rev();
     Ok(lines
-        .filter_map(|line| serde_json::from_slice::<Line>(line).ok())
+        .filter_map(|line| json::from_slice::<Line>(line).ok())
         .find(|line| matches!(line.level.as_str(), "error" | "fatal"))
         .map(|line| line.msg))
 }

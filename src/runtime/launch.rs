@@ -26,6 +26,7 @@ use super::failure::context;
 use super::{Failure, Runtime, protocol, sandbox};
 use crate::config::{Layout, WritableLayer};
 use crate::image::{Reference, Store};
+use crate::json;
 use crate::manifest::v1::{ConfigMap, Container, Pod, Secret};
 use crate::oci::{self, BundleInput, Device, DeviceKind, HostDevice, HostVolume, NodeFacts};
 use crate::sys::{mount, namespace};
@@ -348,7 +349,7 @@ fn localhost_profile(request: &LaunchRequest) -> Option<Result<LinuxSeccomp, Str
         }
         let path = request.layout.data.join("seccomp").join(name);
         let text = fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-        serde_json::from_slice(&text).map_err(|error| format!("{}: {error}", path.display()))
+        json::from_slice(&text).map_err(|error| format!("{}: {error}", path.display()))
     };
     Some(read())
 }

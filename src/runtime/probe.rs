@@ -6,6 +6,7 @@ use rustix::thread::CapabilitySet;
 use serde::Deserialize;
 
 use super::{Flavour, Runtime};
+use crate::json;
 use crate::sys::cgroup::{Cgroups, Mode};
 
 /// One thing that will not work as a manifest may ask for it; words for people.
@@ -91,7 +92,7 @@ fn seccomp_missing(runtime: &Runtime) -> bool {
         let output = Command::new(&runtime.path).arg(argument).stdin(Stdio::null()).output().ok()?;
         output.status.success().then_some(output.stdout)
     };
-    if let Some(features) = run("features").and_then(|text| serde_json::from_slice::<Features>(&text).ok()) {
+    if let Some(features) = run("features").and_then(|text| json::from_slice::<Features>(&text).ok()) {
         return features.linux.seccomp.enabled == Some(false);
     }
     let version = run("--version").unwrap_or_default();

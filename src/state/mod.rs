@@ -26,7 +26,7 @@ pub enum StateError {
         /// Which file.
         path: PathBuf,
         /// Why.
-        source: serde_json::Error,
+        source: crate::json::Error,
     },
     /// The file was written by another version.
     #[error("{}: format version {found}, this gatepost knows {known}; it is set aside and not used", path.display())]

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::StateError;
+use crate::json;
 use crate::sys::replace::replace;
 
 /// Format version of every volatile document; a supervisor of another version sets them aside.
@@ -32,7 +33,7 @@ struct In<T> {
 /// Replaces the document at `path`. Atomic for a reader and for a kill at any instant; no fsync, since tmpfs has no disk.
 pub fn write<T: Serialize>(path: &Path, body: &T) -> Result<(), StateError> {
     let io = |action| move |source: io::Error| StateError::Io { action, path: path.to_owned(), source };
-    let text = serde_json::to_vec(&Out { version: VERSION, body }).map_err(|e| io("encode")(e.into()))?;
+    let text = json::to_vec(&Out { version: VERSION, body }).map_err(|e| io("encode")(e.into()))?;
     replace(path, &text, 0o600).map_err(io("write"))
 }
 
@@ -44,11 +45,11 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StateError> {
         Err(source) => return Err(StateError::Io { action: "read", path: path.to_owned(), source }),
     };
     let format = |source| StateError::Format { path: path.to_owned(), source };
-    let Version { version } = serde_json::from_slice(&bytes).map_err(format)?;
+    let Version { version } = json::from_slice(&bytes).map_err(format)?;
     if version != VERSION {
         return Err(StateError::Version { path: path.to_owned(), found: version, known: VERSION });
     }
-    let document: In<T> = serde_json::from_slice(&bytes).map_err(format)?;
+    let document: In<T> = json::from_slice(&bytes).map_err(format)?;
     Ok(Some(document.body))
 }
 

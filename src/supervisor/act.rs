@@ -13,6 +13,7 @@ use super::images::ImageTask;
 use super::instance::{self, End, Instance, Phase, Record};
 use super::logs::Source;
 use super::token::Token;
+use crate::json;
 use crate::log::protocol::{Open, StreamKind};
 use crate::manifest::{QosClass, qos_class, v1};
 use crate::oci;
@@ -513,7 +514,7 @@ pub(super) fn container_of<'a>(pod: &'a v1::Pod, name: &str) -> Option<&'a v1::C
 
 /// A request as the helper reads it. It cannot fail for our types; an empty request is refused by the helper.
 fn encode<T: serde::Serialize>(body: &T) -> Vec<u8> {
-    serde_json::to_vec(body).inspect_err(|error| log::error!("cannot encode a request: {error}")).unwrap_or_default()
+    json::to_vec(body).inspect_err(|error| log::error!("cannot encode a request: {error}")).unwrap_or_default()
 }
 
 fn memory_allows() -> bool {

@@ -8,6 +8,7 @@ use super::act::{Task, container_of};
 use super::helpers::{Command, Job, Outcome};
 use super::instance::{self, Phase};
 use super::token::Token;
+use crate::json;
 use crate::log::last_words;
 use crate::pod::event::{Event, Exit, Seq};
 use crate::pod::time::Now;
@@ -175,7 +176,7 @@ impl Supervisor {
         let (ns, pod, uid) = (&record.namespace, &record.pod_name, &record.container.pod);
         let path = self.config.layout.container_log(ns, pod, uid, &record.container.name, record.attempt);
         let request = last_words::Request { version: last_words::VERSION, path };
-        let request = serde_json::to_vec(&request).unwrap_or_default();
+        let request = json::to_vec(&request).unwrap_or_default();
         let command = Command::Role("log-tail");
         self.start_helper(Job {
             task: Task::LastWords(seq),
@@ -191,7 +192,7 @@ impl Supervisor {
     pub(super) fn last_words_read(&mut self, seq: Seq, outcome: Outcome) {
         let Some(instance) = self.instances.get_mut(&seq).filter(|i| i.phase == Phase::Telling) else { return };
         if let (Outcome::Done(report), Some(exit)) = (outcome, &mut instance.exit)
-            && let Ok(report) = serde_json::from_slice::<last_words::Report>(&report)
+            && let Ok(report) = json::from_slice::<last_words::Report>(&report)
         {
             exit.message = report.text;
         }

@@ -8,6 +8,7 @@ use super::Supervisor;
 use super::act::{Task, container_of};
 use super::helpers::{Command, Job, Outcome};
 use crate::image::{ImageSummary, Reference, worker};
+use crate::json;
 use crate::pod::event::{ContainerRef, Event, Failure};
 
 /// Milliseconds an image worker may take: a large archive on a slow card.
@@ -161,7 +162,7 @@ impl Supervisor {
             ImageTask::Unpack(digest) => worker::Command::Unpack { manifest_digest: digest.clone() },
         };
         let request = worker::Request { version: worker::VERSION, layout: self.config.layout.clone(), command: work };
-        let request = serde_json::to_vec(&request).unwrap_or_default();
+        let request = json::to_vec(&request).unwrap_or_default();
         self.images.doing = Some(task.clone());
         let command = Command::Role("image-worker");
         self.start_helper(Job {
@@ -181,7 +182,7 @@ impl Supervisor {
             Outcome::Done(report) => (report, None),
             Outcome::Failed(report, why) => (report, Some(why)),
         };
-        let report: Option<worker::Report> = serde_json::from_slice(&report).ok();
+        let report: Option<worker::Report> = json::from_slice(&report).ok();
         let failure = failure.map(|why| match &report {
             Some(report) if !report.message.is_empty() => report.message.clone(),
             _ => why,

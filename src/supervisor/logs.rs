@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use crate::config::Layout;
+use crate::json;
 use crate::log::protocol::{self, Answer, Message, Open, Request};
 use crate::pod::time::Instant;
 use crate::supervisor::instance::{End, open_fifo};
@@ -206,7 +207,7 @@ impl Logs {
     fn request(&mut self, request: &Request, descriptor: Option<OwnedFd>) {
         // Without a writer nothing is lost: the next one is told of every stream.
         let Some(writer) = &mut self.writer else { return };
-        match serde_json::to_vec(&Message::new(request)) {
+        match json::to_vec(&Message::new(request)) {
             Ok(message) => writer.queue.push_back((message, descriptor)),
             Err(error) => log::error!("cannot encode a request to the log writer: {error}"),
         }
@@ -239,7 +240,7 @@ impl Logs {
             if message.is_empty() {
                 break;
             }
-            match serde_json::from_slice::<Message<Answer>>(message).map(|m| m.body) {
+            match json::from_slice::<Message<Answer>>(message).map(|m| m.body) {
                 Ok(Answer::Ready) => {}
                 Ok(Answer::Closed { stream_id, .. }) => {
                     self.streams.remove(&stream_id);

@@ -11,6 +11,7 @@ use super::act::Task;
 use super::helpers::{Command, Job, Outcome};
 use super::persist::MANIFESTS_FILE;
 use super::watch::{ManifestWatch, QUIET_MS};
+use crate::json;
 use crate::manifest::annotations::{Annotations, BackoffOverride as WrittenBackoff, StartCondition};
 use crate::manifest::desired::{Desired, DesiredSet, Problem};
 use crate::manifest::watch::Watches;
@@ -228,7 +229,7 @@ impl Supervisor {
             node_name: self.config.node_name.clone(),
             limits: source::Limits::default(),
         };
-        let request = serde_json::to_vec(&request).unwrap_or_default();
+        let request = json::to_vec(&request).unwrap_or_default();
         let command = Command::Role("read-manifests");
         let passed = changes.as_ref().map(AsFd::as_fd);
         let task = Task::ReadManifests;
@@ -239,9 +240,9 @@ impl Supervisor {
     pub(super) fn manifests_read(&mut self, outcome: Outcome) {
         self.manifests.reading = false;
         let report = match outcome {
-            Outcome::Done(report) => serde_json::from_slice::<source::Report>(&report).map_err(|e| e.to_string()),
+            Outcome::Done(report) => json::from_slice::<source::Report>(&report).map_err(|e| e.to_string()),
             Outcome::Failed(report, why) => {
-                Err(serde_json::from_slice::<source::Report>(&report).ok().and_then(|r| r.error).unwrap_or(why))
+                Err(json::from_slice::<source::Report>(&report).ok().and_then(|r| r.error).unwrap_or(why))
             }
         };
         match report {
@@ -305,7 +306,7 @@ impl Supervisor {
 
     /// The last good set is to be on disk.
     pub(super) fn manifests_to_disk(&mut self) {
-        match serde_json::to_string(&self.manifests.set) {
+        match json::to_string(&self.manifests.set) {
             Ok(content) => self.durable.put(MANIFESTS_FILE, content),
             Err(error) => log::error!("cannot encode the manifests: {error}"),
         }

@@ -7,6 +7,7 @@ use super::act::Task;
 use super::ending::stream_ids;
 use super::helpers::Outcome;
 use super::instance::{self, Phase};
+use crate::json;
 use crate::pod::event::{Event, Failure, Seq, StartMode, Uid};
 use crate::runtime::log_failure;
 use crate::runtime::protocol::Report;
@@ -74,7 +75,7 @@ impl Supervisor {
                 }
             }
             Outcome::Failed(report, why) => {
-                let said = serde_json::from_slice::<Report<()>>(&report).ok().and_then(|r| r.failure);
+                let said = json::from_slice::<Report<()>>(&report).ok().and_then(|r| r.failure);
                 let failure = said.unwrap_or_else(|| {
                     let mut failure = log_failure(&directory);
                     if failure.message.is_empty() {
@@ -176,7 +177,7 @@ impl Supervisor {
 }
 
 fn warn_of(report: &[u8], id: &str) {
-    if let Ok(report) = serde_json::from_slice::<Report<()>>(report) {
+    if let Ok(report) = json::from_slice::<Report<()>>(report) {
         for warning in report.warnings {
             log::warn!("container {id}: {warning}");
         }
@@ -189,7 +190,7 @@ pub(super) fn result<T: DeserializeOwned + Default>(outcome: Outcome, reason: &s
         Outcome::Done(report) => (report, None),
         Outcome::Failed(report, why) => (report, Some(why)),
     };
-    let report = serde_json::from_slice::<Report<T>>(&report);
+    let report = json::from_slice::<Report<T>>(&report);
     match (report, why) {
         (Ok(report), None) => {
             for warning in &report.warnings {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::Supervisor;
 use super::act::Task;
 use super::helpers::{Command, Job, Outcome};
+use crate::json;
 use crate::pod::event::{Event, Failure, Recorded, Seq, Uid};
 use crate::pod::events::EventLog;
 use crate::pod::time::Instant;
@@ -124,7 +125,7 @@ impl Supervisor {
         }
         let urgent: BTreeMap<Uid, (bool, usize)> =
             state.pods.iter().map(|(uid, pod)| (uid.clone(), (pod.completed.is_some(), pod.marks.len()))).collect();
-        match serde_json::to_string(&state) {
+        match json::to_string(&state) {
             Ok(content) if urgent == self.durable.urgent && !self.leaving => {
                 self.durable.put_later(CORE_FILE, content, self.now().boot);
             }
@@ -152,7 +153,7 @@ impl Supervisor {
             write,
             read: Vec::new(),
         };
-        let request = serde_json::to_vec(&request).unwrap_or_default();
+        let request = json::to_vec(&request).unwrap_or_default();
         let command = Command::Role("state-writer");
         self.start_helper(Job { task: Task::Save, command, request, output: None, passed: None, bound_ms: BOUND_MS });
     }
@@ -176,7 +177,7 @@ impl Supervisor {
         let failure = match outcome {
             Outcome::Done(_) => None,
             Outcome::Failed(report, why) => {
-                let said: Option<durable::Report> = serde_json::from_slice(&report).ok();
+                let said: Option<durable::Report> = json::from_slice(&report).ok();
                 Some(said.and_then(|r| r.error).unwrap_or(why))
             }
         };

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::Supervisor;
 use super::token::Token;
 use crate::control::{Call, Info, Reply};
+use crate::json;
 use crate::pod::event::{Event, Uid};
 use crate::pod::status::rfc3339;
 use crate::sys::epoll::EventFlags;
@@ -39,7 +40,7 @@ impl Supervisor {
                 Reply::Events { items: Vec::new() }
             }
             Call::Events => {
-                Reply::Events { items: self.events.objects().filter_map(|e| serde_json::to_value(e).ok()).collect() }
+                Reply::Events { items: self.events.objects().filter_map(|e| json::to_value(&e).ok()).collect() }
             }
             Call::Restart { namespace, name, container } => self.with_pod(&namespace, &name, |pod| {
                 let container = container.as_deref().map(Rc::from);
@@ -81,7 +82,7 @@ impl Supervisor {
 
     fn pods_reply(&self) -> Reply {
         let pods = self.node.pod_objects(self.now());
-        let mut items: Vec<_> = pods.into_iter().filter_map(|pod| serde_json::to_value(pod).ok()).collect();
+        let mut items: Vec<_> = pods.into_iter().filter_map(|pod| json::to_value(&pod).ok()).collect();
         items.extend(self.manifests.refused_pods());
         let warnings = self.warnings.iter().cloned().chain(self.manifests.warnings()).collect();
         Reply::Pods { items, warnings }

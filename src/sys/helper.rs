@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::inherited;
+use crate::json;
 
 /// Where a helper writes its one report.
 pub const REPORT: RawFd = 3;
@@ -55,7 +56,7 @@ impl Helper {
 
     /// Writes the report; the exit status says whether that worked and all is well.
     pub fn report(&mut self, report: &impl Serialize, ok: bool) -> ExitCode {
-        let written = serde_json::to_vec(report).map_err(io::Error::from);
+        let written = json::to_vec(report).map_err(io::Error::from);
         if let Err(error) = written.and_then(|text| self.report.write_all(&text)) {
             log::error!("{}: the report could not be written: {error}", self.role);
             return ExitCode::FAILURE;
@@ -75,11 +76,11 @@ fn parse<Q: DeserializeOwned>(text: &[u8], version: u32) -> Result<Q, String> {
     struct Versioned {
         version: u32,
     }
-    let Versioned { version: found } = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+    let Versioned { version: found } = json::from_slice(text).map_err(|error| error.to_string())?;
     if found != version {
         return Err(format!("its version is {found}, this binary speaks {version}; restart gatepost"));
     }
-    serde_json::from_slice(text).map_err(|error| error.to_string())
+    json::from_slice(text).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

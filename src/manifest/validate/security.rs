@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::super::error::Errors;
 use super::super::v1::{Container, Pod, SeccompProfile};
+use crate::json;
 
 const ID_RANGE: &str = "must be between 0 and 2147483647, inclusive";
 const SYSCTL: &str = "must have at most 253 characters and match regex ^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$";
@@ -71,7 +72,7 @@ pub(super) fn validate_container_security(container: &Container, path: &str, err
     validate_id(context.run_as_group, &format!("{path}.runAsGroup"), errors);
     validate_seccomp(context.seccomp_profile.as_ref(), &path, errors);
     if context.allow_privilege_escalation == Some(false) {
-        let shown = || serde_json::to_value(context).unwrap_or_default();
+        let shown = || json::to_value(context).unwrap_or_default();
         if context.privileged == Some(true) {
             errors.invalid(&path, shown(), "cannot set `allowPrivilegeEscalation` to false and `privileged` to true");
         }
@@ -112,7 +113,7 @@ fn validate_seccomp(profile: Option<&SeccompProfile>, path: &str, errors: &mut E
                 errors.unsupported(&format!("{path}.type"), kind, &["Localhost", "RuntimeDefault", "Unconfined"]);
             }
             if file.is_some() {
-                let shown = serde_json::to_value(profile).unwrap_or_default();
+                let shown = json::to_value(profile).unwrap_or_default();
                 errors.invalid(&local, shown, "can only be set when seccomp type is Localhost");
             }
         }
