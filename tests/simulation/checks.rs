@@ -24,10 +24,11 @@ impl World {
                 return Err(format!("{seq:?} of {:?} still runs though nobody wants it", instance.container));
             }
         }
-        if self.steps.is_multiple_of(8) {
-            self.check_next_actions()?;
+        if !self.steps.is_multiple_of(16) {
+            return Ok(());
         }
-        if !self.steps.is_multiple_of(16) || self.next_moment().is_some() {
+        self.check_next_actions()?;
+        if self.next_moment().is_some() {
             return Ok(());
         }
         self.check_settled(false)

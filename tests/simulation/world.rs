@@ -197,11 +197,12 @@ impl World {
             Event::StartFailed { seq, failure } if failure.reason != "CreateContainerConfigError" => Some(*seq),
             _ => None,
         };
-        let actions = self.node.handle(self.machine.now(), event.clone());
+        let told = event.clone();
+        let actions = self.node.handle(self.machine.now(), event);
         if lost_before_saving {
             return self.restart(false, 0);
         }
-        self.taken_in(&event);
+        self.taken_in(&told);
         if let Some(container) = failed_start.and_then(|seq| self.containers.get(&seq).cloned()) {
             let boot = self.machine.boot;
             self.machine.rule(&container).ended(boot, false);
