@@ -22,7 +22,9 @@ const PODS: u32 = 3;
 fn family(pid: u32, all: &mut BTreeSet<u32>) {
     node::send(pid, Signal::STOP);
     if all.insert(pid) {
-        node::children_of(pid).into_iter().for_each(|child| family(child, all));
+        for child in node::children_of(pid) {
+            family(child, all);
+        }
     }
 }
 
@@ -147,7 +149,9 @@ fn a_pod_that_runs_once_runs_at_most_once_whenever_power_goes() {
         gateway.run(true);
         if random.below(2) == 0 {
             // Also with nothing under way but what the cut has left.
-            names.iter().for_each(|name| _ = gateway.finished(name));
+            for name in &names {
+                gateway.finished(name);
+            }
         }
         ended = on_disk(&gateway)["pods"]
             .as_object()
