@@ -415,6 +415,27 @@ fn validate_names_file_line_and_field() {
 }
 
 #[test]
+fn validate_takes_an_unknown_field_for_an_error_when_it_is_strict() {
+    let directory = tempfile::tempdir().unwrap();
+    let typo = directory.path().join("typo.yaml");
+    let manifest = "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec:\n  hostnetwork: true\n  containers:\n  - {name: app, image: 'x:1'}\n";
+    std::fs::write(&typo, manifest).unwrap();
+    let typo = typo.to_str().unwrap();
+    let lenient = run(&["validate", typo]);
+    assert_eq!(lenient.status.code(), Some(0), "{}", out(&lenient));
+    assert!(
+        out(&lenient).contains(&format!("{typo}:5: warning: spec.hostnetwork: unknown field")),
+        "{}",
+        out(&lenient)
+    );
+    assert!(out(&lenient).contains("Pod/web is valid"), "{}", out(&lenient));
+    let strict = run(&["validate", "--strict", typo]);
+    assert_eq!(strict.status.code(), Some(1), "{}", out(&strict));
+    assert!(out(&strict).contains(&format!("{typo}:5: error: spec.hostnetwork:")), "{}", out(&strict));
+    assert!(!out(&strict).contains("is valid"), "{}", out(&strict));
+}
+
+#[test]
 fn an_imported_image_is_listed_and_the_supervisor_told() {
     let mut node = Node::new();
     let root = node.directory.path().to_owned();

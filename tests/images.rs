@@ -61,11 +61,11 @@ impl Node {
 
     /// Imports what must be refused; gives reason and message, and checks that nothing is left of it.
     pub(crate) fn refused(&self, path: &Path) -> (String, String) {
-        let before = self.call(Command::List).images;
+        let before = (self.call(Command::List).images, self.stored());
         let report = self.try_import(path);
         assert!(!report.ok, "it was imported: {report:?}");
         self.assert_nothing_half_there();
-        assert_eq!(self.call(Command::List).images, before);
+        assert_eq!((self.call(Command::List).images, self.stored()), before, "something is left of it");
         assert!(report.message.contains(&path.display().to_string()), "the archive is named: {}", report.message);
         (report.reason, report.message)
     }
@@ -73,6 +73,17 @@ impl Node {
     pub(crate) fn resolve(&self, name: &str) -> StoredImage {
         let reference: Reference = name.parse().unwrap();
         Store::open(&self.layout).unwrap().resolve(&reference).unwrap().unwrap_or_else(|| panic!("{name} is not there"))
+    }
+
+    /// The names of all blobs and unpacked layers.
+    fn stored(&self) -> Vec<PathBuf> {
+        let mut stored = Vec::new();
+        for directory in [self.layout.images().join("blobs/sha256"), self.layout.layers()] {
+            let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+            stored.extend(entries.filter(|entry| entry.file_name().len() == 64).map(|entry| entry.path()));
+        }
+        stored.sort();
+        stored
     }
 
     fn assert_nothing_half_there(&self) {

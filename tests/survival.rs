@@ -11,6 +11,8 @@
 // Seeds and figures.
 #![allow(clippy::print_stdout)]
 
+#[path = "survival/confined.rs"]
+mod confined;
 #[path = "survival/crashes.rs"]
 mod crashes;
 #[path = "survival/frozen.rs"]
@@ -30,5 +32,7 @@ mod log;
 mod node;
 #[path = "survival/random.rs"]
 mod random;
+#[path = "survival/reboot.rs"]
+mod reboot;
 #[path = "survival/stall.rs"]
 mod stall;

@@ -10,8 +10,9 @@
 //! | Running | | · | · | · | · | · | · | → Waiting (backoff) or Ended |
 //! | Ended | | · | · | · | · | · | · | · |
 //!
-//! Every instance that ends or cannot start becomes a leftover until `Removed` is told. Stopping is a second, smaller
-//! table in `termination`.
+//! Every instance that ends or cannot start becomes a leftover until `Removed` is told. What could not start may run all the
+//! same for a while (a runtime that was killed half-way), so the next start waits for its `Removed`. A word about a
+//! leftover never moves the instance after it. Stopping is a second, smaller table in `termination`.
 
 use std::rc::Rc;
 
@@ -129,6 +130,9 @@ pub(crate) struct Leftover {
     pub(crate) seq: Seq,
     pub(crate) asked: bool,
     pub(crate) retry: Retry,
+    /// Its start failed: something of it may run until it is removed.
+    #[serde(default)]
+    pub(crate) doubtful: bool,
 }
 
 impl Container {
@@ -189,6 +193,7 @@ impl Container {
         }
         match &mut self.state {
             State::Waiting { until: Some(until), .. } if *until > turn.now.boot => turn.wake_at(*until),
+            State::Waiting { .. } if self.leftovers.iter().any(|leftover| leftover.doubtful) => {}
             State::Waiting { why, .. } => {
                 let why = std::mem::replace(why, Why::Starting);
                 self.state = State::Image { again: false, why };
@@ -219,10 +224,11 @@ impl Container {
         matches!(self.state, State::Image { .. } | State::Starting { .. })
     }
 
-    /// Asks to remove what ended.
-    pub(crate) fn sweep(&mut self, turn: &mut Turn<'_>) {
+    /// Asks to remove what ended. Removing is slow, so it waits while a container of the pod is `starting`; not so what
+    /// keeps this one from starting.
+    pub(crate) fn sweep(&mut self, starting: bool, turn: &mut Turn<'_>) {
         for leftover in &mut self.leftovers {
-            if leftover.asked {
+            if leftover.asked || (starting && !leftover.doubtful) {
                 continue;
             }
             if let Some(at) = leftover.retry.pending(turn.now.boot) {
@@ -321,7 +327,7 @@ impl Container {
     pub(crate) fn start_failed(&mut self, failure: Failure, stopping: bool, scope: Scope<'_>, turn: &mut Turn<'_>) {
         let State::Starting { seq, step, at, .. } = self.state else { return };
         let now = turn.now;
-        self.leave(seq);
+        self.leave(seq, true);
         self.record(scope, turn, true, "Failed", format!("Error: {}", failure.message));
         if scope.never() && step == Step::Launching {
             // The mark is on disk, so this was its run (containerd: exit code 128, StartError).
@@ -371,7 +377,7 @@ impl Container {
             }
             State::Waiting { .. } | State::Image { .. } | State::Ended => return,
         };
-        self.leave(seq);
+        self.leave(seq, false);
         let ended = exit.at.min(turn.now.boot);
         let again = scope.restarts(exit.code);
         let done = self.kind == Kind::Init && exit.code == 0;
@@ -424,9 +430,9 @@ impl Container {
     }
 
     /// The live instance becomes a leftover.
-    pub(crate) fn leave(&mut self, seq: Seq) {
+    pub(crate) fn leave(&mut self, seq: Seq, doubtful: bool) {
         self.stop = None;
-        self.leftovers.push(Leftover { seq, asked: false, retry: Retry::default() });
+        self.leftovers.push(Leftover { seq, asked: false, retry: Retry::default(), doubtful });
     }
 
     /// The start asked at `at` counts for the backoff, if it was not the first.

@@ -445,11 +445,9 @@ impl Pod {
                     initializing = container.kind == Kind::Init;
                 }
             }
-            // Removing is slow, and a start is not to wait for it.
-            if !containers.iter().any(Container::is_starting) {
-                for container in containers {
-                    container.sweep(turn);
-                }
+            let starting = containers.iter().any(Container::is_starting);
+            for container in containers {
+                container.sweep(starting, turn);
             }
         });
         Flow::Wait
@@ -461,7 +459,7 @@ impl Pod {
             for container in containers {
                 container.restart = false;
                 container.drive_stop(scope.grace_ms(asked), scope, turn);
-                container.sweep(turn);
+                container.sweep(false, turn);
             }
         });
         if self.containers.iter().any(|c| c.live().is_some() || !c.leftovers.is_empty()) {

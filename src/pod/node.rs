@@ -79,6 +79,11 @@ impl Node {
         self.pods.values().filter_map(|pod| pod.wake).chain(self.orphans.deadline()).min()
     }
 
+    /// The same of one pod; `None`: it waits for an answer or a word from outside, or for nothing.
+    pub fn pod_deadline(&self, uid: &str) -> Option<Instant> {
+        self.pods.get(uid).and_then(|pod| pod.wake)
+    }
+
     /// The start conditions whose state the core must be told now and at each change ([`Event::Condition`]). A condition
     /// that appears here anew counts as not met until told.
     pub fn awaited_conditions(&self) -> BTreeSet<Condition> {
@@ -169,33 +174,26 @@ impl Node {
                 work.extend(self.order.iter().cloned());
             }
             Event::Created { seq, .. } => {
-                if !self.on_instance(seq, turn, work, |c, _, scope, turn| c.created(scope, turn)) {
+                if !self.on_live(seq, turn, work, |c, _, scope, turn| c.created(scope, turn)) {
                     self.orphans.lives(seq);
                 }
             }
-            Event::Marked { seq } => _ = self.on_instance(seq, turn, work, |c, _, _, _| c.marked()),
+            Event::Marked { seq } => _ = self.on_live(seq, turn, work, |c, _, _, _| c.marked()),
             Event::MarkFailed { seq, failure } => {
-                self.on_instance(seq, turn, work, |c, _, scope, turn| c.mark_failed(&failure, scope, turn));
+                self.on_live(seq, turn, work, |c, _, scope, turn| c.mark_failed(&failure, scope, turn));
             }
             Event::Started { seq, .. } => {
-                if !self.on_instance(seq, turn, work, |c, _, scope, turn| c.started(scope, turn)) {
+                if !self.on_live(seq, turn, work, |c, _, scope, turn| c.started(scope, turn)) {
                     self.orphans.lives(seq);
                 }
             }
             Event::StartFailed { seq, failure } => {
-                self.on_instance(seq, turn, work, |c, stopping, scope, turn| {
-                    if c.live() == Some(seq) {
-                        c.start_failed(failure, stopping, scope, turn);
-                    }
+                self.on_live(seq, turn, work, |c, stopping, scope, turn| {
+                    c.start_failed(failure, stopping, scope, turn);
                 });
             }
             Event::Exited { seq, exit } => {
-                let known = self.on_instance(seq, turn, work, |c, stopping, scope, turn| {
-                    if c.live() == Some(seq) {
-                        c.exited(exit, stopping, scope, turn);
-                    }
-                });
-                if !known {
+                if !self.on_live(seq, turn, work, |c, stopping, scope, turn| c.exited(exit, stopping, scope, turn)) {
                     self.orphans.ended(seq);
                 }
             }
@@ -374,6 +372,21 @@ impl Node {
         work.insert(Rc::clone(&pod.uid));
         pod.with_instance(seq, turn, |container, scope, turn| f(container, stopping, scope, turn));
         true
+    }
+
+    /// The same, but only while the instance is the one that runs or may run: a late word about a leftover moves nothing.
+    fn on_live(
+        &mut self,
+        seq: Seq,
+        turn: &mut Turn<'_>,
+        work: &mut BTreeSet<Uid>,
+        f: impl FnOnce(&mut Container, bool, Scope<'_>, &mut Turn<'_>),
+    ) -> bool {
+        self.on_instance(seq, turn, work, |container, stopping, scope, turn| {
+            if container.live() == Some(seq) {
+                f(container, stopping, scope, turn);
+            }
+        })
     }
 
     /// Runs `f` with what a turn needs, and gives the actions it asked for.

@@ -177,7 +177,7 @@ impl Container {
             }
             (State::Starting { why, .. }, Some((seq, Found::Gone))) => {
                 self.state = State::Waiting { until: None, why: std::mem::replace(why, Why::Starting) };
-                self.leave(seq);
+                self.leave(seq, false);
             }
             _ => {}
         }

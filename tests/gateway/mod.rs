@@ -164,6 +164,19 @@ impl Gateway {
         self.process.as_ref().expect("it runs").id()
     }
 
+    /// What a power cut leaves, once the process itself is killed: no container, no helper, nothing under /run.
+    pub fn lose_everything_but_its_disk(&mut self) {
+        self.process.take().expect("it ran").wait().unwrap();
+        let cgroups = Cgroups::detect().unwrap();
+        for root in [format!("gatepost/{}", self.cgroup_root), self.cgroup_root.clone()] {
+            assert!(cgroups.kill(&root, PATIENCE).unwrap(), "processes are left in {root}");
+            cgroups.remove(&root).unwrap();
+        }
+        mount::detach_below(&self.run_dir()).unwrap();
+        let left = fs::read_dir(self.run_dir()).unwrap().count();
+        assert_eq!(left, 0, "{} is no mount of its own", self.run_dir().display());
+    }
+
     /// A path among the gateway's own files; `host` is a directory for hostPath volumes.
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)

@@ -47,7 +47,7 @@ impl Drop for Beside {
 #[test]
 fn binary_garbage_is_refused() {
     let garbage: Vec<u8> = (0..100_000_u32).map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()[2]).collect();
-    Beside::new().refuses(garbage, &["bad.yaml:1", "not text in UTF-8"]);
+    Beside::new().refuses(garbage, &["bad.yaml:1: ", "not text in UTF-8"]);
 }
 
 #[test]
@@ -77,12 +77,15 @@ fn a_yaml_bomb_is_refused() {
         let list = vec![format!("*{before}"); 9].join(", ");
         bomb = [bomb, format!("{this}: &{this} [{list}]\n")].concat();
     }
-    Beside::new().refuses(bomb, &["bad.yaml:6", "anchors and aliases expand"]);
+    Beside::new().refuses(bomb, &["bad.yaml:6: ", "anchors and aliases expand to more than"]);
 }
 
 #[test]
 fn deep_nesting_is_refused() {
-    Beside::new().refuses("[".repeat(200_000), &["bad.yaml:1", "nested deeper than 64"]);
+    let beside = Beside::new();
+    beside.refuses("[".repeat(200_000), &["bad.yaml:1: ", "nested deeper than 64 levels", "must be JSON"]);
+    let levels: String = (0..100).map(|level| format!("{}a:\n", " ".repeat(level))).collect();
+    beside.refuses(levels, &["bad.yaml:65: ", "nested deeper than 64 levels", "no field of any object"]);
 }
 
 #[test]
@@ -109,7 +112,17 @@ fn keys_given_twice_are_told_with_their_lines_and_the_last_counts() {
 #[test]
 fn duplicate_names_of_containers_are_refused_with_line_and_field() {
     let manifest = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: twins\nspec:\n  containers:\n  - name: a\n    image: x\n  - name: a\n    image: x\n";
-    Beside::new().refuses(manifest, &["bad.yaml:9", "spec.containers[1].name", "Duplicate value"]);
+    let beside = Beside::new();
+    beside.refuses(manifest, &["bad.yaml:9", "spec.containers[1].name", "Duplicate value"]);
+    // What never had a good version is in the list all the same, and says why.
+    let table = beside.gateway.ok(&["get", "pods"]);
+    let row = table.lines().find(|line| line.starts_with("twins")).unwrap_or_else(|| panic!("no row in\n{table}"));
+    assert_eq!(row.split_whitespace().collect::<Vec<_>>()[1..4], ["0/0", "InvalidManifest", "0"], "{row}");
+    let pods = beside.gateway.pods();
+    let refused = pods.get("twins").expect("it is among the pods");
+    assert!(text(refused, "/status/message").contains("Duplicate value"), "{refused:#}");
+    beside.gateway.remove("bad.yaml");
+    beside.gateway.gone("twins");
 }
 
 #[test]

@@ -87,6 +87,7 @@ fn logs_are_cut_followed_and_kept_of_the_run_before() {
     assert!(all.contains("error"));
     assert_eq!(gateway.ok(&["logs", "count", "--tail", "2"]).lines().count(), 2);
     assert_eq!(gateway.ok(&["logs", "count", "--since", "1h"]).lines().count(), 6);
+    assert_eq!(gateway.ok(&["logs", "count", "--since", "1ms"]), "", "all of it was said longer ago");
     let stamped = gateway.ok(&["logs", "count", "--timestamps", "--tail", "1"]);
     assert!(stamped.contains('T') && stamped.contains(':'), "{stamped}");
     // Following ends with the container.

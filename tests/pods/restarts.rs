@@ -110,6 +110,25 @@ fn annotations_set_the_backoff_of_a_pod_and_of_a_container() {
 }
 
 #[test]
+fn no_restart_comes_before_its_backoff_is_over() {
+    let gateway = Gateway::start("");
+    // Hundredths of a second since the machine came up, as the container itself sees them.
+    let now = "read up idle < /proc/uptime; echo $up >> /host/diary";
+    let mut bad = pod("bad", &format!("{now}; {now}; exit 1"));
+    bad["metadata"]["annotations"] =
+        json!({"gatepost.io/backoff-initial": "300ms", "gatepost.io/backoff-max": "1000ms"});
+    mount_host(&mut bad, &gateway.path("host"));
+    gateway.apply(&bad);
+    let diary = gateway.host_file_where("diary", "six runs long", |text| text.lines().count() >= 12);
+    let moments: Vec<u64> = diary.lines().map(|line| line.replace('.', "").parse().unwrap()).collect();
+    for (run, least) in [0, 30, 60, 100, 100].into_iter().enumerate() {
+        let waited = moments[2 * run + 2] - moments[2 * run + 1];
+        // Both ends are cut to hundredths.
+        assert!(waited + 1 >= least, "restart {}: after {waited} of {least} hundredths, in\n{diary}", run + 1);
+    }
+}
+
+#[test]
 fn restart_delete_and_a_changed_manifest_clear_the_backoff() {
     let gateway = Gateway::start("crashLoopBackOff: {initialRestartPeriod: 1h, maxContainerRestartPeriod: 1h}\n");
     let mut bad = pod("bad", "echo x >> /host/tries; exit 1");

@@ -20,6 +20,31 @@ pub struct Instance {
     pub signalled: Option<u64>,
     /// The record of its end is lost.
     pub lost: bool,
+    /// Its start was told to have failed though something of it runs.
+    pub denied: bool,
+    /// It was told to be removed though something of it is there.
+    pub forsaken: bool,
+    /// … and no supervisor has looked at the machine since.
+    pub overlooked: bool,
+}
+
+impl Instance {
+    fn new(container: ContainerRef, state: Life) -> Self {
+        Self {
+            container,
+            state,
+            dies_at: u64::MAX,
+            signalled: None,
+            lost: false,
+            denied: false,
+            forsaken: false,
+            overlooked: false,
+        }
+    }
+
+    pub fn ended(&self) -> bool {
+        matches!(self.state, Life::Ended(_))
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -66,10 +91,10 @@ pub struct Machine {
     pub instances: BTreeMap<Seq, Instance>,
     pub given: BTreeSet<Seq>,
     pub rules: BTreeMap<(Uid, Rc<str>), Rule>,
-    /// Program starts of `Never` containers, and how many are allowed.
+    /// Program starts of `Never` containers, and how many are allowed; 1 where nothing stands.
     pub runs: BTreeMap<(Uid, Rc<str>), u32>,
-    pub allowed: BTreeMap<Uid, u32>,
-    /// Shortest grace a person gave.
+    pub allowed: BTreeMap<(Uid, Rc<str>), u32>,
+    /// Shortest grace a person gave for the stop under way.
     pub grace: BTreeMap<Uid, i64>,
 }
 
@@ -80,6 +105,21 @@ impl Machine {
 
     pub fn rule(&mut self, container: &ContainerRef) -> &mut Rule {
         self.rules.entry((container.pod.clone(), container.name.clone())).or_default()
+    }
+
+    /// The containers of the pod, or the one, may run once more, however often that is said before they do.
+    pub fn allow_a_run(&mut self, pod: &Uid, container: Option<&str>) {
+        let spec = &self.pods[pod].spec;
+        let names = spec.init_containers.iter().chain(&spec.containers).map(|c| &*c.name);
+        for name in names.filter(|name| container.is_none_or(|one| one == *name)) {
+            let key = (pod.clone(), Rc::from(name));
+            let runs = self.runs.get(&key).copied().unwrap_or(0);
+            self.allowed.insert(key, runs + 1);
+        }
+    }
+
+    pub fn never(&self, pod: &Uid) -> bool {
+        self.pods[pod].spec.restart_policy == RestartPolicy::Never
     }
 
     /// Rules that hold at the moment of asking.
@@ -94,8 +134,7 @@ impl Machine {
                 if boot < rule.not_before {
                     return Err(format!("{container:?} starts {} ms before its backoff ends", rule.not_before - boot));
                 }
-                let never = self.pods[&container.pod].spec.restart_policy == RestartPolicy::Never;
-                if never != (*mode == StartMode::Create) {
+                if self.never(&container.pod) != (*mode == StartMode::Create) {
                     return Err(format!("{container:?} starts in mode {mode:?}"));
                 }
                 self.rule(container).started = boot;
@@ -110,12 +149,13 @@ impl Machine {
                     return Err(format!("{seq:?} is killed before its grace of {grace} ms is over"));
                 }
             }
-            Action::Remove { seq }
-                if self.instances.get(seq).is_some_and(|i| matches!(i.state, Life::Running | Life::Created)) =>
-            {
+            // What was told not to have started may live; the clean-up ends it.
+            Action::Remove { seq } if self.instances.get(seq).is_some_and(|i| !i.ended() && !i.denied) => {
                 return Err(format!("{seq:?} is removed while it lives"));
             }
-            Action::TeardownSandbox { pod, .. } if self.instances.values().any(|i| i.container.pod == *pod) => {
+            Action::TeardownSandbox { pod, .. }
+                if self.instances.values().any(|i| i.container.pod == *pod && !i.forsaken) =>
+            {
                 return Err(format!("the sandbox of {pod} is removed before its containers"));
             }
             _ => {}
@@ -152,16 +192,18 @@ impl Machine {
             },
             Action::Start { seq, container, mode, .. } => {
                 self.check_alone(container)?;
+                let state = if *mode == StartMode::Run { Life::Running } else { Life::Created };
                 if fails {
+                    // A runtime that was killed half-way.
+                    if random.percent(30) {
+                        self.instances.insert(*seq, Instance::new(container.clone(), state));
+                        self.deny(*seq, random);
+                    }
                     let reason =
                         *random.pick(&["CreateContainerConfigError", "CreateContainerError", "RunContainerError"]);
                     return Ok(Some(Event::StartFailed { seq: *seq, failure: failure(reason) }));
                 }
-                let state = if *mode == StartMode::Run { Life::Running } else { Life::Created };
-                self.instances.insert(
-                    *seq,
-                    Instance { container: container.clone(), state, dies_at: u64::MAX, signalled: None, lost: false },
-                );
+                self.instances.insert(*seq, Instance::new(container.clone(), state));
                 if *mode == StartMode::Run {
                     self.program_runs(*seq, random)?
                 } else {
@@ -172,18 +214,23 @@ impl Machine {
             Action::Mark { seq, .. } => Event::Marked { seq: *seq },
             Action::StartCreated { seq } => {
                 let Some(instance) = self.instances.get(seq) else { return Ok(None) };
-                if matches!(instance.state, Life::Ended(_)) {
+                if instance.ended() {
                     return Ok(None);
                 }
                 if fails {
-                    self.instances.remove(seq);
+                    if random.percent(30) {
+                        self.program_runs(*seq, random)?;
+                        self.deny(*seq, random);
+                    } else {
+                        self.instances.remove(seq);
+                    }
                     return Ok(Some(Event::StartFailed { seq: *seq, failure: failure("RunContainerError") }));
                 }
                 self.program_runs(*seq, random)?
             }
             Action::Signal { seq, .. } => {
                 let boot = self.boot;
-                if let Some(instance) = self.instances.get_mut(seq).filter(|i| !matches!(i.state, Life::Ended(_))) {
+                if let Some(instance) = self.instances.get_mut(seq).filter(|i| !i.ended()) {
                     instance.signalled = Some(boot);
                     let obeys = random.percent(70);
                     if obeys {
@@ -195,7 +242,7 @@ impl Machine {
             Action::Kill { seq } => {
                 let stuck = self.faults && random.percent(20);
                 let boot = self.boot;
-                if let Some(instance) = self.instances.get_mut(seq).filter(|i| !matches!(i.state, Life::Ended(_)))
+                if let Some(instance) = self.instances.get_mut(seq).filter(|i| !i.ended())
                     && !stuck
                 {
                     instance.dies_at = instance.dies_at.min(boot + random.below(50));
@@ -204,7 +251,12 @@ impl Machine {
             }
             Action::Remove { seq } if fails => Event::RemoveFailed { seq: *seq, failure: failure("Busy") },
             Action::Remove { seq } => {
-                self.instances.remove(seq);
+                match self.instances.get_mut(seq) {
+                    Some(instance) if self.faults && instance.ended() && random.percent(3) => {
+                        (instance.forsaken, instance.overlooked) = (true, true);
+                    }
+                    _ => _ = self.instances.remove(seq),
+                }
                 Event::Removed { seq: *seq }
             }
             Action::Record(_) => return Ok(None),
@@ -216,7 +268,7 @@ impl Machine {
     pub fn end(&mut self, seq: Seq, code: i32) -> Option<Event> {
         let (boot, wall) = (self.boot, self.wall);
         let instance = self.instances.get_mut(&seq)?;
-        if matches!(instance.state, Life::Ended(_)) {
+        if instance.ended() {
             return None;
         }
         let ran = matches!(instance.state, Life::Running);
@@ -231,7 +283,10 @@ impl Machine {
         instance.state = Life::Ended(exit.clone());
         instance.dies_at = u64::MAX;
         let container = instance.container.clone();
-        self.rule(&container).ended(boot, ran);
+        // A start that failed counted when that was told.
+        if !instance.denied {
+            self.rule(&container).ended(boot, ran);
+        }
         Some(Event::Exited { seq, exit })
     }
 
@@ -263,11 +318,12 @@ impl Machine {
                 _ => u64::MAX,
             },
         };
-        let never = self.pods[&container.pod].spec.restart_policy == RestartPolicy::Never;
-        let runs = self.runs.entry((container.pod.clone(), container.name.clone())).or_default();
+        let key = (container.pod.clone(), container.name.clone());
+        let allowed = self.allowed.get(&key).copied().unwrap_or(1);
+        let runs = self.runs.entry(key).or_default();
         *runs += 1;
-        let allowed = 1 + self.allowed.get(&container.pod).copied().unwrap_or(0);
-        if never && *runs > allowed {
+        let runs = *runs;
+        if self.never(&container.pod) && runs > allowed {
             return Err(format!("{container:?} with restartPolicy Never runs {runs} times, allowed are {allowed}"));
         }
         // It may be dead before anybody says that it started; then only the end is told.
@@ -280,6 +336,15 @@ impl Machine {
         Ok(Event::Started { seq, pid: 1 })
     }
 
+    /// Its start is about to be told to have failed; it has been sent SIGKILL, which may take its time.
+    fn deny(&mut self, seq: Seq, random: &mut Random) {
+        let slow = random.percent(40);
+        if let Some(instance) = self.instances.get_mut(&seq).filter(|i| !i.ended()) {
+            instance.denied = true;
+            instance.dies_at = self.boot + random.below(if slow { 100_000 } else { 50 });
+        }
+    }
+
     fn check_alone(&self, container: &ContainerRef) -> Result<(), String> {
         if !self.sandboxes.contains(&container.pod) {
             return Err(format!("{container:?} starts without a sandbox"));
@@ -288,7 +353,7 @@ impl Machine {
         let own = name(&container.pod);
         for (seq, other) in &self.instances {
             let same = other.container.name == container.name && name(&other.container.pod) == own;
-            if same && !matches!(other.state, Life::Ended(_)) {
+            if same && !other.ended() {
                 return Err(format!("{container:?} starts while {seq:?} of {:?} lives", other.container));
             }
         }

@@ -3,13 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
-use gatepost::manifest::v1::RestartPolicy;
-use gatepost::pod::event::{Action, Condition, DesiredPod, Event, Uid};
+use gatepost::pod::event::{Action, Condition, ContainerRef, DesiredPod, Event, Seq, Uid};
 use gatepost::pod::{DurableState, Node, Past, SavedNode, SavedPod, Settings};
 
-use super::machine::{Life, Machine};
+use super::machine::Machine;
 use super::manifests;
 use super::random::Random;
+
+#[path = "checks.rs"]
+mod checks;
+#[path = "faults.rs"]
+mod faults;
 
 /// What happened, for the report of a failure.
 #[derive(Debug, Clone)]
@@ -27,7 +31,11 @@ pub struct World {
     library: Vec<Vec<DesiredPod>>,
     desired: Vec<Option<usize>>,
     unwanted_since: BTreeMap<Uid, u64>,
-    containers: BTreeMap<gatepost::pod::event::Seq, gatepost::pod::event::ContainerRef>,
+    containers: BTreeMap<Seq, ContainerRef>,
+    /// Instances whose end, or failed start, the core has taken in.
+    over: BTreeSet<Seq>,
+    /// Sandboxes that were last asked to go with all the pod has: then a life of it ends.
+    discarding: BTreeSet<Uid>,
     requests: Vec<(u64, Action)>,
     reports: Vec<(u64, Event)>,
     truth: BTreeMap<Condition, bool>,
@@ -38,6 +46,7 @@ pub struct World {
     durable: DurableState,
     disk: DurableState,
     notes: VecDeque<(u64, Note)>,
+    stopping: bool,
     pub steps: u64,
 }
 
@@ -55,6 +64,8 @@ impl World {
             library,
             unwanted_since: BTreeMap::new(),
             containers: BTreeMap::new(),
+            over: BTreeSet::new(),
+            discarding: BTreeSet::new(),
             requests: Vec::new(),
             reports: Vec::new(),
             truth: BTreeMap::new(),
@@ -65,6 +76,7 @@ impl World {
             durable: DurableState::default(),
             disk: DurableState::default(),
             notes: VecDeque::new(),
+            stopping: false,
             steps: 0,
         }
     }
@@ -83,9 +95,11 @@ impl World {
         self.calm_down()?;
         self.check_calm()?;
         if self.random.percent(30) {
+            self.stopping = true;
             self.tell(Event::StopAll)?;
             self.run_out()?;
-            if !self.node.stopped() || !self.machine.instances.is_empty() || !self.machine.sandboxes.is_empty() {
+            let left = self.machine.instances.values().any(|i| !i.overlooked);
+            if !self.node.stopped() || left || !self.machine.sandboxes.is_empty() {
                 return Err("something is left after all pods were stopped".to_owned());
             }
         }
@@ -128,24 +142,45 @@ impl World {
             let code = if init && (!self.machine.faults || self.random.percent(80)) { 0 } else { code };
             if let Some(event) = self.machine.end(seq, code) {
                 let late = now + self.random.below(20);
+                if self.machine.faults && self.random.percent(5) {
+                    self.reports.push((late + self.random.below(3_000), event.clone()));
+                }
                 self.reports.push((late, event));
             }
         }
         if let Some(due) = self.requests.iter().position(|(at, _)| *at <= now) {
             let (_, action) = self.requests.remove(due);
-            if let Action::Mark { .. } = action {
-                self.disk = self.durable.clone();
+            let Some(event) = self.execute(&action)? else { return Ok(()) };
+            if let Event::Exited { seq, .. } = event
+                && self.random.percent(50)
+            {
+                // The helper that started it is heard after its end.
+                self.reports.push((now + self.random.below(3_000), Event::Started { seq, pid: 1 }));
             }
-            return match self.machine.execute(&action, &mut self.random)? {
-                Some(event) => self.tell(event),
-                None => Ok(()),
-            };
+            return self.tell(event);
         }
         if let Some(due) = self.reports.iter().position(|(at, _)| *at <= now) {
             let (_, event) = self.reports.remove(due);
-            return self.tell(event);
+            return match event {
+                // Nobody speaks of an instance once it is removed.
+                Event::Started { seq, .. } if self.machine.instances.get(&seq).is_none_or(|i| i.forsaken) => Ok(()),
+                event => self.tell(event),
+            };
         }
         self.tell(Event::Tick)
+    }
+
+    fn execute(&mut self, action: &Action) -> Result<Option<Event>, String> {
+        let event = self.machine.execute(action, &mut self.random)?;
+        let written = match event {
+            Some(Event::Marked { .. }) => true,
+            Some(Event::MarkFailed { .. }) => self.random.percent(50),
+            _ => false,
+        };
+        if written {
+            self.disk = self.durable.clone();
+        }
+        Ok(event)
     }
 
     /// One event into the core, its state saved, its actions on their way.
@@ -162,10 +197,12 @@ impl World {
             Event::StartFailed { seq, failure } if failure.reason != "CreateContainerConfigError" => Some(*seq),
             _ => None,
         };
+        let told = event.clone();
         let actions = self.node.handle(self.machine.now(), event);
         if lost_before_saving {
             return self.restart(false, 0);
         }
+        self.taken_in(&told);
         if let Some(container) = failed_start.and_then(|seq| self.containers.get(&seq).cloned()) {
             let boot = self.machine.boot;
             self.machine.rule(&container).ended(boot, false);
@@ -182,12 +219,37 @@ impl World {
         self.check()
     }
 
+    /// The core knows it, and will not forget it.
+    fn taken_in(&mut self, event: &Event) {
+        match event {
+            Event::Exited { seq, .. } | Event::StartFailed { seq, .. } => _ = self.over.insert(*seq),
+            Event::SandboxGone { pod } => {
+                self.machine.grace.remove(pod);
+                if self.discarding.contains(pod) {
+                    self.machine.allow_a_run(pod, None);
+                }
+            }
+            Event::Desired(desired) => {
+                let known: BTreeSet<Uid> = self.node.uids().cloned().collect();
+                let wanted: BTreeSet<&str> = desired.iter().map(|d| d.pod.metadata.uid.as_str()).collect();
+                for uid in self.machine.pods.keys().cloned().collect::<Vec<_>>() {
+                    if !known.contains(&uid) && !wanted.contains(&*uid) {
+                        self.machine.allow_a_run(&uid, None);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
     fn save(&mut self) {
         for uid in self.node.changed_pods() {
-            match self.node.snapshot(&uid) {
-                Some(saved) => self.saved.insert(uid, saved),
-                None => self.saved.remove(&uid),
-            };
+            if let Some(saved) = self.node.snapshot(&uid) {
+                self.saved.insert(uid, saved);
+            } else {
+                self.saved.remove(&uid);
+                self.machine.allow_a_run(&uid, None);
+            }
         }
         if self.node.node_changed() {
             self.saved_node = Some(self.node.node_snapshot());
@@ -204,8 +266,12 @@ impl World {
         for action in actions {
             self.note(Note::Asked(action.clone()));
             self.machine.check_asked(&action)?;
-            if let Action::Start { seq, container, .. } = &action {
-                self.containers.insert(*seq, container.clone());
+            match &action {
+                Action::Start { seq, container, .. } => _ = self.containers.insert(*seq, container.clone()),
+                Action::StartCreated { seq } => self.check_marked(*seq)?,
+                Action::TeardownSandbox { pod, discard_volumes: true } => _ = self.discarding.insert(pod.clone()),
+                Action::TeardownSandbox { pod, .. } => _ = self.discarding.remove(pod),
+                _ => {}
             }
             match action {
                 Action::Record(_) => {}
@@ -228,11 +294,13 @@ impl World {
         // What was being done was done, or was not; nobody hears of it.
         for (_, action) in std::mem::take(&mut self.requests) {
             if self.random.percent(50) {
-                if let Action::Mark { .. } = action {
-                    self.disk = self.durable.clone();
-                }
-                self.machine.execute(&action, &mut self.random)?;
+                self.execute(&action)?;
             }
+        }
+        for (seq, instance) in &mut self.machine.instances {
+            // Nobody was told that it did not start, and a new supervisor looks at everything.
+            instance.denied &= self.over.contains(seq);
+            instance.overlooked = false;
         }
         self.reports.clear();
         self.told.clear();
@@ -240,12 +308,13 @@ impl World {
             self.machine.instances.clear();
             self.machine.sandboxes.clear();
             self.machine.rules.clear();
+            self.machine.grace.clear();
+            self.over.clear();
             self.durable = self.disk.clone();
             self.saved.clear();
             self.quarantined.clear();
         }
-        let lost: Vec<_> =
-            self.machine.instances.iter().filter(|(_, i)| matches!(i.state, Life::Ended(_))).map(|(s, _)| *s).collect();
+        let lost: Vec<_> = self.machine.instances.iter().filter(|(_, i)| i.ended()).map(|(s, _)| *s).collect();
         for seq in lost {
             if self.random.percent(20)
                 && let Some(instance) = self.machine.instances.get_mut(&seq)
@@ -278,94 +347,6 @@ impl World {
         self.tell_desired()
     }
 
-    fn fault(&mut self) -> Result<(), String> {
-        match self.random.below(16) {
-            0 | 1 => self.change_manifests(),
-            2 => self.restart(false, 0),
-            3 if self.random.percent(40) => self.restart(true, 0),
-            4 | 5 => {
-                let ahead = i64::try_from(self.random.below(1 << 40)).unwrap();
-                self.machine.wall += if self.random.percent(50) { ahead } else { -ahead };
-                self.tell(Event::Tick)
-            }
-            6 | 7 => {
-                let condition = self.random.pick(&[Condition::Clock, Condition::Path("/dev/x".to_owned())]).clone();
-                let met = self.random.percent(60);
-                self.truth.insert(condition.clone(), met);
-                if self.told.contains(&condition) { self.tell(Event::Condition { condition, met }) } else { Ok(()) }
-            }
-            8 => self.tell(Event::ImagesChanged),
-            9 | 10 => {
-                let live: Vec<_> = self.machine.instances.keys().copied().collect();
-                if !live.is_empty() {
-                    let seq = *self.random.pick(&live);
-                    if let Some(event) = self.machine.end(seq, 137) {
-                        self.reports.push((self.machine.boot, event));
-                    }
-                }
-                Ok(())
-            }
-            11 | 12 => {
-                let Some(pod) = self.any_pod() else { return Ok(()) };
-                self.lift(&pod);
-                self.clear_rules(|uid| *uid == pod);
-                let container = self.random.percent(50).then(|| Rc::from("app0"));
-                self.tell(Event::Restart { pod, container })
-            }
-            13 => {
-                let Some(pod) = self.any_pod() else { return Ok(()) };
-                self.lift(&pod);
-                let grace = self.random.percent(50).then_some(i64::try_from(self.random.below(5)).unwrap());
-                if let Some(grace) = grace {
-                    let known = self.machine.grace.entry(pod.clone()).or_insert(grace);
-                    *known = grace.min(*known);
-                }
-                self.tell(Event::Delete { pod, grace })
-            }
-            14 if self.random.percent(20) => {
-                let Some(pod) = self.any_pod() else { return Ok(()) };
-                // It has just crashed over this pod for the second time.
-                self.quarantined.insert(pod);
-                self.restart(false, 0)
-            }
-            // A word out of place.
-            _ => {
-                let known: Vec<_> = self.containers.keys().copied().collect();
-                if known.is_empty() {
-                    return Ok(());
-                }
-                let seq = *self.random.pick(&known);
-                let gone = !self.machine.instances.contains_key(&seq)
-                    && !self.requests.iter().any(|(_, action)| format!("{action:?}").contains(&format!("{seq:?}")));
-                if gone && self.node.instance(seq).is_none() {
-                    self.tell(Event::Marked { seq })
-                } else {
-                    self.tell(Event::Tick)
-                }
-            }
-        }
-    }
-
-    fn any_pod(&mut self) -> Option<Uid> {
-        let uids: Vec<Uid> = self.node.uids().cloned().collect();
-        (!uids.is_empty()).then(|| self.random.pick(&uids).clone())
-    }
-
-    fn lift(&mut self, pod: &Uid) {
-        self.quarantined.remove(pod);
-        *self.machine.allowed.entry(pod.clone()).or_default() += 1;
-    }
-
-    fn change_manifests(&mut self) -> Result<(), String> {
-        for name in 0..self.desired.len() {
-            if self.random.percent(30) {
-                let version = usize::try_from(self.random.below(manifests::VERSIONS)).unwrap();
-                self.desired[name] = self.random.percent(80).then_some(version);
-            }
-        }
-        self.tell_desired()
-    }
-
     fn tell_desired(&mut self) -> Result<(), String> {
         let mut desired = Vec::new();
         for (name, wanted) in self.desired.iter().enumerate() {
@@ -377,8 +358,6 @@ impl World {
                 } else {
                     self.unwanted_since.entry(uid.clone()).or_insert(self.machine.boot);
                     self.quarantined.remove(&uid);
-                    // Its next life may run again.
-                    *self.machine.allowed.entry(uid).or_default() += 1;
                 }
             }
         }
@@ -424,10 +403,7 @@ impl World {
         let uids: Vec<String> =
             self.node.pod_objects(self.machine.now()).into_iter().filter(quarantined).map(|p| p.metadata.uid).collect();
         for uid in uids {
-            let uid: Uid = Rc::from(uid);
-            self.lift(&uid);
-            self.clear_rules(|other| *other == uid);
-            self.tell(Event::Restart { pod: uid, container: None })?;
+            self.restart_pod(&Rc::from(uid), None)?;
         }
         for condition in [Condition::Clock, Condition::Path("/dev/x".to_owned())] {
             self.truth.insert(condition.clone(), true);
@@ -447,69 +423,6 @@ impl World {
             }
         }
         Err("it does not come to rest".to_owned())
-    }
-
-    fn check_deadline(&self) -> Result<(), String> {
-        match self.node.deadline() {
-            Some(at) if at.0 <= self.machine.boot => Err(format!("the deadline {at:?} stays in the past")),
-            _ => Ok(()),
-        }
-    }
-
-    fn check(&self) -> Result<(), String> {
-        let now = self.machine.boot;
-        for (seq, instance) in &self.machine.instances {
-            let late = |since: &u64| now.saturating_sub(*since) > 3 * 3_600_000;
-            let ended = matches!(instance.state, Life::Ended(_));
-            if !ended && self.unwanted_since.get(&instance.container.pod).is_some_and(late) {
-                return Err(format!("{seq:?} of {:?} still runs though nobody wants it", instance.container));
-            }
-        }
-        if !self.steps.is_multiple_of(16) || self.next_moment().is_some() {
-            return Ok(());
-        }
-        self.check_settled(false)
-    }
-
-    /// Nothing will happen by itself any more: then every pod is where it should be.
-    fn check_settled(&self, all: bool) -> Result<(), String> {
-        for pod in self.node.pod_objects(self.machine.now()) {
-            let uid: Uid = Rc::from(pod.metadata.uid.as_str());
-            let status = &pod.status;
-            let reason = &status.reason;
-            if reason == "Terminated" || reason == "Quarantined" || (!all && reason.starts_with("WaitingFor")) {
-                continue;
-            }
-            let done = matches!(status.phase.as_str(), "Succeeded" | "Failed");
-            let containers = status.init_container_statuses.iter().chain(&status.container_statuses);
-            let stuck = containers.clone().any(|c| c.state.waiting.is_some());
-            if !done && stuck {
-                return Err(format!("{uid} waits, and nothing is under way: {status:?}"));
-            }
-            let always = pod.spec.restart_policy == RestartPolicy::Always;
-            let ready = status.conditions.iter().any(|c| c.condition_type == "Ready" && c.status == "True");
-            if always && !ready {
-                return Err(format!("{uid} should run, and nothing is under way: {status:?}"));
-            }
-        }
-        Ok(())
-    }
-
-    fn check_calm(&self) -> Result<(), String> {
-        self.check_settled(true)?;
-        if let Some((seq, _)) = self.machine.instances.iter().find(|(_, i)| matches!(i.state, Life::Ended(_))) {
-            return Err(format!("{seq:?} has ended and is never removed"));
-        }
-        for (name, wanted) in self.desired.iter().enumerate() {
-            for (version, pod) in self.library[name].iter().enumerate() {
-                let uid = pod.pod.metadata.uid.as_str();
-                let known = self.node.uids().any(|other| **other == *uid);
-                if known != (*wanted == Some(version)) {
-                    return Err(format!("{uid}: wanted {}, known {known}", *wanted == Some(version)));
-                }
-            }
-        }
-        Ok(())
     }
 }
 

@@ -135,6 +135,21 @@ fn late_and_false_words_change_nothing() {
 }
 
 #[test]
+fn a_late_word_about_an_ended_instance_does_not_move_the_next_one() {
+    let mut bench = Bench::running(&[always("web")]);
+    let ended = bench.live("web", "app");
+    bench.exit(ended, 1);
+    bench.tell(Event::ImageReady { container: container("web", "app"), image_id: "i".into(), stop_signal: None });
+    let next = bench.live("web", "app");
+    for event in [Event::Started { seq: ended, pid: 9 }, Event::Created { seq: ended, pid: 9 }] {
+        assert_eq!(bench.tell(event.clone()), [], "{event:?}");
+        assert!(!bench.object("web").status.container_statuses[0].started, "{event:?}");
+    }
+    bench.tell(Event::Started { seq: next, pid: 10 });
+    assert!(bench.object("web").status.container_statuses[0].started);
+}
+
+#[test]
 fn pods_and_events_are_read_by_the_types_of_the_kubernetes_api() {
     let mut bench = Bench::running(&[pod("web", RestartPolicy::Always, &[], &["a", "b"])]);
     for _ in 0..2 {

@@ -114,15 +114,35 @@ fn a_start_that_fails_backs_off_without_counting_as_a_restart() {
         bench.tell(Event::ImageReady { container: container("web", "app"), image_id: "i".into(), stop_signal: None });
         let seq = bench.live("web", "app");
         actions = bench.tell(Event::StartFailed { seq, failure: failure("RunContainerError") });
+        assert_eq!(words(&actions), ["remove"]);
+        assert_eq!(bench.status("web", "app").state.waiting.unwrap().reason, "RunContainerError");
+        actions = bench.tell(Event::Removed { seq });
         if bench.node.deadline().is_some() {
-            assert_eq!(bench.status("web", "app").state.waiting.unwrap().reason, "RunContainerError");
-            bench.tell(Event::Removed { seq });
             actions = bench.wait();
         }
         waits.push(bench.now - failed);
     }
     assert_eq!(waits, [0, 10_000, 20_000, 40_000]);
     assert_eq!(bench.status("web", "app").restart_count, 0);
+}
+
+#[test]
+fn after_a_start_that_failed_the_next_one_waits_until_nothing_of_it_can_run() {
+    let mut bench = Bench::running(&[always("web")]);
+    let first = bench.live("web", "app");
+    assert_eq!(words(&bench.exit(first, 1)), ["image app"]);
+    bench.tell(Event::Removed { seq: first });
+    bench.tell(Event::ImageReady { container: container("web", "app"), image_id: "i".into(), stop_signal: None });
+    let seq = bench.live("web", "app");
+    bench.tell(Event::StartFailed { seq, failure: failure("CreateContainerError") });
+    let actions = bench.tell(Event::RemoveFailed { seq, failure: failure("Busy") });
+    assert_eq!(actions, []);
+    assert_eq!(words(&bench.wait()), ["remove"]);
+    bench.now += 60_000;
+    assert_eq!(bench.tell(Event::Tick), [], "its backoff is over, but not the one before");
+    // Nor does a new supervisor hurry.
+    assert_eq!(words(&bench.restore([(seq, crate::pod::event::Found::Running { pid: 1 })].into(), false)), ["remove"]);
+    assert_eq!(words(&bench.tell(Event::Removed { seq })), ["image app"]);
 }
 
 #[test]
@@ -135,6 +155,7 @@ fn a_missing_config_object_is_retried_every_ten_seconds_without_backoff() {
         bench.tell(Event::ImageReady { container: container("web", "app"), image_id: "i".into(), stop_signal: None });
         let seq = bench.live("web", "app");
         bench.tell(Event::StartFailed { seq, failure: failure("CreateContainerConfigError") });
+        bench.tell(Event::Removed { seq });
         assert_eq!(bench.node.deadline().unwrap().0, bench.now + 10_000);
         bench.wait();
     }
