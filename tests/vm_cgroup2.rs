@@ -82,7 +82,7 @@ fn limits_hold(board: &'static str) {
     // A pod that is gone leaves no cgroup.
     vm.ok("rm /var/lib/gatepost/manifests/*.json");
     vm.until("gatepost get pods 2>&1", |table| !table.contains("limited") && !table.contains("eater"));
-    vm.until("find /sys/fs/cgroup/kubepods -mindepth 1 -type d", |left| left.is_empty());
+    vm.until("find /sys/fs/cgroup/kubepods -mindepth 1 -type d", str::is_empty);
 }
 
 /// Controllers can only be handed down from a cgroup without processes of its own, so gatepost must not sit in the root

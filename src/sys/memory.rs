@@ -52,6 +52,13 @@ extern "C" fn collect(info: *mut libc::dl_phdr_info, _: usize, data: *mut c_void
     STOP
 }
 
+/// Locks every page of this process into memory, those it has and those it will have, each from its first use on: pages that
+/// were never touched cost nothing.
+pub fn lock() -> rustix::io::Result<()> {
+    use rustix::mm::{MlockAllFlags, mlockall};
+    mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT)
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -76,11 +83,4 @@ mod tests {
         assert!(unmapped);
         assert!(mapped_text() > 0);
     }
-}
-
-/// Locks every page of this process into memory, those it has and those it will have, each from its first use on: pages that
-/// were never touched cost nothing.
-pub fn lock() -> rustix::io::Result<()> {
-    use rustix::mm::{MlockAllFlags, mlockall};
-    mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT)
 }

@@ -26,7 +26,7 @@ pub use console::Console;
 pub use qmp::Monitor;
 
 /// Long enough for whatever an emulated gateway does on a busy machine.
-pub const BOUND: Duration = Duration::from_secs(240);
+pub const BOUND: Duration = Duration::from_mins(4);
 
 /// What is booted.
 pub struct Machine {
