@@ -124,7 +124,7 @@ mod tests {
 
         fn renew(&mut self) {
             let (changes, former) = self.0.begin();
-            let watches = watch(changes, &[self.1.clone()], &former);
+            let watches = watch(changes, std::slice::from_ref(&self.1), &former);
             assert!(!self.0.renewed(watches));
         }
     }

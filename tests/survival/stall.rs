@@ -198,7 +198,7 @@ fn serve(device: &impl AsFd, file: &File, gate: &Gate) {
                 Ok(empty
                     .u32(7)
                     .u32(31)
-                    .u32(MAX_WRITE as u32)
+                    .u32(max_write)
                     .u32(0)
                     .u16(16)
                     .u16(12)
