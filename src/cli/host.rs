@@ -101,8 +101,9 @@ fn prepare(options: &RunOptions) -> Result<(PathBuf, u64), String> {
     }
     let cgroups = Cgroups::detect().map_err(|e| format!("no usable cgroups: {e}; mount them first"))?;
     cgroups.move_root_into_leaf("gatepost/init").map_err(|e| format!("cannot leave the root cgroup: {e}"))?;
+    let cgroup_lock = lock_cgroup(&config, &cgroups)?;
     make_run_directory(&config.layout)?;
-    let lock = take_lock(&config.layout)?;
+    let run_lock = lock_run_directory(&config.layout)?;
     for directory in [&config.layout.data, &config.layout.logs] {
         fs::DirBuilder::new()
             .recursive(true)
@@ -117,8 +118,11 @@ fn prepare(options: &RunOptions) -> Result<(PathBuf, u64), String> {
     let run = config.layout.run.clone();
     Setup { config, runtime, stop_pods: options.stop_pods }.begin().map_err(|e| e.to_string())?;
     // Held, over the execve too, until this process ends; init never closes it.
-    rustix::io::fcntl_setfd(&lock, rustix::io::FdFlags::empty()).map_err(|e| format!("cannot keep the lock: {e}"))?;
-    std::mem::forget(lock);
+    for lock in [cgroup_lock, run_lock] {
+        rustix::io::fcntl_setfd(&lock, rustix::io::FdFlags::empty())
+            .map_err(|e| format!("cannot keep the lock: {e}"))?;
+        std::mem::forget(lock);
+    }
     Ok((run, stop_bound_ms))
 }
 
@@ -136,21 +140,32 @@ fn make_run_directory(layout: &Layout) -> Result<(), String> {
     mount::make_private(run).map_err(failed("make a private mount of"))
 }
 
+/// One gatepost for one `cgroupRoot`: it ends whatever it finds in the cgroups of its helpers.
+fn lock_cgroup(config: &Config, cgroups: &Cgroups) -> Result<File, String> {
+    let name = format!("gatepost/{}", config.cgroup_root);
+    let directory = cgroups.open_directory(&name).map_err(|e| format!("cannot make the cgroup {name}: {e}"))?;
+    lock(directory, &format!("the cgroup {name}"), "cgroupRoot")
+}
+
 /// One gatepost for one run directory.
-fn take_lock(layout: &Layout) -> Result<File, String> {
+fn lock_run_directory(layout: &Layout) -> Result<File, String> {
     let path = layout.lock();
-    let lock = File::options()
+    let file = File::options()
         .create(true)
         .truncate(false)
         .write(true)
         .open(&path)
         .map_err(|e| format!("{}: {e}", path.display()))?;
-    match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(lock),
+    lock(file, &path.display().to_string(), "runDir")
+}
+
+fn lock(file: File, name: &str, setting: &str) -> Result<File, String> {
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
         Err(rustix::io::Errno::WOULDBLOCK) => {
-            Err(format!("another gatepost runs here: it holds {}; stop it first", path.display()))
+            Err(format!("another gatepost runs here: it holds {name}; stop it, or give this one another {setting}"))
         }
-        Err(error) => Err(format!("cannot lock {}: {error}", path.display())),
+        Err(error) => Err(format!("cannot lock {name}: {error}")),
     }
 }
 

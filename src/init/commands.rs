@@ -71,6 +71,10 @@ impl Init {
                 Ok(0)
             }
             Command::Pong => Ok(0),
+            Command::NothingLeft => {
+                self.supervision.nothing_left();
+                Ok(0)
+            }
         };
         self.answer(request.number, answer);
     }

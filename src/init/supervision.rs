@@ -17,6 +17,9 @@ const EARLY_MS: u64 = 10_000;
 const FIRST_DELAY_MS: u64 = 1_000;
 /// … to this. There is no last try: nobody else would start it.
 const LONGEST_DELAY_MS: u64 = 30_000;
+/// This many supervisors killed in a row before they were ready are taken for chance, then delays grow here too: a machine out of
+/// memory that kills each at its start must not be kept busy with it.
+const KILLED_UNREADY: u32 = 8;
 
 /// What init knows about its supervisor. Times are CLOCK_BOOTTIME in milliseconds.
 pub(super) struct Supervision {
@@ -32,6 +35,12 @@ pub(super) struct Supervision {
     stop_at: Option<u64>,
     /// The supervisor before ended by its own fault.
     crashed: bool,
+    /// This supervisor leaves everything alone already.
+    nothing_left: bool,
+    /// This supervisor has adopted what it found.
+    ready: bool,
+    /// Supervisors in a row that were killed before they were ready.
+    killed_unready: u32,
 }
 
 /// Why a supervisor ended.
@@ -104,11 +113,15 @@ impl Supervision {
             keep_unknown: Some(now),
             stop_at: None,
             crashed: false,
+            nothing_left: false,
+            ready: false,
+            killed_unready: 0,
         }
     }
 
     pub(super) fn started(&mut self, now: u64) {
         self.phase = Phase::Up { since: now };
+        (self.nothing_left, self.ready) = (false, false);
         self.set_overdue(Some(now.saturating_add(FIRST_WORD_MS)));
         if let Some(unread) = &mut self.unread {
             unread.since = now;
@@ -129,7 +142,12 @@ impl Supervision {
         } else if self.crashed {
             self.early_deaths = self.early_deaths.saturating_add(1);
         }
-        let delay = if self.crashed { delay_ms(self.early_deaths) } else { 0 };
+        self.killed_unready = if self.ready { 0 } else { self.killed_unready.saturating_add(1) };
+        let delay = match (self.crashed, self.nothing_left) {
+            (true, true) => LONGEST_DELAY_MS,
+            (true, false) => delay_ms(self.early_deaths),
+            (false, _) => delay_ms(self.killed_unready.saturating_sub(KILLED_UNREADY)),
+        };
         self.phase = Phase::Down { start_at: now.saturating_add(delay) };
         self.set_overdue(None);
         self.keep_unknown = Some(now);
@@ -157,7 +175,13 @@ impl Supervision {
         self.set_overdue((boottime_ms != 0).then(|| boottime_ms.saturating_add(PATIENCE_MS)));
     }
 
+    /// The supervisor knows nothing more to leave alone.
+    pub(super) fn nothing_left(&mut self) {
+        self.nothing_left = true;
+    }
+
     pub(super) fn set_keep_unknown(&mut self, on: bool, now: u64) {
+        self.ready |= !on;
         self.keep_unknown = on.then_some(now);
     }
 
@@ -327,6 +351,7 @@ mod tests {
             assert!(!supervision.crashed());
             assert_eq!(supervision.due(1_000_100), Some(Due::Start));
             supervision.started(1_000_100);
+            supervision.set_keep_unknown(false, 1_000_100);
         }
         supervision.died(Death::Left, 1_000_200);
         assert!(!supervision.crashed());
@@ -334,6 +359,34 @@ mod tests {
         supervision.started(1_000_200);
         supervision.died(Death::Crash, 1_000_300);
         assert!(supervision.crashed());
+    }
+
+    #[test]
+    fn supervisors_killed_before_they_are_ready_are_delayed_after_the_eighth_in_a_row() {
+        let mut supervision = running();
+        let mut delays = Vec::new();
+        for _ in 0..12 {
+            supervision.started(1_000_000);
+            supervision.died(Death::Killed, 1_000_100);
+            delays.push(supervision.next_ms().unwrap() - 1_000_100);
+        }
+        assert_eq!(delays, [0, 0, 0, 0, 0, 0, 0, 0, 0, 1000, 2000, 4000]);
+        supervision.started(1_000_000);
+        supervision.set_keep_unknown(false, 1_000_050);
+        supervision.died(Death::Killed, 1_000_100);
+        assert_eq!(supervision.due(1_000_100), Some(Due::Start), "it was ready: chance again");
+    }
+
+    #[test]
+    fn a_supervisor_with_nothing_left_to_spare_is_started_again_after_the_longest_delay() {
+        let mut supervision = running();
+        supervision.nothing_left();
+        supervision.died(Death::Crash, 1_000_100);
+        assert_eq!(supervision.next_ms(), Some(1_030_100));
+        supervision.started(1_030_100);
+        supervision.died(Death::Crash, 1_030_200);
+        assert_eq!(supervision.due(1_030_200), None, "it is the second early death");
+        assert_eq!(supervision.next_ms(), Some(1_031_200));
     }
 
     #[test]

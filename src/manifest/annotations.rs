@@ -183,8 +183,15 @@ pub struct Waiting<'a> {
 /// The circles among pods that wait for each other: each as namespaces and written names in order, the first repeated at the end.
 /// Every pod that lies on a circle is in exactly one of them.
 pub fn cycles(pods: &[Waiting<'_>]) -> Vec<Vec<(String, String)>> {
-    let index: BTreeMap<(&str, &str), usize> =
-        pods.iter().enumerate().map(|(at, pod)| ((pod.metadata.namespace.as_str(), pod.written_name), at)).collect();
+    // As written, or in full with the node's name: both name the pod.
+    let index: BTreeMap<(&str, &str), usize> = pods
+        .iter()
+        .enumerate()
+        .flat_map(|(at, pod)| {
+            let names = [pod.written_name, pod.metadata.name.as_str()];
+            names.map(|name| ((pod.metadata.namespace.as_str(), name), at))
+        })
+        .collect();
     let target = |pod: &Waiting<'_>, condition: &StartCondition| match condition {
         StartCondition::Pod(name) => match name.split_once('/') {
             Some((namespace, name)) => index.get(&(namespace, name)).copied(),

@@ -17,7 +17,7 @@ use super::verdict::cycle_message;
 pub const VERSION: u32 = 1;
 
 /// The last good versions of all manifests, by directory and file.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DesiredSet {
     /// [`VERSION`].
     pub version: u32,
@@ -101,6 +101,13 @@ impl ObjectKey {
     pub fn of(object: &Object) -> Self {
         let metadata = object.metadata();
         Self { kind: object.kind().to_owned(), namespace: metadata.namespace.clone(), name: metadata.name.clone() }
+    }
+}
+
+impl Default for DesiredSet {
+    /// Nothing was read yet.
+    fn default() -> Self {
+        Self { version: VERSION, directories: Vec::new() }
     }
 }
 

@@ -171,6 +171,33 @@ fn a_change_that_closes_a_circle_keeps_the_last_good_version() {
 }
 
 #[test]
+fn a_circle_named_with_the_nodes_suffix_is_one_too() {
+    let after =
+        |name: &str, target: &str| pod(name, &format!(", annotations: {{gatepost.io/start-after: pod/{target}}}"));
+    let mut world = World::new(1);
+    world.write("a.yaml", &after("a", "b-n"));
+    world.write("b.yaml", &after("b", "a"));
+    assert!(errors(&world.update()).iter().any(|message| message.contains("a -> b -> a")));
+}
+
+#[test]
+fn a_list_that_lost_its_items_keeps_what_it_last_held() {
+    let mut world = World::new(1);
+    let list = |key: &str| {
+        format!(
+            "kind: List\napiVersion: v1\n{key}:\n- {{apiVersion: v1, kind: Pod, metadata: {{name: a}}, spec: {{containers: [{{name: c, image: i}}]}}}}\n---\n{}",
+            pod("b", "")
+        )
+    };
+    world.write("l.yaml", &list("items"));
+    assert_eq!(names(&world.update()), ["a-n", "b-n"]);
+    world.write("l.yaml", &list("itmes"));
+    let outcome = world.update();
+    assert_eq!(names(&outcome), ["a-n", "b-n"]);
+    assert_eq!(errors(&outcome), ["items: Required value: the objects of the list"]);
+}
+
+#[test]
 fn links_are_followed_and_large_files_refused() {
     let mut world = World::new(1);
     let elsewhere = TempDir::new().expect("a directory");

@@ -105,6 +105,9 @@ pub fn load(bytes: &[u8], node_name: &str, strict: bool) -> Result<Vec<Loaded>, 
     Ok(loaded)
 }
 
+/// What a list may hold.
+const LIST_FIELDS: [&str; 4] = ["apiVersion", "kind", "metadata", "items"];
+
 struct Loader<'a> {
     node_name: &'a str,
     strict: bool,
@@ -156,21 +159,54 @@ impl Loader<'_> {
         } else {
             self.object(node, &mut result, &mut errors);
         }
-        for mut error in errors.list {
-            if error.line == 0 {
-                error.line = node.line_of(&error.field);
-            }
-            result.errors.push(error);
-        }
+        Self::take_errors(errors, node, &mut result);
         if !result.errors.is_empty() {
             result.object = None;
         }
         loaded.push(result);
     }
 
+    /// Errors get the line of their field.
+    fn take_errors(errors: Errors, node: &Node, result: &mut Loaded) {
+        for mut error in errors.list {
+            if error.line == 0 {
+                error.line = node.line_of(&error.field);
+            }
+            result.errors.push(error);
+        }
+    }
+
     /// `List`, `PodList` and their kin: each item is a document; items of a typed list need not repeat kind and version.
     fn list(&self, node: &Node, item_kind: &str, index: usize, loaded: &mut Vec<Loaded>) {
-        let Some(Value::List(items)) = node.get("items").map(|items| &items.value) else { return };
+        let mut result = Self::empty(node, index);
+        let mut errors = Errors::default();
+        if let Value::Map(entries) = &node.value {
+            for entry in entries.iter().filter(|e| !LIST_FIELDS.contains(&e.key.as_str())) {
+                if self.strict {
+                    errors.forbidden(&entry.key, "a list has no such field");
+                } else {
+                    let message = "unknown field of a list; it has no effect".to_owned();
+                    result.warnings.push(Warning { field: entry.key.clone(), message, line: entry.line });
+                }
+            }
+        }
+        let items: &[Node] = match node.get("items").map(|items| &items.value) {
+            Some(Value::List(items)) => items,
+            // So encoders write an empty list.
+            Some(Value::Null) => &[],
+            Some(_) => {
+                errors.add(ErrorKind::TypeInvalid, "items", None, "must be a list of objects");
+                &[]
+            }
+            None => {
+                errors.required("items", "the objects of the list");
+                &[]
+            }
+        };
+        Self::take_errors(errors, node, &mut result);
+        if !result.errors.is_empty() || !result.warnings.is_empty() {
+            loaded.push(result);
+        }
         for item in items {
             let mut item = item.clone();
             if let Value::Map(entries) = &mut item.value {
@@ -324,6 +360,14 @@ impl Loader<'_> {
         validate::validate_scheduling(&spec, errors);
         let spec = typed(spec, "spec", errors)?;
         let mut pod = Pod { metadata, spec };
+        let lists = [("initContainers", &pod.spec.init_containers), ("containers", &pod.spec.containers)];
+        for (list, containers) in lists {
+            for (at, _) in containers.iter().enumerate().filter(|(_, c)| c.image_pull_policy == "Always") {
+                let field = format!("spec.{list}[{at}].imagePullPolicy");
+                let message = "Always: no registry is configured, so an image that is here is used as it is".to_owned();
+                result.warnings.push(Warning { line: node.line_of(&field), field, message });
+            }
+        }
         defaults::apply(&mut pod);
         for (field, message) in validate::validate_pod(&pod, self.node_name, errors) {
             let line = node.line_of(&field);

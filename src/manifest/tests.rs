@@ -306,6 +306,29 @@ fn pods_that_wait_for_each_other_are_refused_by_name() {
 }
 
 #[test]
+fn a_list_without_items_and_one_with_unknown_fields_are_told() {
+    let load = |text: &str| load(text.as_bytes(), "n", false).expect("loads");
+    let loaded = load("kind: List\napiVersion: v1\nmetadata: {}\nitem: []\n");
+    assert_eq!(loaded[0].errors[0].to_string(), "items: Required value: the objects of the list");
+    assert_eq!((loaded[0].warnings[0].field.as_str(), loaded[0].warnings[0].line), ("item", 4));
+    let loaded = load("kind: List\napiVersion: v1\nitems: {a: b}\n");
+    assert_eq!((loaded[0].errors[0].field.as_str(), loaded[0].errors[0].line), ("items", 3));
+    assert!(load("kind: List\napiVersion: v1\nitems: []\n").is_empty());
+    assert!(load("kind: List\napiVersion: v1\nitems: null\n").is_empty());
+}
+
+#[test]
+fn a_written_pull_policy_of_always_is_a_warning_and_the_default_for_latest_is_not() {
+    let warned = |image: &str| {
+        let loaded = one(&with_spec("").replace("image: i:1", image));
+        loaded.warnings.into_iter().map(|w| (w.field, w.line)).collect::<Vec<_>>()
+    };
+    let field = "spec.containers[0].imagePullPolicy".to_owned();
+    assert!(matches!(&warned("image: i:1, imagePullPolicy: Always")[..], [(f, line)] if *f == field && *line > 0));
+    assert_eq!(warned("image: i:latest"), []);
+}
+
+#[test]
 fn ten_thousand_containers_give_one_clear_error() {
     let text = format!(
         "apiVersion: v1\nkind: Pod\nmetadata: {{name: p}}\nspec:\n  containers:\n{}",

@@ -25,10 +25,11 @@ impl Default for BackoffRule {
 }
 
 impl BackoffRule {
-    /// The rule with the set values of a narrower scope.
+    /// The rule with the set values of a narrower scope. A first wait that is set there raises a longest one that is not.
     #[must_use]
     pub fn with(self, over: BackoffOverride) -> Self {
-        Self { initial_ms: over.initial_ms.unwrap_or(self.initial_ms), max_ms: over.max_ms.unwrap_or(self.max_ms) }
+        let max_ms = over.max_ms.unwrap_or(self.max_ms.max(over.initial_ms.unwrap_or(0)));
+        Self { initial_ms: over.initial_ms.unwrap_or(self.initial_ms), max_ms }
     }
 }
 
@@ -130,6 +131,15 @@ mod tests {
     fn waits_are_0_10_20_40_80_160_300_300_seconds() {
         let seconds = [0, 10, 20, 40, 80, 160, 300, 300, 300];
         assert_eq!(waits(BackoffRule::default(), 9), seconds.map(|s| s * 1000));
+    }
+
+    #[test]
+    fn an_initial_wait_set_for_a_pod_raises_the_nodes_longest_wait_but_not_the_pods_own() {
+        let own = |initial_ms, max_ms| BackoffRule::default().with(BackoffOverride { initial_ms, max_ms });
+        assert_eq!(waits(own(Some(600_000), None), 3), [0, 600_000, 600_000]);
+        assert_eq!(waits(own(Some(600_000), Some(100)), 2), [0, 100]);
+        assert_eq!(own(Some(5), None).max_ms, 300_000);
+        assert_eq!(own(None, Some(5)), BackoffRule { initial_ms: 10_000, max_ms: 5 });
     }
 
     #[test]

@@ -266,6 +266,14 @@ impl Container {
             self.record(scope, turn, true, "Failed", format!("Failed to pull image \"{image}\": {}", failure.message));
             self.record(scope, turn, false, "BackOff", format!("Back-off pulling image \"{image}\""));
         }
+        let told = match failure.reason.as_str() {
+            "ErrImagePull" => None,
+            "ErrImageNeverPull" => Some("ErrImageNeverPull"),
+            _ => Some("InspectFailed"),
+        };
+        if let Some(reason) = told {
+            self.record(scope, turn, true, reason, failure.message.clone());
+        }
         self.record(scope, turn, true, "Failed", format!("Error: {}", failure.reason));
         self.state = State::Waiting { until: self.pulls.pending(turn.now.boot), why: Why::Image(failure) };
     }

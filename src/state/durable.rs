@@ -56,6 +56,19 @@ pub fn main() -> ExitCode {
     helper.report(&report, report.error.is_none())
 }
 
+/// A document that says its version in a field `version`, if it is the one this program knows. Nothing is guessed about another.
+pub fn decode<T: serde::de::DeserializeOwned>(content: &str, known: u32) -> Result<T, String> {
+    #[derive(Deserialize)]
+    struct Version {
+        version: u32,
+    }
+    let Version { version } = serde_json::from_str(content).map_err(|e| e.to_string())?;
+    if version != known {
+        return Err(format!("its format is version {version}, this program knows {known}"));
+    }
+    serde_json::from_str(content).map_err(|e| e.to_string())
+}
+
 /// Carries a request out.
 pub fn carry_out(request: &Request) -> Report {
     let mut report = Report { version: VERSION, ..Report::default() };
@@ -128,6 +141,14 @@ mod tests {
         assert_eq!(carry_out(&write).error, None);
         let report = carry_out(&Request { read: vec!["x.json".into(), "y.json".into()], ..request(&state) });
         assert_eq!(report.files, [("x.json".to_owned(), "{}".to_owned())]);
+    }
+
+    #[test]
+    fn a_document_of_another_version_or_of_none_is_refused_by_name() {
+        assert_eq!(decode::<serde_json::Value>(r#"{"version":1,"a":2}"#, 1).unwrap()["a"], 2);
+        let told = decode::<serde_json::Value>(r#"{"version":2,"a":2}"#, 1).unwrap_err();
+        assert_eq!(told, "its format is version 2, this program knows 1");
+        assert!(decode::<serde_json::Value>(r#"{"a":2}"#, 1).unwrap_err().contains("version"));
     }
 
     #[test]

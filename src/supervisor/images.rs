@@ -30,12 +30,10 @@ pub(crate) struct Images {
     known: Vec<ImageSummary>,
     /// False until the first list has come: until then nobody is told that an image is missing.
     listed: bool,
-    /// The preload directories are being imported.
-    preloading: bool,
-    /// The last such import came to no good end; it is tried again when somebody misses an image.
+    /// The last import of the preload directories came to no good end; it is tried again when somebody misses an image.
     preload_failed: bool,
-    /// Whether a worker is at the store, and what is to be done after it.
-    busy: bool,
+    /// What a worker is at, and what is to be done after it.
+    doing: Option<ImageTask>,
     next: VecDeque<ImageTask>,
     /// Who waits for an answer.
     waiting: BTreeMap<ContainerRef, Reference>,
@@ -60,7 +58,11 @@ impl Images {
 
     /// Whether an import that may bring any image is still to come.
     fn importing(&self) -> bool {
-        !self.listed || self.preloading || self.next.contains(&ImageTask::Preload)
+        !self.listed || self.is_asked_for(&ImageTask::Preload)
+    }
+
+    fn is_asked_for(&self, task: &ImageTask) -> bool {
+        self.doing.as_ref() == Some(task) || self.next.contains(task)
     }
 }
 
@@ -95,13 +97,13 @@ impl Supervisor {
                     self.inbox.push_back(Event::ImageReady { container, image_id, stop_signal });
                 }
                 Some(image) => {
-                    if let Some(why) = self.images.broken.remove(&image.manifest_digest) {
-                        let failure = Failure { reason: "ImageInspectError".to_owned(), message: why };
+                    if let Some(why) = self.images.broken.get(&image.manifest_digest) {
+                        let failure = Failure { reason: "ImageInspectError".to_owned(), message: why.clone() };
                         self.inbox.push_back(Event::ImageFailed { container, failure });
                     } else {
                         self.images.waiting.insert(container, reference);
                         let task = ImageTask::Unpack(image.manifest_digest);
-                        if !self.images.next.contains(&task) {
+                        if !self.images.is_asked_for(&task) {
                             self.images.next.push_back(task);
                         }
                     }
@@ -120,6 +122,8 @@ impl Supervisor {
                 }
             }
         }
+        // All who waited for them know; who asks again wants another try.
+        self.images.broken.clear();
     }
 
     fn missing(&self, container: &ContainerRef, reference: &Reference) -> Failure {
@@ -147,7 +151,7 @@ impl Supervisor {
 
     /// Starts the next worker, one at a time.
     pub(super) fn work_at_store(&mut self) {
-        if self.images.busy {
+        if self.images.doing.is_some() {
             return;
         }
         let Some(task) = self.images.next.pop_front() else { return };
@@ -158,8 +162,7 @@ impl Supervisor {
         };
         let request = worker::Request { version: worker::VERSION, layout: self.config.layout.clone(), command: work };
         let request = serde_json::to_vec(&request).unwrap_or_default();
-        self.images.busy = true;
-        self.images.preloading = task == ImageTask::Preload;
+        self.images.doing = Some(task.clone());
         let command = Command::Role("image-worker");
         self.start_helper(Job {
             task: Task::Images(task),
@@ -173,17 +176,17 @@ impl Supervisor {
 
     /// An image worker has ended.
     pub(super) fn image_work_done(&mut self, task: &ImageTask, outcome: Outcome) {
-        self.images.busy = false;
+        self.images.doing = None;
         let (report, failure) = match outcome {
             Outcome::Done(report) => (report, None),
             Outcome::Failed(report, why) => (report, Some(why)),
         };
         let report: Option<worker::Report> = serde_json::from_slice(&report).ok();
-        self.images.preloading = false;
         let failure = failure.map(|why| match &report {
             Some(report) if !report.message.is_empty() => report.message.clone(),
             _ => why,
         });
+        let mut changed = !self.images.listed;
         if let Some(report) = report {
             for warning in &report.warnings {
                 log::warn!("images: {warning}");
@@ -192,6 +195,8 @@ impl Supervisor {
                 log::info!("images: {done}");
             }
             if report.ok {
+                // A try that failed changes nothing, and then nobody's wait may be cut short.
+                changed |= self.images.known != report.images;
                 self.images.known = report.images;
                 self.images.listed = true;
             }
@@ -214,7 +219,9 @@ impl Supervisor {
         self.answer_waiting();
         // After the answers: who misses an image asks again after its backoff.
         self.images.preload_failed |= preload_failed;
-        self.inbox.push_back(Event::ImagesChanged);
+        if changed {
+            self.inbox.push_back(Event::ImagesChanged);
+        }
         self.work_at_store();
     }
 }

@@ -155,6 +155,11 @@ impl Link {
         self.call("keep unknown processes", Command::KeepUnknown { on }, None).map(drop)
     }
 
+    /// See [`Command::NothingLeft`].
+    pub fn nothing_left(&mut self) -> Result<(), LinkError> {
+        self.call("know that nothing is left", Command::NothingLeft, None).map(drop)
+    }
+
     /// Answers what init has asked on its own account. Never waits.
     pub fn answer_pings(&mut self) -> Result<(), LinkError> {
         let what = "be answered";

@@ -17,7 +17,8 @@
 //! | `sweep` | what former pods have left |
 //! | `logs` | the log writer |
 //! | `requests`, `clients` | people at the control socket |
-//! | `persist`, `guard` | state under `/run` and on disk; pods the supervisor crashed over |
+//! | `persist` | state under `/run` and on disk |
+//! | `guard`, `safe_mode` | what is left alone after crashes |
 
 mod act;
 mod adopt;
@@ -34,6 +35,7 @@ mod manifests;
 mod outcome;
 mod persist;
 mod requests;
+mod safe_mode;
 mod start;
 mod sweep;
 mod token;
@@ -108,6 +110,8 @@ struct Supervisor {
     runs_in_flight: u32,
     /// SIGTERM stops the pods.
     stop_pods: bool,
+    /// When safe mode ends, while this is it.
+    safe_until: Option<Instant>,
     started_at: Wall,
     /// The deadline init was last told.
     announced: Option<Instant>,
@@ -116,6 +120,8 @@ struct Supervisor {
     /// People want to know: something changed in this turn.
     changed: bool,
     leaving: bool,
+    /// … only to be replaced by a new supervisor, whatever SIGTERM would mean.
+    renewing: bool,
 }
 
 impl Supervisor {
@@ -171,7 +177,11 @@ impl Supervisor {
             self.watch_log_writer();
         }
         self.look_at_emptying(now);
-        self.read_manifests_if_due(now.boot);
+        if self.safe_until.is_none() {
+            self.read_manifests_if_due(now.boot);
+        } else if self.safe_until.is_some_and(|until| until <= now.boot) {
+            self.end_safe_mode();
+        }
         if self.node.deadline().is_some_and(|at| at <= now.boot) {
             self.inbox.push_back(Event::Tick);
         }
@@ -211,7 +221,8 @@ impl Supervisor {
     /// The earliest time at which something is due.
     fn deadline(&self) -> Option<Instant> {
         let emptying = self.instances.values().filter_map(|i| i.look_again.map(|(at, _)| at)).min();
-        let rooms = [self.node.deadline(), self.helpers.deadline(), self.logs.deadline(), self.manifests.deadline()];
+        let reading = self.safe_until.or_else(|| self.manifests.deadline());
+        let rooms = [self.node.deadline(), self.helpers.deadline(), self.logs.deadline(), reading];
         rooms.into_iter().chain([self.durable.deadline(), self.conditions.deadline(), emptying]).flatten().min()
     }
 
@@ -275,16 +286,34 @@ impl Supervisor {
     fn signalled(&mut self) {
         while let Some(signal) = self.signals.next() {
             if signal == Signal::HUP {
-                self.manifests.read_soon(self.now().boot);
-            } else if !self.leaving {
+                self.read_manifests_now();
+            } else if !self.leaving || self.renewing {
                 log::info!("asked to leave");
-                self.leaving = true;
+                (self.leaving, self.renewing) = (true, false);
                 self.durable.hurry();
                 if self.stop_pods {
                     self.inbox.push_back(Event::StopAll);
                 }
             }
         }
+    }
+
+    /// Somebody wants the manifests to be read, and so the end of safe mode, if this is it.
+    fn read_manifests_now(&mut self) {
+        if self.safe_until.is_some() {
+            self.end_safe_mode();
+        } else {
+            self.manifests.read_soon(self.now().boot);
+        }
+    }
+
+    /// The next supervisor, which init starts at once, begins with nothing in doubt. Containers notice nothing.
+    fn end_safe_mode(&mut self) {
+        log::info!("safe mode ends");
+        self.guard.forget_unexplained();
+        self.safe_until = None;
+        (self.leaving, self.renewing) = (true, true);
+        self.durable.hurry();
     }
 
     fn answer_init(&mut self) {
@@ -295,7 +324,7 @@ impl Supervisor {
 
     /// Whether nothing is left to be done before this process may end. The log writer goes last: it stores what was printed.
     fn has_left(&mut self) -> bool {
-        (!self.stop_pods || self.node.stopped()) && self.durable.is_saved() && self.logs.leave()
+        (!self.stop_pods || self.renewing || self.node.stopped()) && self.durable.is_saved() && self.logs.leave()
     }
 
     fn conditions_changed(&mut self) {

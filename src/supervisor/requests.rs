@@ -50,9 +50,8 @@ impl Supervisor {
                 Reply::Done { message: String::new() }
             }
             Call::Reload => {
-                let now = self.now().boot;
                 self.manifests.accept_devices();
-                self.manifests.read_soon(now);
+                self.read_manifests_now();
                 Reply::Done { message: "the manifests are read again".to_owned() }
             }
             Call::Info => Reply::Info(Box::new(self.info())),

@@ -16,13 +16,14 @@ use super::init_link::Link;
 use super::logs::Logs;
 use super::manifests::Manifests;
 use super::persist::{self, Durable};
+use super::safe_mode::{self, Caution};
 use super::token::Token;
 use crate::config::Config;
 use crate::control::Server;
-use crate::manifest::desired::DesiredSet;
+use crate::manifest::desired::{self, DesiredSet};
 use crate::pod::event::Event;
 use crate::pod::time::{Instant, Now, Wall};
-use crate::pod::{BackoffRule, DurableState, Node, Past, Settings};
+use crate::pod::{BackoffRule, DurableState, Node, Past, SavedPod, Settings};
 use crate::runtime::Runtime;
 use crate::state::{durable, volatile};
 use crate::sys::cgroup::Cgroups;
@@ -109,11 +110,12 @@ impl Supervisor {
                 max_ms: milliseconds(config.backoff.max),
             },
         };
-        let guard = Guard::open(&layout.run, crashed);
-        let quarantined: BTreeMap<_, _> = guard.quarantined().collect();
-        for (pod, reason) in &quarantined {
-            log::error!("pod {pod}: {reason}");
+        let mut guard = Guard::open(&layout.run, crashed, now.boot.0);
+        let caution = guard.caution(now.boot.0);
+        if caution == Caution::Alone {
+            link.nothing_left().map_err(|e| e.to_string())?;
         }
+        let quarantined = guard.left_alone(caution, memory.pods.iter().map(SavedPod::uid));
         let past = Past {
             node: memory.node,
             pods: memory.pods,
@@ -136,7 +138,8 @@ impl Supervisor {
             epoll: Epoll::new().map_err(|e| format!("epoll: {e}"))?,
             timer: BootTimer::new().map_err(|e| format!("timerfd: {e}"))?,
             manifests: Manifests::new(memory.manifests),
-            images: Images::new(!config.image_preload_path.is_empty()),
+            safe_until: (caution != Caution::None).then(|| now.boot.after(safe_mode::LASTS_MS)),
+            images: Images::new(caution == Caution::None && !config.image_preload_path.is_empty()),
             starts: Starts::new(most),
             events: Self::load_events(&layout.run),
             clients: Clients::new(server),
@@ -151,6 +154,7 @@ impl Supervisor {
             changed: true,
             events_changed: false,
             leaving: false,
+            renewing: false,
             started_at: now.wall,
             stop_pods,
             runtime,
@@ -165,11 +169,15 @@ impl Supervisor {
             config,
         };
         supervisor.watch_everything();
+        if let Some(event) = caution.event(&supervisor.config.node_name) {
+            log::error!("{}", event.message);
+            supervisor.record(event);
+        }
         supervisor.resume();
         supervisor.store_changed_pods();
         // Until the directories are read, what was last good is what is wanted.
         let last_good = supervisor.manifests.desired_pods();
-        if !last_good.is_empty() {
+        if !last_good.is_empty() && caution != Caution::Alone {
             supervisor.inbox.push_back(Event::Desired(last_good));
         }
         for action in actions {
@@ -226,8 +234,9 @@ impl Memory {
         if let Some(error) = &report.error {
             log::error!("the state of the boot before is not known: {error}");
         }
-        let durable = durable.or_else(|| parse(&report, persist::CORE_FILE)).unwrap_or_default();
-        let manifests = manifests.or_else(|| parse(&report, persist::MANIFESTS_FILE)).unwrap_or_default();
+        let durable = durable.or_else(|| parse(&report, persist::CORE_FILE, DurableState::VERSION)).unwrap_or_default();
+        let manifests =
+            manifests.or_else(|| parse(&report, persist::MANIFESTS_FILE, desired::VERSION)).unwrap_or_default();
         // From now on no supervisor of this boot needs the disk for it.
         let kept = volatile::write(&layout.run.join(persist::MANIFESTS_FILE), &manifests);
         if let Err(error) = kept.and_then(|()| volatile::write(&layout.run.join(persist::DURABLE_FILE), &durable)) {
@@ -242,9 +251,9 @@ fn told<T>(read: Result<Option<T>, crate::state::StateError>) -> Option<T> {
     read.inspect_err(|error| log::error!("{error}")).ok().flatten()
 }
 
-fn parse<T: serde::de::DeserializeOwned>(report: &durable::Report, name: &str) -> Option<T> {
+fn parse<T: serde::de::DeserializeOwned>(report: &durable::Report, name: &str, version: u32) -> Option<T> {
     let (_, content) = report.files.iter().find(|(n, _)| n == name)?;
-    serde_json::from_str(content)
+    durable::decode(content, version)
         .inspect_err(|error| log::error!("{name} in the state directory: {error}; it is not used"))
         .ok()
 }

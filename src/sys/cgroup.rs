@@ -206,6 +206,12 @@ impl Cgroups {
         std::fs::create_dir_all(self.main_dir(path)?)
     }
 
+    /// Makes the cgroup, and opens its directory in the main hierarchy: an flock(2) on it says to whom it belongs.
+    pub fn open_directory(&self, path: &str) -> io::Result<File> {
+        self.create_bare(path)?;
+        File::open(self.main_dir(path)?)
+    }
+
     /// `cgroup.procs` of the main hierarchy, open for writing: a process that writes `0` to it moves into the cgroup.
     pub fn open_procs(&self, path: &str) -> io::Result<File> {
         OpenOptions::new().write(true).open(self.main_dir(path)?.join("cgroup.procs"))

@@ -63,6 +63,8 @@ pub enum Command {
     },
     /// The answer to [`super::Message::Ping`].
     Pong,
+    /// After crashes the supervisor leaves even all pods alone: nothing is left that could be spared at its next crash.
+    NothingLeft,
 }
 
 impl Request {
@@ -81,6 +83,7 @@ impl Request {
             Command::Deadline { boottime_ms } => (7, boottime_ms, 0),
             Command::KeepUnknown { on } => (8, 0, u32::from(on)),
             Command::Pong => (9, 0, 0),
+            Command::NothingLeft => (10, 0, 0),
         };
         record(
             (self.number.to_le_bytes().into_iter())
@@ -113,6 +116,7 @@ impl Request {
             7 => Command::Deadline { boottime_ms: long },
             8 => Command::KeepUnknown { on: short != 0 },
             9 => Command::Pong,
+            10 => Command::NothingLeft,
             _ => return None,
         };
         Some(Self { number, command })

@@ -3,7 +3,7 @@
 use super::*;
 
 /// The bytes of version 1. Never edit them: a running init and a newer supervisor must understand each other.
-const GOLDEN_COMMANDS: [(Command, &str); 10] = [
+const GOLDEN_COMMANDS: [(Command, &str); 11] = [
     (Command::Hello { version: 1 }, "07000000010001000000000000000000"),
     (Command::Register { pid: 0x1234, token: 0x0102_0304_0506_0708 }, "07000000020001000807060504030201"),
     (Command::Unregister { token: 9 }, "07000000030001000900000000000000"),
@@ -14,8 +14,9 @@ const GOLDEN_COMMANDS: [(Command, &str); 10] = [
     (Command::KeepUnknown { on: true }, "07000000080001000000000000000000"),
     (Command::KeepUnknown { on: false }, "07000000080001000000000000000000"),
     (Command::Pong, "07000000090001000000000000000000"),
+    (Command::NothingLeft, "070000000a0001000000000000000000"),
 ];
-const GOLDEN_ENDINGS: [&str; 10] = [
+const GOLDEN_ENDINGS: [&str; 11] = [
     "0100000000000000",
     "3412000000000000",
     "0000000000000000",
@@ -24,6 +25,7 @@ const GOLDEN_ENDINGS: [&str; 10] = [
     "0000000000000000",
     "0000000000000000",
     "0100000000000000",
+    "0000000000000000",
     "0000000000000000",
     "0000000000000000",
 ];

@@ -155,9 +155,20 @@ fn delete_makes_the_pod_anew_from_its_manifest() {
 }
 
 #[test]
-fn a_second_gatepost_in_the_same_directory_is_refused() {
+fn a_second_gatepost_with_the_same_cgroup_root_or_run_directory_is_refused() {
     let gateway = Gateway::start("");
     let config = gateway.path("config.yaml");
-    let told = gateway.fails(&["run", "--config", config.to_str().unwrap()]);
+    let config = config.to_str().unwrap();
+    let told = gateway.fails(&["run", "--config", config]);
     assert!(told.contains("another gatepost runs here"), "{told}");
+
+    let elsewhere = gateway.path("elsewhere");
+    let told = gateway.fails(&["run", "--config", config, "--set", &format!("runDir={}", elsewhere.display())]);
+    assert!(told.contains("another cgroupRoot"), "{told}");
+    assert!(!elsewhere.exists(), "it was refused before it touched anything");
+
+    let other = format!("other-{}", std::process::id());
+    let told = gateway.fails(&["run", "--config", config, "--set", &format!("cgroupRoot={other}")]);
+    assert!(told.contains("another runDir"), "{told}");
+    gatepost::sys::cgroup::Cgroups::detect().unwrap().remove(&format!("gatepost/{other}")).unwrap();
 }

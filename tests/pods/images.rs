@@ -65,3 +65,36 @@ fn archives_in_the_preload_directories_are_imported_at_start() {
     // No attempt failed before: whoever starts first waits for the import.
     assert!(gateway.events().iter().all(|event| event["type"] == "Normal"), "{:#?}", gateway.events());
 }
+
+#[test]
+fn an_image_with_a_damaged_layer_says_why_and_is_tried_again_with_backoff_only() {
+    let mut gateway = Gateway::prepare("");
+    std::fs::remove_dir_all(gateway.path("data/layers")).unwrap();
+    let blobs = gateway.path("data/images/blobs/sha256");
+    let largest = std::fs::read_dir(&blobs).unwrap().map(Result::unwrap).max_by_key(|e| e.metadata().unwrap().len());
+    // Made anew: the file itself is shared with other tests.
+    let layer = largest.unwrap().path();
+    std::fs::remove_file(&layer).unwrap();
+    std::fs::write(&layer, "damaged").unwrap();
+    let mut two = pod("web", WAIT);
+    let mut second = two["spec"]["containers"][0].clone();
+    second["name"] = json!("second");
+    two["spec"]["containers"].as_array_mut().unwrap().push(second);
+    gateway.apply(&two);
+    gateway.run(true);
+    gateway.until("ImageInspectError", |pods| pods.get("web").is_some_and(|pod| waits(pod) == "ImageInspectError"));
+    let why = gateway.event("web", "InspectFailed");
+    assert!(text(&why, "/message").contains("layer blob sha256:"), "{why}");
+    let again = gateway.wait_for("a second try", |_| {
+        let told = |e: &serde_json::Value| {
+            e["message"] == "Error: ImageInspectError" && text(e, "/involvedObject/fieldPath").contains("{app}")
+        };
+        gateway.events().into_iter().find(|event| told(event) && event["count"].as_u64() >= Some(2))
+    });
+    let second_of = |key| {
+        let time = again[key].as_str().unwrap();
+        time::OffsetDateTime::parse(time, &time::format_description::well_known::Rfc3339).unwrap().unix_timestamp()
+    };
+    let waited = second_of("lastTimestamp") - second_of("firstTimestamp");
+    assert!(waited >= 9, "tried again after {waited} s");
+}

@@ -4,9 +4,9 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::fs;
 
-use crate::gateway::Gateway;
 use crate::gateway::manifest::{container as container_manifest, mount_host, pod, push};
 use crate::gateway::pods::{container, restarts, text};
+use crate::gateway::{Gateway, put};
 use crate::kills::{log_of, pid_of};
 use crate::node;
 
@@ -178,4 +178,44 @@ fn a_supervisor_that_crashes_again_and_again_is_always_started_again() {
     // It acted on nobody, so nobody is to blame.
     let events = gateway.events();
     assert!(!events.iter().any(|event| event.to_string().contains("Quarantine")), "{events:?}");
+}
+
+#[test]
+fn crashes_without_a_guilty_pod_lead_to_safe_mode_until_somebody_reloads() {
+    let gateway = Gateway::start("");
+    let mut first = pod("first", "trap 'exit 0' TERM; sleep 1000000 & wait");
+    first["spec"]["terminationGracePeriodSeconds"] = json!(0);
+    gateway.apply(&first);
+    let before = gateway.ready("first");
+    let mut supervisor = node::answering(&gateway, 0);
+    let mut crash = |crashes_before: u64| {
+        let now = gatepost::sys::clock::boottime_ms();
+        let times: Vec<_> = (0..crashes_before).map(|n| now - n).collect();
+        let record = json!({"version": 1, "body": {"pods": {}, "unexplained": times}});
+        put(&gateway.run_dir(), "crashes.json", record.to_string());
+        assert!(node::send(supervisor, Signal::ABORT));
+        supervisor = node::answering(&gateway, supervisor);
+    };
+
+    // The fourth crash: pods are supervised, manifests are not read.
+    crash(3);
+    let event = gateway.event("", "safe mode");
+    assert_eq!(text(&event, "/reason"), "SafeMode");
+    gateway.apply(&pod("second", "sleep 1000000"));
+    node::send(pid_of(&gateway, &before), Signal::TERM);
+    gateway.until("a restart in safe mode", |pods| pods.ready("first").is_some_and(|pod| restarts(pod) == 1));
+    assert!(gateway.pods().get("second").is_none());
+
+    // The seventh: nothing is acted on, and nothing that runs is touched.
+    crash(6);
+    let pods = gateway.pods();
+    let alone = pods.get("first").unwrap();
+    assert_eq!(text(alone, "/status/reason"), "Quarantined");
+    assert!(text(alone, "/status/message").contains("all pods are left alone"), "{}", alone["status"]);
+    let pid = pid_of(&gateway, alone);
+
+    gateway.ok(&["reload"]);
+    gateway.ready("second");
+    let after = gateway.ready("first");
+    assert_eq!((pid_of(&gateway, &after), restarts(&after)), (pid, 1));
 }

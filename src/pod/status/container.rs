@@ -12,6 +12,9 @@ use crate::pod::lifecycle::{Pod, Stage};
 use crate::pod::time::{Instant, Now, Wall};
 use crate::pod::turn::Settings;
 
+/// Bytes of all termination messages of a pod together. kubelet: MaxPodTerminationMessageLogLength.
+const POD_MESSAGES: usize = 12 << 10;
+
 /// Status of one container of `pod`.
 pub(super) fn status(container: &Container, pod: &Pod, now: Now, settings: &Settings) -> ContainerStatus {
     let last = container.last.as_ref().map(|last| terminated(last, container, pod, settings));
@@ -106,14 +109,20 @@ fn terminated(last: &Terminated, container: &Container, pod: &Pod, settings: &Se
         (None, false, 0) => "Completed",
         (None, false, _) => "Error",
     };
+    let share = POD_MESSAGES.checked_div(pod.containers.len()).unwrap_or(POD_MESSAGES);
     ContainerStateTerminated {
         exit_code: exit.code,
         reason: reason.to_owned(),
-        message: exit.message.clone(),
+        message: within(&exit.message, share).to_owned(),
         started_at: last.started.map(rfc3339),
         finished_at: rfc3339(exit.at_wall),
         container_id: last.seq.map(|seq| container_id(seq, container, pod, settings)).unwrap_or_default(),
     }
+}
+
+/// As much of a text as fits, cut between characters.
+fn within(text: &str, bytes: usize) -> &str {
+    text.get(..text.floor_char_boundary(bytes)).unwrap_or_default()
 }
 
 fn container_id(seq: Seq, container: &Container, pod: &Pod, settings: &Settings) -> String {
@@ -149,4 +158,14 @@ fn duration(ms: u64) -> String {
     }
     text.push('s');
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::within;
+
+    #[test]
+    fn a_text_is_cut_between_characters() {
+        assert_eq!((within("abc", 5), within("abc", 2), within("aä", 2), within("ä", 0)), ("abc", "ab", "a", ""));
+    }
 }
