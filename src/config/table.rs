@@ -65,7 +65,7 @@ pub(super) static CONFIG: Object = Object {
         setting(
             "containerLogMaxFiles",
             Kind::Int32,
-            "Log files kept of a container, the live one included, at least 2. Default: 5.",
+            "Log files kept of each run of a container (the present and the one before), the live one included, at least 2. Default: 5.",
         ),
         setting(
             "logsMaxTotal",

@@ -310,12 +310,12 @@ mod tests {
         let path = dir.path().join("tty").to_str().unwrap().to_owned();
         let mut conditions = Conditions::default();
         conditions.await_exactly(&BTreeSet::from([Condition::Path(path.clone())]));
-        assert_eq!(conditions.looks_due(Instant(0)), std::slice::from_ref(&path));
+        assert_eq!(conditions.looks_due(Instant(0)), [path.as_str()]);
         assert_eq!(conditions.looks_due(Instant(0)), [] as [String; 0], "it is being looked at");
         assert_eq!(conditions.looked(&path, None, Instant(0)), None);
         assert_eq!(conditions.deadline(), Some(Instant(RETRY_MS)));
         assert_eq!(conditions.looks_due(Instant(RETRY_MS - 1)), [] as [String; 0]);
-        assert_eq!(conditions.looks_due(Instant(RETRY_MS)), std::slice::from_ref(&path));
+        assert_eq!(conditions.looks_due(Instant(RETRY_MS)), [path.as_str()]);
         let changes = conditions.changes.as_ref().unwrap().try_clone().unwrap();
         let report = crate::supervisor::look::look(changes.as_fd(), path.as_ref());
         fs::write(&path, "").unwrap();
