@@ -10,6 +10,11 @@ if [ -z "${BENCH_MOUNTS:-}" ]; then
     exec unshare --mount --propagation private "$PWD/benches/$(basename "$0")" "$@"
 fi
 
+# Copies of other nodes' mounts would vanish from it, which is a change as well, when those nodes remove their directories.
+awk '$5 ~ "^/(tmp|var/lib)/" { print $5 }' /proc/self/mountinfo | sort -r | while read -r mounted; do
+    umount -l "$mounted" || true
+done
+
 gatepost=$(realpath "${GATEPOST:-target/release/gatepost}")
 runtime=$(command -v "${RUNTIME:-runc}")
 # Not below /tmp, which may be a small tmpfs.
@@ -146,13 +151,16 @@ stop_gatepost() {
 }
 
 # bare_template: keeps the bundle of gatepost's only container, whose pod has to stay for its namespaces. Once the container
-# runs, gatepost keeps only part of it, so it is taken while the runtime is at work.
+# runs, gatepost replaces the file by a smaller one, so it is linked as soon as it is there.
 bare_template() {
     local tries=0
-    until jq -e 'select(.linux)' "$work"/run/containers/*/config.json > "$work/template.json" 2> /dev/null; do
+    until ln "$work"/run/containers/*/config.json "$work/run/template.json" 2> /dev/null; do
         tries=$((tries + 1))
-        [ "$tries" -lt 5000 ] || die "there is no bundle of gatepost's to take"
+        [ "$tries" -lt 20000 ] || die "there is no bundle of gatepost's to take"
     done
+    wait_running 1
+    cp "$work/run/template.json" "$work/template.json"
+    jq -e .linux "$work/template.json" > /dev/null || die "gatepost's bundle was taken too late"
 }
 
 # bare_bundle NAME COMMAND: $work/bundles/NAME, the very bundle gatepost makes, on a plain root file system and in a cgroup
