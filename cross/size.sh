@@ -37,7 +37,9 @@ rows() {
     gawk -F '\t' -v OFS='\t' '
         function row(object, name) {
             if (object ~ /libc\.a|crt1\.o|crti\.o|crtn\.o|crtbegin|crtend/) return "C library (musl)"
-            if (object ~ /compiler_builtins|libunwind/) return "compiler_builtins"
+            if (object ~ /libunwind/) return "libunwind"
+            if (object ~ /compiler_builtins/) return "compiler_builtins"
+            if (name ~ /^OUTLINED_FUNCTION/) return "(repeated instructions, kept once)"
             if (name ~ /^\.?(ARM\.ex|eh_frame|gcc_except)/) return "(unwind tables)"
             if (match(name, /gatepost(\[[0-9a-f]+\])?::[a-z_0-9]+/)) {
                 name = substr(name, RSTART, RLENGTH)

@@ -1,7 +1,7 @@
 //! [`from_slice`] and [`to_vec`]: JSON of our own types, every document through one decoder and one encoder.
 //!
 //! serde makes a copy of each type's parser for each source it is read from. Text is therefore read into a [`Value`] first,
-//! and every type is made from that ([`decode`]), which costs some allocations and saves a third of the binary's code.
+//! and every type is made from that ([`decode`]), which costs some allocations and saves much of the binary's code.
 
 mod decode;
 
