@@ -53,6 +53,9 @@ pub enum LinkError {
         /// Why not.
         refusal: Refusal,
     },
+    /// Init has ended, or has let go of this supervisor.
+    #[error("init is gone; whoever starts gatepost again finds the containers running")]
+    Gone,
     /// Init did not answer in time.
     #[error("init did not answer within 5 s when asked to {what}; is it stopped?")]
     Silent {
@@ -261,7 +264,7 @@ impl Link {
         match socket::receive(&self.socket, &mut buffer) {
             Err(Errno::AGAIN) => Ok(None),
             Err(error) => Err(LinkError::System { what: "read from init", error }),
-            Ok(received) if received.length == 0 => Err(LinkError::Silent { what }),
+            Ok(received) if received.length == 0 => Err(LinkError::Gone),
             Ok(received) => {
                 let message = buffer.get(..received.length).and_then(Message::from_bytes);
                 let message = message.ok_or(LinkError::Malformed { what: "answer" })?;

@@ -69,7 +69,7 @@ use conditions::Conditions;
 use guard::Guard;
 use helpers::{Descriptor, Helpers, Job};
 use images::Images;
-use init_link::Link;
+use init_link::{Link, LinkError};
 use instance::Instance;
 use logs::Logs;
 use manifests::Manifests;
@@ -133,6 +133,8 @@ struct Supervisor {
     /// People want to know: something changed in this turn.
     changed: bool,
     leaving: bool,
+    /// Init is gone, and with it what holds streams and tells of ends: nothing can be supervised any more.
+    orphaned: bool,
     /// … only to be replaced by a new supervisor, whatever SIGTERM would mean.
     renewing: bool,
 }
@@ -143,7 +145,7 @@ impl Supervisor {
         let mut events = [NO_EVENT; BATCH];
         loop {
             self.settle();
-            if self.leaving && self.has_left() {
+            if self.orphaned || (self.leaving && self.has_left()) {
                 return;
             }
             self.announce_deadline();
@@ -356,6 +358,7 @@ impl Supervisor {
     fn answer_init(&mut self) {
         if let Err(error) = self.link.answer_pings() {
             log::error!("{error}");
+            self.orphaned |= matches!(error, LinkError::Gone);
         }
     }
 

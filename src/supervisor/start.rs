@@ -175,6 +175,7 @@ impl Supervisor {
             changed: true,
             events_changed: false,
             leaving: false,
+            orphaned: false,
             renewing: false,
             started_at: now.wall,
             stop_pods,

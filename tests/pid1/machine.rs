@@ -55,7 +55,7 @@ impl Machine {
 
     /// Waits until the supervisor was started in a machine without cgroups.
     pub fn until_tried(&self) {
-        self.until("the supervisor cannot start: no usable cgroups");
+        self.until("no container can be started: no cgroup file system is mounted");
     }
 
     /// A running machine without pods.

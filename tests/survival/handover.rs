@@ -113,6 +113,25 @@ fn containers_outlive_gatepost_and_the_next_one_adopts_them() {
 }
 
 #[test]
+fn when_init_is_killed_the_supervisor_ends_too_and_the_next_gatepost_adopts_what_runs() {
+    let mut gateway = Gateway::prepare("");
+    gateway.run(false);
+    let mut steady = pod("steady", STEADY);
+    steady["spec"]["terminationGracePeriodSeconds"] = json!(0);
+    mount_host(&mut steady, &gateway.path("host"));
+    gateway.apply(&steady);
+    let pid = pid_of(&gateway, &gateway.ready("steady"));
+    let supervisor = gateway.supervisor_pid();
+    assert!(node::send(gateway.pid(), Signal::KILL));
+    assert!(!gateway.stop().success());
+    node::eventually("the supervisor's end", || ['X', 'Z'].contains(&node::state(supervisor)).then_some(()));
+
+    gateway.run(true);
+    let again = gateway.ready("steady");
+    assert_eq!((pid_of(&gateway, &again), restarts(&again)), (pid, 0));
+}
+
+#[test]
 fn a_terminal_outlives_supervisors_but_hangs_up_with_gatepost_and_its_container_starts_anew() {
     let mut gateway = Gateway::prepare("");
     gateway.run(false);
