@@ -71,11 +71,12 @@ impl Terminal {
         self.child = Some(child);
     }
 
-    /// Starts a program on the terminal, as a login shell would: it is its controlling terminal, and its three streams.
+    /// Starts a program on the terminal, as a login shell would: it is its controlling terminal, and its three streams. No signal is
+    /// ignored, although whoever runs the tests in the background may ignore SIGINT.
     pub fn start_on(&mut self, command: &Command) {
         let stream = || Stdio::from(self.slave.try_clone().unwrap());
         let mut session = Command::new("setsid");
-        session.arg("--ctty").arg(command.get_program()).args(command.get_args());
+        session.args(["--ctty", "env", "--default-signal"]).arg(command.get_program()).args(command.get_args());
         for (key, value) in command.get_envs() {
             match value {
                 Some(value) => session.env(key, value),
