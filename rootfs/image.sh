@@ -25,7 +25,7 @@ fi
 . rootfs/elf.sh
 . rootfs/modules.sh
 . rootfs/disk.sh
-DTB='' UBOOT='' UBOOT_PACKAGE='' MODULES='' CMDLINE='' QEMU_DISK='' DATA_MIB=160 QEMU='' FIRMWARE_CONFIG=''
+DTB='' UBOOT='' UBOOT_PACKAGE='' MODULES='' CMDLINE='' QEMU_DISK='' DATA_MIB=16 QEMU='' FIRMWARE_CONFIG=''
 # shellcheck source=board/qemu-aarch64
 . "board/$board"
 

@@ -49,7 +49,7 @@ fn the_root_is_read_only_and_data_fills_the_card(vm: &mut Vm<'_>) {
         let line = mount(target);
         assert!(line.contains(" tmpfs ") && line.contains("size="), "a tmpfs with a bound: {line}");
     }
-    // The image's data partition has 160 MiB, the card 512.
+    // The image's data partition has 16 MiB, the card 512.
     let size: u64 = vm.ok("df -k /var/lib | tail -1 | tr -s ' ' | cut -d' ' -f2").trim().parse().unwrap();
     assert!(size > 300 << 10, "{size} KiB");
 }
