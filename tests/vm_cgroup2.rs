@@ -10,7 +10,7 @@ use vm::{Disk, Machine, SUPERVISOR, Vm};
 
 /// A gateway with no pods but those a test gives it.
 fn bare(board: &'static str) -> Machine {
-    let append = "gatepost.staticPodPath=/var/lib/gatepost/manifests".to_owned();
+    let append = "gatepost.staticPodPath=/var/lib/gatepost/manifests gatepost.podPidsLimit=200".to_owned();
     Machine { append, ..Machine::new(board) }
 }
 
@@ -55,7 +55,7 @@ fn limits_hold(board: &'static str) {
     // … and as the kernel does, at the container's own cgroup and the pod's.
     let cgroup = vm.ok("find /sys/fs/cgroup/kubepods -name memory.max | xargs grep -l 50331648");
     assert!(cgroup.lines().count() >= 1, "{cgroup}");
-    let tasks = vm.ok("find /sys/fs/cgroup/kubepods -name pids.max | xargs grep -l 4096");
+    let tasks = vm.ok("find /sys/fs/cgroup/kubepods -name pids.max | xargs grep -lx 200");
     assert!(!tasks.is_empty(), "every pod has a bound of processes");
 
     // Beyond its memory a container is killed by the kernel, and `get pods` says so.
@@ -69,7 +69,7 @@ fn limits_hold(board: &'static str) {
         "forker",
         &pod(
             "forker",
-            "f() { while :; do setsid sh -c 'sleep 4242 & sleep 4243' & done; }; f & exec sleep 2",
+            "while :; do sh -c 'while :; do setsid sleep 4242 & done'; done 2>/dev/null & exec sleep 2",
             &json!({}),
         ),
     );
@@ -82,7 +82,7 @@ fn limits_hold(board: &'static str) {
     // A pod that is gone leaves no cgroup.
     vm.ok("rm /var/lib/gatepost/manifests/*.json");
     vm.until("gatepost get pods 2>&1", |table| !table.contains("limited") && !table.contains("eater"));
-    vm.until("find /sys/fs/cgroup/kubepods -mindepth 1 -type d", |left| left.is_empty());
+    vm.until("find /sys/fs/cgroup/kubepods -name 'pod*' -type d", |left| left.is_empty());
 }
 
 /// Controllers can only be handed down from a cgroup without processes of its own, so gatepost must not sit in the root
