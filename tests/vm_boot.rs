@@ -75,17 +75,6 @@ fn an_armv7_gateway_boots_to_all_sample_pods_running() {
     boots_to_all_sample_pods_running("qemu-armv7");
 }
 
-/// SPL, U-Boot, kernel, initramfs, gatepost: all of it from the card. There is only the serial console to look through.
-#[test]
-fn an_orange_pi_boots_through_its_whole_chain() {
-    let disk = Disk::fresh("orangepi-pc");
-    let mut vm = Vm::boot(&Machine { agent: false, ..Machine::new("orangepi-pc") }, &disk);
-    vm.console.wait_for("U-Boot SPL", BOUND);
-    vm.console.wait_for("Starting kernel", BOUND);
-    vm.console.wait_for("root: /dev/mmcblk0p2 (PARTLABEL=rootA)", BOUND);
-    vm.console.wait_for("imported docker.io/sample/busybox:1", BOUND);
-}
-
 /// Without the agent the initramfs is the image's alone.
 #[test]
 fn the_image_as_it_is_shipped_says_what_it_does_on_its_console() {
