@@ -1,4 +1,4 @@
-//! Ways down and up again, in a virtual gateway: signals to PID 1, the hardware watchdog, and data or settings that
+//! Ways down and up again, in a virtual gateway: signals to PID 1, power cuts, the hardware watchdog, and data or settings that
 //! are not as they should be.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
@@ -59,6 +59,23 @@ fn a_reboot_brings_the_same_pods_back() {
     // USR2 is `poweroff`, and the machine can tell.
     vm.run("kill -USR2 1");
     assert_eq!(vm.off(), "guest-shutdown");
+}
+
+#[test]
+fn after_a_power_cut_the_same_pods_run() {
+    let disk = Disk::fresh(BOARD);
+    let machine = Machine::new(BOARD);
+    let mut vm = Vm::boot(&machine, &disk);
+    // In the middle of the imports …
+    vm.console.wait_for("imported docker.io/sample/busybox:1", BOUND);
+    vm.cut_power();
+    // … and with everything running.
+    let mut vm = Vm::boot(&machine, &disk);
+    pods_run(&mut vm);
+    vm.cut_power();
+    let mut vm = Vm::boot(&machine, &disk);
+    pods_run(&mut vm);
+    assert!(vm.ok("gatepost last-boot").contains("power cut"));
 }
 
 /// The emulated hardware watchdog bites when PID 1 stands still.
