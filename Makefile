@@ -3,9 +3,10 @@
 # make run-host  the sample pods on this machine, shown until Ctrl-C
 # make test      everything: format, lints, licences, unit, simulation and integration tests
 # make cross     static binaries for aarch64 and armv7 in .build/bin; make size says what is in them
+# make test-vm   gateways of both architectures booted in QEMU
 # make test-cross  the unit tests for both, under qemu-user
 # make bench     memory, idleness, restarts and imports, each beside a peer in the same run; IDLE_SECONDS=600
-.PHONY: run run-host image vm-images test test-cross cross size bench build images lint clean
+.PHONY: run run-host image vm-images test test-vm test-cross cross size bench build images lint clean
 
 BUILD := .build
 BIN := target/release/gatepost
@@ -28,8 +29,12 @@ vm-images: setup-image
 run-host: build images
 	@tests/samples/run.sh $(BIN)
 
-test: setup-test images vm-images lint
+test: setup-test images lint
 	cargo test --locked --no-fail-fast
+
+# Gateways in QEMU; needs many minutes, most of them for the first build of the ARM binaries and images.
+test-vm: setup-test vm-images
+	cargo test --locked --no-fail-fast --features vm --test image --test vm_boot --test vm_cgroup2 --test vm_power -- --test-threads 1
 
 test-cross: setup-cross
 	cross/test.sh
@@ -49,7 +54,7 @@ bench: setup-test build images
 lint:
 	shellcheck -x benches/*.sh cross/*.sh tests/setup.sh tests/samples/*.sh tests/vm/*.sh rootfs/*.sh .ci/run
 	cargo fmt --check
-	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --all-targets --all-features -- -D warnings
 	cargo deny --offline --log-level error check bans licenses sources
 
 build: setup

@@ -6,7 +6,7 @@
 #   disk.img                 all of it with a partition table, to be written to a card or given to QEMU
 #
 # From the environment:
-#   RUNTIME=runc|crun   GATEPOST=binary (else cross/cargo.sh builds it)   MANIFESTS=dir   IMAGES=dir (else the samples)
+#   RUNTIME=runc|crun   GATEPOST=binary (else cross/build.sh builds it)   MANIFESTS=dir   IMAGES=dir (else the samples)
 #   OUT=dir             instead of .build/image/BOARD
 #   FIRMWARE=dir        files put onto the boot partition, for a board that starts from some
 #   SOURCE_DATE_EPOCH   time stamp of everything (else that of the last commit)
@@ -25,15 +25,15 @@ fi
 . rootfs/elf.sh
 . rootfs/modules.sh
 . rootfs/disk.sh
-DTB='' UBOOT='' UBOOT_PACKAGE='' MODULES='' CMDLINE='' QEMU_DISK='' DATA_MIB=160 QEMU='' FIRMWARE_CONFIG=''
+DTB='' UBOOT='' UBOOT_PACKAGE='' MODULES='' CMDLINE='' QEMU_DISK='' DATA_MIB=16 QEMU='' FIRMWARE_CONFIG=''
 # shellcheck source=board/qemu-aarch64
 . "board/$board"
 
 runtime=${RUNTIME:-runc}
 case $runtime in runc | crun) ;; *) echo "image: RUNTIME is runc or crun, not $runtime" >&2; exit 1 ;; esac
 case $ARCH in
-aarch64) debian=arm64 target=aarch64-unknown-linux-musl ;;
-armv7) debian=armhf target=armv7-unknown-linux-musleabihf ;;
+aarch64) debian=arm64 ;;
+armv7) debian=armhf ;;
 *) echo "image: board/$board: ARCH is aarch64 or armv7, not $ARCH" >&2; exit 1 ;;
 esac
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 1700000000)}
@@ -49,8 +49,8 @@ say() { echo "image: $board: $*" >&2; }
 # --- the inputs: gatepost, Debian's packages, manifests and images -----------------------------------------------------
 gatepost=${GATEPOST:-}
 if [ -z "$gatepost" ]; then
-    cross/cargo.sh "$ARCH" build --release --bin gatepost
-    gatepost=.build/target/$target/release/gatepost
+    cross/build.sh "$ARCH"
+    gatepost=.build/bin/$ARCH/gatepost
 fi
 [ -x "$gatepost" ] || { echo "image: no executable gatepost at $gatepost" >&2; exit 1; }
 images=${IMAGES:-}

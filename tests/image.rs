@@ -34,7 +34,7 @@ fn build(board: &str, debian: &str, gatepost: &Path) -> BTreeMap<String, String>
 /// A board with a bootloader, so that all parts are there.
 #[test]
 fn the_same_input_gives_the_same_bytes() {
-    let gatepost = Path::new(TOP).join(".build/target/armv7-unknown-linux-musleabihf/release/gatepost");
+    let gatepost = Path::new(TOP).join(".build/bin/armv7/gatepost");
     let first = build("orangepi-pc", "armhf", &gatepost);
     let second = build("orangepi-pc", "armhf", &gatepost);
     for name in

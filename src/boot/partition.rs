@@ -7,6 +7,11 @@ use std::time::{Duration, Instant};
 /// How often is looked again while a device is waited for: drivers probe for milliseconds, and tell nobody without udev.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
+/// The unit in which the kernel counts, whatever the disk's own is.
+pub(super) const SECTOR: u64 = 512;
+/// What is left free at the end of a disk, and what ends are aligned to: the copy of a GPT lies there.
+const TAIL: u64 = 1 << 20;
+
 /// A partition (or a whole disk) that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Partition {
@@ -24,7 +29,19 @@ impl Partition {
 
     /// Its size in bytes.
     pub(super) fn bytes(&self) -> u64 {
-        self.sectors("size").saturating_mul(512)
+        self.sectors("size").saturating_mul(SECTOR)
+    }
+
+    /// Where it begins on its disk, in bytes.
+    pub(super) fn start(&self) -> u64 {
+        self.sectors("start").saturating_mul(SECTOR)
+    }
+
+    /// Its size in bytes if it reached up to the end of its disk.
+    pub(super) fn bytes_up_to_the_end(&self) -> u64 {
+        let disk = self.disk().map_or(0, |(disk, _)| disk.bytes());
+        let end = (disk / TAIL).saturating_sub(1).saturating_mul(TAIL);
+        end.saturating_sub(self.start())
     }
 
     /// The disk it lies on and its number there; `None` for a whole disk.
@@ -43,7 +60,7 @@ impl Partition {
         if starts.into_iter().any(|start| start >= end) {
             return 0;
         }
-        disk.sectors("size").saturating_sub(end).saturating_mul(512)
+        disk.sectors("size").saturating_sub(end).saturating_mul(SECTOR)
     }
 
     fn sectors(&self, file: &str) -> u64 {

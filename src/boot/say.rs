@@ -13,7 +13,7 @@ const PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 pub(super) fn say(role: &str, text: fmt::Arguments<'_>) {
     let now = clock::boottime_us();
     let (seconds, micros) = (now / 1_000_000, now % 1_000_000);
-    let line = format!("[{seconds:4}.{micros:06}] {role}: {text}\n");
+    let line = format!("[{seconds:5}.{micros:06}] {role}: {text}\n");
     let stderr = rustix::stdio::stderr();
     if matches!(poll(&mut [PollFd::new(&stderr, PollFlags::OUT)], Some(&PATIENCE)), Ok(1)) {
         let _ = rustix::io::write(stderr, line.as_bytes());

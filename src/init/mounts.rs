@@ -36,6 +36,8 @@ pub(super) const TABLE: &[Mount] = &[
     row(c"/dev/shm", c"tmpfs", NOTHING, c"mode=1777,size=10%,nr_inodes=4k"),
     row(c"/run", c"tmpfs", NO_DEVICES, c"mode=0755,size=20%,nr_inodes=16k"),
     row(c"/tmp", c"tmpfs", NO_DEVICES, c"mode=1777,size=10%,nr_inodes=16k"),
+    // The bound of all container logs is the configuration's; this one holds when they are not gatepost's.
+    row(c"/var/log", c"tmpfs", NOTHING, c"mode=0755,size=10%,nr_inodes=16k"),
     row(c"/sys/fs/cgroup", c"cgroup2", NOTHING, c""),
     optional(c"/sys/fs/pstore", c"pstore", NOTHING, c""),
     optional(c"/sys/fs/bpf", c"bpf", NOTHING, c"mode=0700"),

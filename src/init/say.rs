@@ -21,7 +21,7 @@ pub(super) fn say_as(role: &str, message: fmt::Arguments<'_>) {
     let mut line = Line::new();
     let now = boottime_us();
     let (seconds, micros) = (now / 1_000_000, now % 1_000_000);
-    let _ = write!(line, "[{seconds:4}.{micros:06}] {role}: {message}");
+    let _ = write!(line, "[{seconds:5}.{micros:06}] {role}: {message}");
     print(&mut line);
 }
 

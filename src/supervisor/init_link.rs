@@ -165,9 +165,8 @@ impl Link {
 
     /// Answers what init has asked on its own account. Never waits.
     pub fn answer_pings(&mut self) -> Result<(), LinkError> {
-        let what = "be answered";
         loop {
-            match self.receive(what)? {
+            match self.receive()? {
                 None => return Ok(()),
                 Some((Message::Ping, _)) => self.pong()?,
                 // The late answer to a call that has given up.
@@ -226,7 +225,7 @@ impl Link {
         self.last_number = self.last_number.checked_add(1).unwrap_or(1);
         self.send(what, Request { number: self.last_number, command }, descriptor, by)?;
         loop {
-            match self.receive(what)? {
+            match self.receive()? {
                 None => wait_for(&self.socket, PollFlags::IN, what, by)?,
                 Some((Message::Ping, _)) => self.pong()?,
                 Some((Message::Answer { number, answer }, descriptor)) if number == self.last_number => {
@@ -259,7 +258,7 @@ impl Link {
     }
 
     /// One message if there is one; never waits.
-    fn receive(&self, what: &'static str) -> Result<Option<(Message, Option<OwnedFd>)>, LinkError> {
+    fn receive(&self) -> Result<Option<(Message, Option<OwnedFd>)>, LinkError> {
         let mut buffer = [0; Message::SIZE + 1];
         match socket::receive(&self.socket, &mut buffer) {
             Err(Errno::AGAIN) => Ok(None),

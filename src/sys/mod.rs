@@ -14,6 +14,7 @@ pub mod memory;
 pub mod mount;
 pub mod namespace;
 pub mod netlink;
+pub mod partition;
 pub mod pipe;
 pub mod process;
 pub mod reboot;

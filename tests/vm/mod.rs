@@ -28,6 +28,9 @@ pub use qmp::Monitor;
 /// Long enough for whatever an emulated gateway does on a busy machine.
 pub const BOUND: Duration = Duration::from_mins(4);
 
+/// A shell's word for the pid of the supervisor.
+pub const SUPERVISOR: &str = "$(ps | grep '[s]upervise /' | sed 's/^ *//' | cut -d' ' -f1)";
+
 /// What is booted.
 pub struct Machine {
     /// Name of a file in `board/`.
@@ -195,6 +198,7 @@ impl<'disk> Vm<'disk> {
 
     /// Gives gatepost a manifest, on the data partition: replaced whole, as any file should be.
     pub fn apply(&mut self, name: &str, manifest: &serde_json::Value) {
+        self.until("cat /proc/mounts", |mounts| mounts.contains(" /var/lib "));
         let text = manifest.to_string().replace('\'', "'\\''");
         self.ok(&format!(
             "d=/var/lib/gatepost/manifests; mkdir -p $d && printf %s '{text}' > $d/.{name} && mv $d/.{name} $d/{name}.json"
