@@ -98,6 +98,17 @@ fn watched_pods_are_one_table_that_redraws_itself_in_place() {
 }
 
 #[test]
+fn a_terminal_that_knows_no_size_is_taken_for_one_of_the_usual_size() {
+    let gateway = Gateway::start("");
+    gateway.apply(&pod("web", WAIT));
+    gateway.ready("web");
+    let mut terminal = Terminal::new();
+    terminal.resize(0, 0);
+    terminal.start_on(&gateway.command(&["get", "pods", "-w"]));
+    terminal.wait_for("Running");
+}
+
+#[test]
 fn without_colours_and_through_a_pipe_there_are_no_escapes() {
     let gateway = Gateway::start("");
     gateway.apply(&pod("web", WAIT));

@@ -119,7 +119,8 @@ fn live(client: &mut Client, query: &Query<'_>) -> Outcome {
         for warning in warnings {
             writeln!(text, "warning: {warning}").ok();
         }
-        let size = rustix::termios::tcgetwinsize(io::stdout()).ok();
+        // A serial line knows no size and says 0.
+        let size = rustix::termios::tcgetwinsize(io::stdout()).ok().filter(|size| size.ws_col > 0 && size.ws_row > 0);
         let width = size.map_or(80, |size| usize::from(size.ws_col)).max(20);
         let height = size.map_or(24, |size| usize::from(size.ws_row)).max(2);
         let frame = frame(&text, width, height, colours);
