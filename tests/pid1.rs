@@ -136,7 +136,9 @@ fn processes_that_ignore_sigterm_and_stopped_ones_hold_nothing_up() {
 
 #[test]
 fn pods_stop_in_the_order_of_their_priority_and_a_second_signal_shortens_their_grace() {
-    let says = |name: &str| format!("trap 'echo {name} >> /host/order; exit 0' TERM; sleep 1000000 & wait");
+    let says = |name: &str| {
+        format!("trap 'echo {name} >> /host/order; exit 0' TERM; echo ready >> /host/ready; sleep 1000000 & wait")
+    };
     let mut pods = [pod("low", 0, 30, &says("low")), pod("high", 10, 30, &says("high"))];
     for pod in &mut pods {
         pod["spec"]["volumes"] =
@@ -146,6 +148,9 @@ fn pods_stop_in_the_order_of_their_priority_and_a_second_signal_shortens_their_g
     let mut machine = Machine::for_pods(&pods);
     machine.start();
     running(&machine, 2);
+    // A shell that has not come to its trap yet would not hear the signal.
+    let ready = |machine: &Machine| fs::read_to_string(machine.path("data/told/ready")).ok();
+    machine.wait_for("both shells", |machine| ready(machine).filter(|lines| lines.lines().count() == 2));
     machine.signal(Signal::TERM);
     assert_eq!(machine.ended_by(), Some(Signal::HUP.as_raw()));
     assert_eq!(fs::read_to_string(machine.path("data/told/order")).unwrap(), "low\nhigh\n");

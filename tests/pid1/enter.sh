@@ -5,6 +5,7 @@
 set -eu
 dir=$1
 root=$dir/root
+exec 3>"$dir/entered"
 mount -t tmpfs -o size=64m tmpfs "$root"
 cd "$root"
 mkdir -p proc sys dev run tmp sbin etc/gatepost var/lib var/log flash/manifests old usr
@@ -38,4 +39,6 @@ mount -t proc proc proc
 umount -l /old
 umount /proc
 rmdir old
+echo entered >&3
+exec 3>&-
 exec -a "${2:-init}" /init-binary

@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 pub const GATEPOST: &str = env!("CARGO_BIN_EXE_gatepost");
 
 /// Far beyond what anything here takes; only a failure waits so long.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// What most machines here are configured with: there is no partition in a namespace, and none is waited for.
 pub const CONFIG: &str = "nodeName: gw\nflashPartition: ''\ndataPartition: ''\nlogDir: /var/lib/logs\n";
@@ -84,14 +84,33 @@ impl Machine {
         self.dir.path().join(name)
     }
 
-    /// Starts it. What runs before PID 1 can be another program, such as a tracer.
+    /// Starts it. What runs before PID 1 can be another program, such as a tracer. Where the way there does not come to its end, which
+    /// says nothing about PID 1, it is begun anew.
     pub fn start_under(&mut self, tracer: &[&str]) {
+        for _ in 0..3 {
+            self.try_to_start(tracer);
+            let end = Instant::now() + PATIENCE;
+            while Instant::now() < end {
+                if fs::metadata(self.path("entered")).is_ok_and(|entered| entered.len() > 0) {
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            let mut stuck = self.unshare.take().unwrap();
+            stuck.kill().unwrap();
+            stuck.wait().unwrap();
+        }
+        panic!("the machine was never entered: {}", fs::read_to_string(self.path("trouble")).unwrap_or_default());
+    }
+
+    fn try_to_start(&mut self, tracer: &[&str]) {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pid1/enter.sh");
         let mut words = tracer.to_vec();
         words.extend(["unshare", "--pid", "--fork", "--mount", "--uts", "--ipc", "--net", "--kill-child"]);
         let mut command = Command::new(words[0]);
         command.args(&words[1..]).arg(script).arg(self.dir.path());
-        let unshare = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let trouble = fs::File::create(self.path("trouble")).unwrap();
+        let unshare = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(trouble).spawn().unwrap();
         let mut parent = unshare.id();
         self.unshare = Some(unshare);
         if !tracer.is_empty() {
@@ -122,7 +141,8 @@ impl Machine {
             if let Some(found) = look(self) {
                 return found;
             }
-            assert!(Instant::now() < end, "never came: {what}; the console says:\n{}", self.said());
+            let trouble = || fs::read_to_string(self.path("trouble")).unwrap_or_default();
+            assert!(Instant::now() < end, "never came: {what}; the console says:\n{}{}", self.said(), trouble());
             std::thread::sleep(Duration::from_millis(10));
         }
     }
