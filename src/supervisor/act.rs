@@ -22,6 +22,7 @@ use crate::runtime::cleanup::CleanupRequest;
 use crate::runtime::launch::{LaunchRequest, Mode, RootSource};
 use crate::runtime::protocol::VERSION;
 use crate::runtime::sandbox::{self, Caps, PrepareRequest, SandboxRequest, TeardownRequest, Verb};
+use crate::sys::cgroup::Cgroups;
 use crate::sys::epoll::EventFlags;
 use crate::sys::socket;
 use crate::wire;
@@ -246,6 +247,7 @@ impl Supervisor {
             resolv_conf: self.config.resolv_conf.clone(),
             pod_ips,
             allowed_sysctls: Vec::new(),
+            cgroups: self.known_cgroups(),
         }));
         let request = SandboxRequest { version: VERSION, verb };
         self.call_role("sandbox", Task::Prepare(uid), &request);
@@ -257,9 +259,15 @@ impl Supervisor {
             uid: uid.to_string(),
             cgroup_root: self.config.cgroup_root.clone(),
             discard_volumes,
+            cgroups: self.known_cgroups(),
         });
         let request = SandboxRequest { version: VERSION, verb };
         self.call_role("sandbox", task, &request);
+    }
+
+    /// Without any a helper looks itself, and says what is missing.
+    fn known_cgroups(&self) -> Option<Cgroups> {
+        Some(&self.cgroups).filter(|cgroups| !cgroups.is_none()).cloned()
     }
 
     /// A pod has the node's addresses, or none: only loopback is in its own network.
@@ -492,6 +500,7 @@ impl Supervisor {
             layout: self.config.layout.clone(),
             runtime: self.runtime.clone(),
             cgroup: record.cgroup,
+            cgroups: self.known_cgroups(),
         };
         self.call_role("cleanup", Task::CleanUp(seq), &request);
     }
