@@ -382,6 +382,13 @@ impl Pod {
                 container.has_run = true;
             }
         }
+        // Once told, it stays done, while the pod's other containers go on (semantics 3.1).
+        let done = durable.succeeded.clone();
+        for container in self.containers.iter_mut().filter(|c| c.kind == Kind::App) {
+            if let Some(at_wall) = done.get(&container.name) {
+                container.has_succeeded(*at_wall, turn);
+            }
+        }
         if let Some(status) = &durable.completed {
             self.outcome = Some(status.clone());
             self.stage = Stage::Completed;
@@ -485,6 +492,18 @@ enum Flow {
 }
 
 impl Container {
+    /// It has done its work in an earlier life of the pod.
+    fn has_succeeded(&mut self, at_wall: Wall, turn: &Turn<'_>) {
+        let (at, message) = (turn.now.boot, String::new());
+        let exit = Exit { code: 0, oom_killed: false, reason: None, message, at, at_wall };
+        // What this life of the supervisor knows of it says more.
+        if self.last.as_ref().is_none_or(|last| last.exit.code != 0) {
+            self.last = Some(super::container::Terminated { seq: None, started: None, exit });
+        }
+        self.has_run = true;
+        self.state = State::Ended;
+    }
+
     /// Its only run was cut off and nobody saw its end.
     pub(crate) fn interrupted(&mut self, turn: &Turn<'_>) {
         self.has_run = true;

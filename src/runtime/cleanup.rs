@@ -57,7 +57,8 @@ pub fn clean(request: &CleanupRequest) -> Result<(), Failure> {
             return Err(Failure::new(REASON, format!("{name:?} is not an id")));
         }
     }
-    let cgroups = Cgroups::known(request.cgroups.as_ref()).map_err(context(REASON, "detecting", Path::new("cgroups")))?;
+    let cgroups =
+        Cgroups::known(request.cgroups.as_ref()).map_err(context(REASON, "detecting", Path::new("cgroups")))?;
     let container = layout.container(id);
     let state = layout.runtime_root().join(id);
 

@@ -222,7 +222,8 @@ fn check_uid(uid: &str, reason: &str) -> Result<(), Failure> {
 }
 
 fn make_cgroups(request: &PrepareRequest) -> Result<String, Failure> {
-    let cgroups = Cgroups::known(request.cgroups.as_ref()).map_err(context(REASON, "detecting", Path::new("cgroups")))?;
+    let cgroups =
+        Cgroups::known(request.cgroups.as_ref()).map_err(context(REASON, "detecting", Path::new("cgroups")))?;
     let create = |path: &str, limits: &Limits| {
         cgroups.create(path, limits, true).map_err(context(REASON, "creating the cgroup", Path::new(path)))
     };
@@ -341,7 +342,11 @@ fn namespace_of(sysctl: &str) -> Option<Kind> {
 pub fn teardown(request: &TeardownRequest) -> Result<(), Failure> {
     let TeardownRequest { uid, layout, .. } = request;
     check_uid(uid, TEARDOWN_REASON)?;
-    let cgroups = Cgroups::known(request.cgroups.as_ref()).map_err(context(TEARDOWN_REASON, "detecting", Path::new("cgroups")))?;
+    let cgroups = Cgroups::known(request.cgroups.as_ref()).map_err(context(
+        TEARDOWN_REASON,
+        "detecting",
+        Path::new("cgroups"),
+    ))?;
     let root = request.cgroup_root.trim_matches('/');
     // Its class is not known here, and a killed predecessor may have removed it from some hierarchies only.
     for path in ["", "/burstable", "/besteffort"].map(|class| format!("{root}{class}/pod{uid}")) {

@@ -8,6 +8,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::rc::Rc;
 
 use super::Supervisor;
+use super::ending::FIRST_LOOK_MS;
 use super::helpers::{Command, Job};
 use super::images::ImageTask;
 use super::instance::{self, End, Instance, Phase, Record};
@@ -48,6 +49,8 @@ pub(crate) enum Task {
     Images(ImageTask),
     /// Writing durable state.
     Save,
+    /// Reading that of the boot before.
+    Recall,
     /// Reading the last words of a container that failed without a message.
     LastWords(Seq),
     /// Looking for what former pods have left.
@@ -505,11 +508,14 @@ impl Supervisor {
         self.call_role("cleanup", Task::CleanUp(seq), &request);
     }
 
-    /// Nothing of it runs.
+    /// Its first process has not come to run, or not to be known. What may be left of it is ended, and then the core told, so
+    /// that the next start need not wait for its log to be stored, or for its removal.
     pub(super) fn start_failed(&mut self, seq: Seq, reason: &str, message: String) {
         let failure = Failure { reason: reason.to_owned(), message };
+        let now = self.now().boot;
         if let Some(instance) = self.instances.get_mut(&seq) {
             instance.phase = Phase::Ended;
+            instance.look_again = Some((now, FIRST_LOOK_MS));
             self.close_streams(seq);
         }
         self.inbox.push_back(Event::StartFailed { seq, failure });

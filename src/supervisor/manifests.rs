@@ -56,7 +56,16 @@ impl Manifests {
             })
             .ok();
         let desired = set.objects();
-        Self { watch, set, desired, problems: Vec::new(), due: Some(Instant(0)), changed_at: None, mounts_due: None, reading: false }
+        Self {
+            watch,
+            set,
+            desired,
+            problems: Vec::new(),
+            due: Some(Instant(0)),
+            changed_at: None,
+            mounts_due: None,
+            reading: false,
+        }
     }
 
     /// The descriptors to wait on: changes in directories, changes of mounts.

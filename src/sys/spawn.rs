@@ -542,7 +542,8 @@ mod tests {
     #[test]
     fn a_child_in_our_memory_does_all_of_this_too_and_leaves_that_memory_as_it_was() {
         let input = memfd_with("input", b"in").unwrap();
-        let args = shell("cat; echo; cat /proc/self/fd/9; exec grep -cE '^Sig(Blk|Ign).*0000000000000000' /proc/self/status");
+        let args =
+            shell("cat; echo; cat /proc/self/fd/9; exec grep -cE '^Sig(Blk|Ign).*0000000000000000' /proc/self/status");
         for _ in 0..100 {
             let given = memfd_with("given", b"x\n").unwrap();
             let mut spawn = Spawn::new(Program::Path(c"/bin/sh"), &args);
