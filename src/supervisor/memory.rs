@@ -69,8 +69,10 @@ impl Supervisor {
         (self.leaving, self.renewing) = (true, true);
     }
 
-    /// Tells people why no pod starts.
-    pub(super) fn record_recalling(&mut self) {
+    /// Waits in the loop for the helper that still reads, if one does, and tells people why no pod starts.
+    pub(super) fn go_on_recalling(&mut self, helper: Option<u64>) {
+        let Some(number) = helper else { return };
+        self.watch_helper(number);
         let message = format!(
             "{} does not answer, so it is not known which pods have had their only run: none is started until it does",
             self.config.layout.state().display()

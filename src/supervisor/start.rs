@@ -194,14 +194,8 @@ impl Supervisor {
             config,
         };
         supervisor.watch_everything();
-        if let Some(number) = memory.recalling {
-            supervisor.watch_helper(number);
-            supervisor.record_recalling();
-        }
-        if let Some(event) = caution.event(&supervisor.config.node_name) {
-            log::error!("{}", event.message);
-            supervisor.record(event);
-        }
+        supervisor.go_on_recalling(memory.recalling);
+        supervisor.tell_caution(caution);
         supervisor.resume();
         if rebooted {
             supervisor.record_warnings();
@@ -209,7 +203,7 @@ impl Supervisor {
         supervisor.store_changed_pods();
         // Until the directories are read, what was last good is what is wanted.
         let last_good = supervisor.manifests.desired_pods();
-        if !last_good.is_empty() && caution != Caution::Alone {
+        if !last_good.is_empty() && caution != Caution::Alone && !supervisor.recalling {
             supervisor.inbox.push_back(Event::Desired(last_good));
         }
         for action in actions {
@@ -217,11 +211,16 @@ impl Supervisor {
         }
         // Everything that lives is registered: init may reap the rest.
         supervisor.link.keep_unknown(false).map_err(|e| e.to_string())?;
-        if !supervisor.recalling {
-            supervisor.work_at_store();
-        }
+        supervisor.work_at_store();
         log::info!("supervising {} with {}", supervisor.config.node_name, supervisor.runtime.path.display());
         Ok(supervisor)
+    }
+
+    fn tell_caution(&mut self, caution: Caution) {
+        if let Some(event) = caution.event(&self.config.node_name) {
+            log::error!("{}", event.message);
+            self.record(event);
+        }
     }
 
     /// What the boot had to tell, as events of the node.
