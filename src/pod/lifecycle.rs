@@ -389,9 +389,17 @@ impl Pod {
                 container.has_succeeded(*at_wall, turn);
             }
         }
+        let ends = self.apps().map(|c| done.get(&c.name).copied()).collect::<Option<Vec<_>>>();
         if let Some(status) = &durable.completed {
             self.outcome = Some(status.clone());
             self.stage = Stage::Completed;
+        } else if let Some(at_wall) = ends.and_then(|ends| ends.into_iter().next()) {
+            // The power went between the last success and the final status. The init containers came before the first success.
+            for init in self.containers.iter_mut().filter(|c| c.kind == Kind::Init) {
+                init.has_succeeded(at_wall, turn);
+            }
+            self.stage = Stage::Completed;
+            self.finish(None, turn);
         } else if self.manifest.spec.restart_policy == RestartPolicy::Never && !durable.marks.is_empty() {
             let marks = durable.marks.clone();
             for container in self.containers.iter_mut().filter(|c| marks.contains(&c.name)) {

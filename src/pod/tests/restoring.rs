@@ -215,6 +215,18 @@ fn after_a_reboot_a_container_that_has_succeeded_does_not_run_again() {
 }
 
 #[test]
+fn a_pod_whose_power_went_before_its_final_status_was_kept_has_succeeded_all_the_same() {
+    let mut bench = half_done(RestartPolicy::OnFailure);
+    let actions = bench.exit(bench.live("web", "service"), 0);
+    bench.run(actions);
+    let mut durable = bench.node.durable_snapshot();
+    durable.pods.get_mut("web-uid-1").unwrap().completed = None;
+    bench.reboot_with(&durable);
+    assert_eq!(started(&mut bench, false), Vec::<String>::new());
+    assert_eq!(bench.phase("web"), "Succeeded");
+}
+
+#[test]
 fn what_was_told_to_end_has_not_succeeded_and_runs_again_after_the_reboot() {
     let mut bench = Bench::running(&[jobs(RestartPolicy::OnFailure)]);
     let (job, service) = (bench.live("web", "job"), bench.live("web", "service"));
