@@ -170,8 +170,14 @@ fn load_modules(boot: &Boot) -> Result<String, String> {
     if lines.is_empty() {
         return Ok("none listed".to_owned());
     }
-    let (count, failures) = modules::load(&modules::Catalogue::of_this_kernel(), &lines, boot.command_line());
-    if failures.is_empty() { Ok(format!("{count} loaded")) } else { Err(failures.join("; ")) }
+    let loaded = modules::load(&modules::Catalogue::of_this_kernel(), &lines, boot.command_line());
+    if !loaded.failures.is_empty() {
+        return Err(loaded.failures.join("; "));
+    }
+    Ok(match &loaded.without_hardware[..] {
+        [] => format!("{} loaded", loaded.count),
+        without => format!("{} loaded; no hardware for {}", loaded.count, without.join(", ")),
+    })
 }
 
 /// The stage `node`: as `gatepost run` prepares it.
