@@ -91,6 +91,8 @@ const KERNELS_OWN: [&str; 15] = [
 /// Whether a mount is to be let go: it, or what it stands on, may be a disk's.
 fn is_to_go(mount: &MountEntry) -> bool {
     let stays = ["/", "/dev", "/run", "/tmp"].iter().any(|target| mount.target == Path::new(target));
+    // PID 1 keeps its log there, and nothing of it is lost that would not be lost anyway.
+    let stays = stays || (mount.target == Path::new("/var/log") && mount.fs_type == "tmpfs");
     !stays && !KERNELS_OWN.contains(&mount.fs_type.as_str())
 }
 
