@@ -177,7 +177,8 @@ mod tests {
 
     #[test]
     fn a_module_without_its_hardware_is_no_failure_but_a_missing_one_is() {
-        let catalogue = Catalogue::parse(Path::new("/m"), "k/ext4.ko: k/crc32-arm-ce.ko\nk/crc32-arm-ce.ko:\nk/last.ko:\n", "");
+        let catalogue =
+            Catalogue::parse(Path::new("/m"), "k/ext4.ko: k/crc32-arm-ce.ko\nk/crc32-arm-ce.ko:\nk/last.ko:\n", "");
         let lines = ["ext4", "crc32-arm-ce", "nothing", "last", "broken.ko/x"].map(str::to_owned);
         let loaded = load_with(&catalogue, &lines, &CommandLine::default(), |file, _| match file.to_str().unwrap() {
             "/m/k/crc32-arm-ce.ko" => Err(Errno::NODEV.into()),

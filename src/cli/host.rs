@@ -100,7 +100,7 @@ fn prepare_beside_host(options: &RunOptions) -> Result<(PathBuf, u64), String> {
     let run = config.layout.run.clone();
     prepare::run_directory(&config.layout)?;
     let run_lock = lock_run_directory(&config.layout)?;
-    log::info!("{}", prepare::node(config, options.stop_pods, &mut OnFailure::Stop)?);
+    log::info!("{}", prepare::node(config, options.stop_pods, &mut OnFailure::Stop)?.summary);
     // Held, over the execve too, until this process ends; init never closes it.
     for lock in [cgroup_lock, run_lock] {
         rustix::io::fcntl_setfd(&lock, rustix::io::FdFlags::empty())
