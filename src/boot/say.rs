@@ -11,6 +11,9 @@ use crate::sys::{clock, host_log};
 /// How long a console may take to make room for a line; a line that finds none is lost, since nobody may stop the boot.
 const PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 
+/// The host log. PID 1 has made its place; the initramfs has none.
+static LOG: OnceLock<Option<OwnedFd>> = OnceLock::new();
+
 /// Prints `[seconds since the kernel's start] role: text`.
 pub(super) fn say(role: &str, text: fmt::Arguments<'_>) {
     let now = clock::boottime_us();
@@ -20,8 +23,6 @@ pub(super) fn say(role: &str, text: fmt::Arguments<'_>) {
     if matches!(poll(&mut [PollFd::new(&stderr, PollFlags::OUT)], Some(&PATIENCE)), Ok(1)) {
         let _ = rustix::io::write(stderr, line.as_bytes());
     }
-    // PID 1 has made its place; the initramfs has none.
-    static LOG: OnceLock<Option<OwnedFd>> = OnceLock::new();
     if let Some(log) = LOG.get_or_init(|| host_log::open().ok()) {
         host_log::append(log.as_fd(), line.as_bytes());
     }
