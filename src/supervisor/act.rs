@@ -117,8 +117,10 @@ impl Starts {
         self.last.push_back(Task::Sweep(pod));
     }
 
+    /// Containers of pods that are prepared come before other pods' sandboxes: the first ones run while the rest is made ready.
     fn next(&mut self) -> Option<Task> {
-        self.first.pop_front().or_else(|| self.last.pop_front())
+        let ready = self.first.iter().position(|task| !matches!(task, Task::Prepare(_)));
+        self.first.remove(ready.unwrap_or(0)).or_else(|| self.last.pop_front())
     }
 
     fn is_empty(&self) -> bool {
@@ -144,6 +146,7 @@ impl Supervisor {
             Action::Remove { seq } => self.remove(seq),
             Action::Record(event) => {
                 log::info!(
+                    target: "event",
                     "{}/{} {} {}{}",
                     event.namespace,
                     event.name,
@@ -538,4 +541,23 @@ fn memory_allows() -> bool {
         line.split_ascii_whitespace().next()?.parse::<u64>().ok()
     });
     available.is_none_or(|kib| kib.saturating_mul(1024) > MEMORY_A_CALL)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_whose_pod_is_prepared_waits_for_no_other_pods_sandbox() {
+        let mut starts = Starts::new(1);
+        let [a, b] = ["a", "b"].map(|uid| Task::Prepare(Uid::from(uid)));
+        let later = [Task::Launch(Seq(1)), Task::Teardown(Uid::from("c"))];
+        starts.first.extend([a.clone(), b.clone()]);
+        starts.queue_clean_up(Seq(9));
+        assert_eq!(starts.next(), Some(a));
+        starts.first.extend(later.clone());
+        let order: Vec<Task> = std::iter::from_fn(|| starts.next()).collect();
+        assert_eq!(order, [later[0].clone(), later[1].clone(), b, Task::CleanUp(Seq(9))]);
+    }
 }

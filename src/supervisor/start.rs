@@ -218,7 +218,7 @@ impl Supervisor {
 
     fn tell_caution(&mut self, caution: Caution) {
         if let Some(event) = caution.event(&self.config.node_name) {
-            log::error!("{}", event.message);
+            log::error!(target: "event", "{}", event.message);
             self.record(event);
         }
     }
