@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::read::Reading;
+use crate::json::{Deserialize, Serialize};
 
 /// What the boot sets up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

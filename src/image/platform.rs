@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use oci_spec::image::{ImageConfiguration, Platform as Described};
+use crate::spec::image::{ImageConfiguration, Platform as Described};
 
 /// Operating system, architecture and variant in Go's words, as OCI documents have them.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -18,6 +18,7 @@ use rustix::mount::{MountFlags, UnmountFlags, mount_remount, unmount};
 
 use super::reboots;
 use super::say::say_as;
+use crate::json;
 use crate::sys::clock::{boottime_ms, wall_ms};
 use crate::sys::mount::{MountEntry, mounts};
 use crate::sys::process;
@@ -32,7 +33,7 @@ const ROUNDS: usize = 10;
 const WAIT: Duration = Duration::from_millis(100);
 
 /// Why and how a machine went down, as the next boot finds it.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, json::Serialize, json::Deserialize)]
 pub struct LastBoot {
     /// Version of this format.
     pub version: u32,
@@ -81,7 +82,7 @@ fn report(goal: &str, cause: &str, began_ms: u64, killed: u32) {
         took_ms: boottime_ms().saturating_sub(began_ms),
         killed,
     };
-    if let Err(error) = serde_json::to_vec(&report).map_err(std::io::Error::from).and_then(|text| keep(REPORT, &text)) {
+    if let Err(error) = json::to_vec(&report).map_err(std::io::Error::from).and_then(|text| keep(REPORT, &text)) {
         say_as("farewell", format_args!("the report of this shutdown cannot be kept: {STATE}/{REPORT}: {error}"));
     }
 }

@@ -6,12 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
 use super::annotations::{Annotations, Waiting, cycles};
 use super::load::{Loaded, Object};
 use super::source::{DirectoryReport, FileReport, Report};
 use super::verdict::cycle_message;
+use crate::json::{Deserialize, Serialize};
 
 /// Version of the durable form.
 pub const VERSION: u32 = 1;

@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
-
 use super::v1::Pod;
 use crate::document::Quantity;
+use crate::json::{Deserialize, Serialize};
 
 /// Quality of service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use crate::json::{Deserialize, Serialize};
 
 /// Metadata of any object.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

@@ -19,8 +19,8 @@ use std::ffi::OsString;
 use std::os::fd::BorrowedFd;
 use std::path::{Component, Path, PathBuf};
 
+use crate::json::{Deserialize, Serialize};
 use rustix::fs::inotify::{self, WatchFlags};
-use serde::{Deserialize, Serialize};
 
 /// As many links as the kernel would follow (path_resolution(7)).
 const MOST_LINKS: u32 = 40;

@@ -3,11 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use serde::{Deserialize, Serialize};
-
 use super::event::Uid;
 use super::status::PodStatus;
 use super::time::Wall;
+use crate::json::{Deserialize, Serialize};
 
 /// Everything the core keeps on disk.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

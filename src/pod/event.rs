@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use serde::{Deserialize, Serialize};
-
 use super::time::{Instant, Now, Wall};
+use crate::json::{Deserialize, Serialize};
 use crate::manifest::v1;
 
 /// A pod's UID: 32 hex digits.

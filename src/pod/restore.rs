@@ -16,8 +16,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use serde::{Deserialize, Serialize};
-
 use super::backoff::Retry;
 use super::container::{Container, State, Step, Why};
 use super::durable::{Durable, DurableState};
@@ -27,6 +25,7 @@ use super::node::Node;
 use super::termination::Stop;
 use super::time::Now;
 use super::turn::{Scope, SeqSource, Settings, Turn};
+use crate::json::{Deserialize, Serialize};
 
 /// One pod as saved under `/run`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

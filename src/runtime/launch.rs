@@ -17,18 +17,17 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::rc::Rc;
 
-use oci_spec::image::ImageConfiguration;
-use oci_spec::runtime::{LinuxSeccomp, Spec};
 use rustix::fs::{OFlags, ResolveFlags};
-use serde::{Deserialize, Serialize};
 
 use super::failure::context;
 use super::{Failure, Runtime, protocol, sandbox};
 use crate::config::{Layout, WritableLayer};
 use crate::image::{Reference, Store};
-use crate::json;
+use crate::json::{self, Deserialize, Serialize};
 use crate::manifest::v1::{ConfigMap, Container, Pod, Secret};
 use crate::oci::{self, BundleInput, Device, DeviceKind, HostDevice, HostVolume, NodeFacts};
+use crate::spec::image::ImageConfiguration;
+use crate::spec::runtime::{LinuxSeccomp, Spec};
 use crate::sys::{mount, namespace};
 
 const REASON: &str = "CreateContainerError";
@@ -277,7 +276,7 @@ fn write_bundle(
 fn write_spec(path: &Path, spec: &Spec) -> Result<(), Failure> {
     let write = || {
         let mut file = fs::File::options().create(true).truncate(true).write(true).mode(0o600).open(path)?;
-        file.write_all(&serde_json::to_vec(spec)?)
+        file.write_all(&json::to_vec(spec)?)
     };
     write().map_err(context(REASON, "writing", path))
 }

@@ -10,12 +10,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use serde::{Deserialize, Serialize};
-
 use super::cleanup::remove_tree;
 use super::failure::context;
 use super::{Failure, protocol};
 use crate::config::Layout;
+use crate::json::{Deserialize, Serialize};
 use crate::sys::cgroup::Cgroups;
 
 const REASON: &str = "CleanupFailed";

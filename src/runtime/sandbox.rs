@@ -15,13 +15,12 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use super::Failure;
 use super::cleanup::remove_tree;
 use super::failure::context;
 use super::protocol::{self, Outcome};
 use crate::config::Layout;
+use crate::json::{Deserialize, Serialize};
 use crate::manifest::v1::{ConfigMap, Pod, Secret, Volume};
 use crate::manifest::{QosClass, Quantity, qos_class};
 use crate::oci::{self, GeneratedFiles, PodNamespaces};

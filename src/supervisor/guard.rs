@@ -9,9 +9,8 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
 use super::safe_mode::Caution;
+use crate::json::{Deserialize, Serialize};
 use crate::pod::event::Uid;
 use crate::state::volatile;
 

@@ -21,6 +21,7 @@ use super::safe_mode::{self, Caution};
 use super::token::Token;
 use crate::config::{Config, Layout};
 use crate::control::Server;
+use crate::json;
 use crate::manifest::desired::{self, DesiredSet};
 use crate::oci::NodeFacts;
 use crate::pod::event::{Event, Recorded};
@@ -34,7 +35,7 @@ use crate::sys::epoll::{Epoll, EventFlags};
 use crate::sys::signal::{Signal, SignalFd};
 
 /// What `gatepost run` leaves for every supervisor it will have.
-#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, json::Serialize, json::Deserialize)]
 pub struct Setup {
     /// The node's settings, complete.
     pub config: Config,
@@ -312,7 +313,7 @@ fn told<T>(read: Result<Option<T>, crate::state::StateError>) -> Option<T> {
     read.inspect_err(|error| log::error!("{error}")).ok().flatten()
 }
 
-fn parse<T: serde::de::DeserializeOwned>(report: &durable::Report, name: &str, version: u32) -> Option<T> {
+fn parse<T: json::Deserialize>(report: &durable::Report, name: &str, version: u32) -> Option<T> {
     let (_, content) = report.files.iter().find(|(n, _)| n == name)?;
     durable::decode(content, version)
         .inspect_err(|error| log::error!("{name} in the state directory: {error}; it is not used"))

@@ -325,10 +325,10 @@ impl World {
             }
         }
         // Through their written form and back.
-        let text = serde_json::to_string(&self.saved.values().collect::<Vec<_>>()).map_err(|e| e.to_string())?;
+        let text = gatepost::json::to_string(&self.saved.values().collect::<Vec<_>>()).map_err(|e| e.to_string())?;
         let past = Past {
             node: if rebooted { None } else { self.saved_node.clone() },
-            pods: serde_json::from_str(&text).map_err(|e| e.to_string())?,
+            pods: gatepost::json::from_str(&text).map_err(|e| e.to_string())?,
             quarantined: self.quarantined.iter().map(|uid| (uid.clone(), "simulated".to_owned())).collect(),
             durable: self.durable.clone(),
             found: self.machine.found(),

@@ -199,13 +199,13 @@ impl Bench {
         rebooted: bool,
     ) -> Vec<Action> {
         let pods: Vec<_> = self.node.pods.keys().map(|uid| self.node.snapshot(uid).unwrap()).collect();
-        let text = serde_json::to_string(&pods).unwrap();
-        let durable = serde_json::to_string(&self.node.durable_snapshot()).unwrap();
+        let text = crate::json::to_string(&pods).unwrap();
+        let durable = crate::json::to_string(&self.node.durable_snapshot()).unwrap();
         let past = Past {
             node: (!rebooted).then(|| self.node.node_snapshot()),
-            pods: if rebooted { Vec::new() } else { serde_json::from_str(&text).unwrap() },
+            pods: if rebooted { Vec::new() } else { crate::json::from_str(&text).unwrap() },
             quarantined,
-            durable: serde_json::from_str::<DurableState>(&durable).unwrap(),
+            durable: crate::json::from_str::<DurableState>(&durable).unwrap(),
             found,
             rebooted,
         };

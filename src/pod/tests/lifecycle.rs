@@ -156,7 +156,7 @@ fn pods_and_events_are_read_by_the_types_of_the_kubernetes_api() {
         let actions = bench.exit(bench.live("web", "a"), 1);
         bench.run(actions);
     }
-    let read = serde_json::to_value(bench.object("web")).unwrap();
+    let read = crate::json::to_value(&bench.object("web")).unwrap();
     let read: k8s_openapi::api::core::v1::Pod = serde_json::from_value(read).unwrap();
     let status = read.status.unwrap();
     assert_eq!(status.pod_ip.as_deref(), Some("10.0.0.1"));
@@ -173,7 +173,7 @@ fn pods_and_events_are_read_by_the_types_of_the_kubernetes_api() {
         log.record(recorded, crate::pod::time::Wall(0));
     }
     for event in log.objects() {
-        let read = serde_json::to_value(event).unwrap();
+        let read = crate::json::to_value(&event).unwrap();
         serde_json::from_value::<k8s_openapi::api::core::v1::Event>(read).unwrap();
     }
 }
