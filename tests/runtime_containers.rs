@@ -3,7 +3,7 @@
 
 mod runtime_support;
 
-use std::collections::BTreeMap;
+use gatepost::sorted::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Stdio;

@@ -1,7 +1,6 @@
 //! Role `image-worker`: one [`Request`] on descriptor 0, one [`Report`] on descriptor 3, optional progress lines
 //! ([`super::progress::Step`]) on descriptor 4. Opens what it was asked to read, then confines itself, then reads.
 
-use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
@@ -23,6 +22,7 @@ use super::store::{ImageSummary, Store, hex_of, name_of, read_limited};
 use super::tree;
 use crate::config::Layout;
 use crate::json::{self, Deserialize, Serialize};
+use crate::sorted::BTreeSet;
 use crate::sys::helper::Helper;
 use crate::sys::replace::replace_durably;
 use crate::sys::{confine, inherited};

@@ -9,7 +9,6 @@
 //!
 //! A second form counts the reboots of a gateway that cannot run its pods, see `reboots`.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -19,6 +18,7 @@ use rustix::mount::{MountFlags, UnmountFlags, mount_remount, unmount};
 use super::reboots;
 use super::say::say_as;
 use crate::json;
+use crate::sorted::BTreeSet;
 use crate::sys::clock::{boottime_ms, wall_ms};
 use crate::sys::mount::{MountEntry, mounts};
 use crate::sys::process;

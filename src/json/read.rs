@@ -1,6 +1,6 @@
 //! [`Deserialize`] and how structs ([`Fields`]), lists, maps and scalars are read.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::Error;
+use crate::sorted::{BTreeMap, BTreeSet};
 
 /// A value that can be read out of a document.
 pub trait Deserialize {
@@ -172,6 +173,13 @@ impl<T: Deserialize> Deserialize for VecDeque<T> {
     }
 }
 
+/// Reads a key: text, or a number as text.
+#[inline(never)]
+fn read_key(key: String, place: &mut dyn Deserialize) -> Result<(), Error> {
+    let number = key.parse::<u64>().map(Value::from).or_else(|_| key.parse::<i64>().map(Value::from));
+    place.read(Value::String(key)).or_else(|error| number.map_or(Err(error), |number| place.read(number)))
+}
+
 impl<T: Deserialize + Ord> Deserialize for BTreeSet<T> {
     fn read(&mut self, value: Value) -> Result<(), Error> {
         let mut items = Vec::<T>::new();
@@ -185,23 +193,30 @@ impl<T: Deserialize + Ord> Deserialize for BTreeSet<T> {
     }
 }
 
-/// Reads a key: text, or a number as text.
+/// A map that takes one entry after the other.
+trait Filling {
+    fn fill(&mut self, name: String, item: Value) -> Result<(), Error>;
+}
+
+impl<K: Deserialize + Ord, V: Deserialize> Filling for BTreeMap<K, V> {
+    fn fill(&mut self, name: String, item: Value) -> Result<(), Error> {
+        let (mut key, mut value) = (K::blank(), V::blank());
+        value.read(item).map_err(|error| error.within(&name))?;
+        read_key(name, &mut key)?;
+        self.insert(key, value);
+        Ok(())
+    }
+}
+
 #[inline(never)]
-fn read_key(key: String, place: &mut dyn Deserialize) -> Result<(), Error> {
-    let number = key.parse::<u64>().map(Value::from).or_else(|_| key.parse::<i64>().map(Value::from));
-    place.read(Value::String(key)).or_else(|error| number.map_or(Err(error), |number| place.read(number)))
+fn read_map(value: Value, into: &mut dyn Filling) -> Result<(), Error> {
+    map(value)?.into_iter().try_for_each(|(name, item)| into.fill(name, item))
 }
 
 impl<K: Deserialize + Ord, V: Deserialize> Deserialize for BTreeMap<K, V> {
     fn read(&mut self, value: Value) -> Result<(), Error> {
         self.clear();
-        for (name, item) in map(value)? {
-            let (mut key, mut value) = (K::blank(), V::blank());
-            value.read(item).map_err(|error| error.within(&name))?;
-            read_key(name, &mut key)?;
-            self.insert(key, value);
-        }
-        Ok(())
+        read_map(value, self)
     }
 
     fn blank() -> Self {

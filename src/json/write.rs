@@ -1,6 +1,6 @@
 //! [`Serialize`] and the [`Writer`] that puts objects, lists and scalars into text.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::io::Write as _;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::Error;
+use crate::sorted::{BTreeMap, BTreeSet};
 
 /// A value that can be written as JSON.
 pub trait Serialize {

@@ -1,7 +1,6 @@
 //! What the tests of this room are built on: [`Fixture`], all of a bundle's input, owned.
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -12,6 +11,7 @@ use super::{
     bundle,
 };
 use crate::manifest::v1;
+use crate::sorted::BTreeMap;
 use crate::spec::image::ImageConfiguration;
 use crate::spec::runtime::LinuxSeccomp;
 

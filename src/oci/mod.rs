@@ -18,12 +18,12 @@ mod seccomp;
 mod sysctls;
 mod user;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use crate::json::{Deserialize, Serialize};
 use crate::manifest::{qos_class, v1};
+use crate::sorted::BTreeMap;
 use crate::spec::image::{Config as ImageConfig, ImageConfiguration};
 use crate::spec::runtime::{
     Linux, LinuxCapabilities, LinuxNamespace, LinuxNamespaceType, LinuxSeccomp, Process, Root, Spec,

@@ -1,10 +1,10 @@
 //! What a container sees mounted, and which devices it may use: [`mounts`], [`device_rules`].
 
-use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 use super::{BundleInput, ConfigError, DeviceKind};
 use crate::manifest::v1;
+use crate::sorted::BTreeMap;
 use crate::spec::runtime::{LinuxDevice, LinuxDeviceCgroup, LinuxDeviceType, Mount};
 
 /// containerd's default mounts: destination, type, source, options.

@@ -1,7 +1,6 @@
 //! The rules of a bundle, one sentence each.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -10,6 +9,7 @@ use serde_json::{Value, json};
 use super::fixture::Fixture;
 use super::{CgroupVersion, Device, DeviceKind, HostDevice, HostVolume, PodNamespaces};
 use crate::manifest::v1;
+use crate::sorted::BTreeMap;
 
 fn run(container: Value) -> Fixture {
     let mut container = container;

@@ -1,12 +1,12 @@
 //! [`DurableState`]: the little that must survive a power cut: restart counts, the marks of `Never` containers, final statuses.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::event::Uid;
 use super::status::PodStatus;
 use super::time::Wall;
 use crate::json::{Deserialize, Serialize};
+use crate::sorted::{BTreeMap, BTreeSet};
 
 /// Everything the core keeps on disk.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

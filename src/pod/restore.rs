@@ -13,7 +13,6 @@
 //! | running | Running | Running | its run | its run: 137 `ContainerStatusUnknown` |
 //! | unknown | orphan: kill | orphan: kill | remove | – |
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::backoff::Retry;
@@ -26,6 +25,7 @@ use super::termination::Stop;
 use super::time::Now;
 use super::turn::{Scope, SeqSource, Settings, Turn};
 use crate::json::{Deserialize, Serialize};
+use crate::sorted::{BTreeMap, BTreeSet};
 
 /// One pod as saved under `/run`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

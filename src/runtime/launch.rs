@@ -6,7 +6,6 @@
 //! Its own failures go into the report. When all is well there is no report, or one with warnings, and the process has become
 //! the runtime; what that says is in `<container>/runtime.log` ([`super::log_failure`]).
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{
@@ -26,6 +25,7 @@ use crate::image::{Reference, Store};
 use crate::json::{self, Deserialize, Serialize};
 use crate::manifest::v1::{ConfigMap, Container, Pod, Secret};
 use crate::oci::{self, BundleInput, Device, DeviceKind, HostDevice, HostVolume, NodeFacts};
+use crate::sorted::BTreeMap;
 use crate::spec::image::ImageConfiguration;
 use crate::spec::runtime::{LinuxSeccomp, Spec};
 use crate::sys::{mount, namespace};

@@ -4,7 +4,6 @@
 //! of containers that have no directory under `/run` are nobody's for certain (a cut of power leaves the former), and are
 //! removed here.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,6 +14,7 @@ use super::failure::context;
 use super::{Failure, protocol};
 use crate::config::Layout;
 use crate::json::{Deserialize, Serialize};
+use crate::sorted::BTreeSet;
 use crate::sys::cgroup::Cgroups;
 
 const REASON: &str = "CleanupFailed";

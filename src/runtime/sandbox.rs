@@ -293,7 +293,7 @@ fn memory_bytes(pod: &Pod, volume: &Volume) -> Option<u64> {
 fn make_namespace(
     kind: Kind,
     request: &PrepareRequest,
-    sysctls: &std::collections::BTreeMap<String, String>,
+    sysctls: &crate::sorted::BTreeMap<String, String>,
 ) -> Result<(), Failure> {
     let path = request.layout.pod_namespace(&request.pod.metadata.uid, kind.name());
     if namespace::is_pinned(&path).map_err(context(REASON, "looking for a namespace at", &path))? {

@@ -1,9 +1,8 @@
 //! Documents of the OCI image specification: [`ImageIndex`], [`ImageManifest`], [`ImageConfiguration`].
 
-use std::collections::BTreeMap;
-
 use super::documents;
 use crate::json::{Deserialize, Serialize, Value};
+use crate::sorted::BTreeMap;
 
 /// Media type of a manifest.
 pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";

@@ -1,10 +1,10 @@
 //! Documents of the OCI runtime specification: [`Spec`] and what it consists of.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::documents;
 use crate::json::{Deserialize, Error, Serialize, Value, Writer};
+use crate::sorted::BTreeMap;
 
 documents! {
     /// `config.json`.

@@ -3,7 +3,6 @@
 //! The clock by a timerfd that the kernel cancels when the clock is set, routes by rtnetlink, paths by inotify on the nearest
 //! directory that is there, which the role [`super::look`] finds.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::mem::MaybeUninit;
@@ -18,6 +17,7 @@ use super::look::{Report, Request, VERSION};
 use crate::json;
 use crate::pod::event::{Condition, Event};
 use crate::pod::time::Instant;
+use crate::sorted::{BTreeMap, BTreeSet};
 use crate::sys::clock;
 use crate::sys::clock_change::ClockChange;
 use crate::sys::route::RouteChange;

@@ -1,6 +1,6 @@
 //! From an empty process to a running loop: [`main`].
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -28,6 +28,7 @@ use crate::pod::event::{Event, Recorded};
 use crate::pod::time::{Instant, Now, Wall};
 use crate::pod::{BackoffRule, DurableState, Node, Past, SavedPod, Settings};
 use crate::runtime::Runtime;
+use crate::sorted::BTreeMap;
 use crate::state::{durable, volatile};
 use crate::sys::cgroup::Cgroups;
 use crate::sys::clock::{self, BootTimer};

@@ -1,7 +1,7 @@
 //! A node of its own for each test: private run, data and log roots, own cgroups, a busybox image of plain directories.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, dead_code, unreachable_pub)]
 
-use std::collections::BTreeMap;
+use gatepost::sorted::BTreeMap;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};

@@ -1,10 +1,9 @@
 //! Requests and limits: [`PodResources`], a container's cgroup values, `oom_score_adj`
 //! (kubelet `pkg/kubelet/cm`, `pkg/kubelet/qos`).
 
-use std::collections::BTreeMap;
-
 use super::{CgroupVersion, ConfigError, NodeFacts};
 use crate::manifest::{QosClass, Quantity, qos_class, v1};
+use crate::sorted::BTreeMap;
 use crate::spec::runtime::{LinuxCpu, LinuxMemory, LinuxResources};
 
 /// Nanos in one unit.

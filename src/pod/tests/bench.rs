@@ -1,6 +1,5 @@
 //! [`Bench`]: the core on the test bench: tell it something, move the clock, see what it asks for.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::manifest::v1::{Container, ObjectMeta, Pod, PodSpec, RestartPolicy};
@@ -8,6 +7,7 @@ use crate::pod::event::{Action, ContainerRef, DesiredPod, Event, Exit, Failure, 
 use crate::pod::status::{ContainerStatus, PodObject};
 use crate::pod::time::{Instant, Now, Wall};
 use crate::pod::{DurableState, Node, Past, Settings};
+use crate::sorted::BTreeMap;
 
 /// 2026-01-02T03:04:05Z, the wall clock at boottime 0.
 const WALL: i64 = 1_767_323_045_000;

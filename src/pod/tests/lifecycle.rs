@@ -1,10 +1,9 @@
 //! From the manifest to running containers.
 
-use std::collections::BTreeMap;
-
 use super::bench::*;
 use crate::manifest::v1::RestartPolicy;
 use crate::pod::event::{Action, Event, Found};
+use crate::sorted::BTreeMap;
 
 #[test]
 fn init_containers_run_one_at_a_time_in_order_before_all_app_containers() {
