@@ -1,10 +1,11 @@
 //! [`World`]: the core, the machine below it, and chance. One step is one event taken in by the core.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use gatepost::pod::event::{Action, Condition, ContainerRef, DesiredPod, Event, Seq, Uid};
 use gatepost::pod::{DurableState, Node, Past, SavedNode, SavedPod, Settings};
+use gatepost::sorted::{BTreeMap, BTreeSet};
 
 use super::machine::Machine;
 use super::manifests;
