@@ -15,7 +15,7 @@ pub use error::Error;
 pub use gatepost_derive::{Deserialize, Serialize};
 pub use read::{Deserialize, Fields, read_tuple};
 pub use serde_json::Value;
-pub use text::value_of;
+pub use text::{float, value_of};
 pub use write::{Serialize, Writer};
 
 /// Reads one document.

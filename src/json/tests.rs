@@ -1,4 +1,4 @@
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::float_cmp)]
 
 use serde_json::json;
 
@@ -231,4 +231,35 @@ fn text_that_is_no_json_is_told_with_its_place() {
         "expected value at line 2 column 2"
     );
     assert!(from_slice::<Outer>(b"").is_err());
+}
+
+#[test]
+fn decimal_numbers_are_read_as_std_reads_them() {
+    for text in [
+        "0.5",
+        "1e3",
+        "-2.5e-3",
+        "0.1",
+        "123456.789",
+        "1e22",
+        "1e-22",
+        "+7.25",
+        "9007199254740991",
+        "3.",
+        ".5",
+        "0.000001",
+        "999999999999999e-22",
+        "1e400",
+        "-1e400",
+        "1e-400",
+        "0e99999999999",
+        "1e99999999999",
+        "00.10",
+    ] {
+        assert_eq!(float(text), text.parse::<f64>().unwrap(), "{text}");
+    }
+    for text in ["1.7976931348623157e308", "3.141592653589793238462643", "1e23", "123456789012345678901234567890e-10"] {
+        let (ours, theirs) = (float(text), text.parse::<f64>().unwrap());
+        assert!((ours - theirs).abs() <= theirs.abs() * 1e-15, "{text}: {ours}");
+    }
 }

@@ -1,6 +1,7 @@
 //! From an empty process to a running loop: [`main`].
 
 use std::collections::VecDeque;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -328,8 +329,9 @@ fn runtime_name(runtime: &Runtime) -> String {
 
 /// The address by which this node would reach others. No packet is sent: connect(2) on UDP only picks a route.
 fn host_ips() -> Vec<String> {
-    let address = std::net::UdpSocket::bind("0.0.0.0:0")
-        .and_then(|socket| socket.connect("192.0.2.1:9").and_then(|()| socket.local_addr()));
+    // Addresses, not text: text would bring the resolver of the C library along.
+    let address = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))
+        .and_then(|socket| socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).and_then(|()| socket.local_addr()));
     match address {
         Ok(address) => vec![address.ip().to_string()],
         // No route: the node is alone, and itself.
