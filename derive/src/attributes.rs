@@ -25,7 +25,12 @@ impl Case {
             "lowercase" => Self::Lower,
             "PascalCase" => Self::Pascal,
             "SCREAMING_SNAKE_CASE" => Self::Screaming,
-            _ => return Err(Error::new_spanned(text, "camelCase, kebab-case, lowercase, PascalCase or SCREAMING_SNAKE_CASE")),
+            _ => {
+                return Err(Error::new_spanned(
+                    text,
+                    "camelCase, kebab-case, lowercase, PascalCase or SCREAMING_SNAKE_CASE",
+                ));
+            }
         })
     }
 
@@ -129,35 +134,40 @@ pub(crate) struct Member {
 
 impl Member {
     pub(crate) fn all(fields: &Fields, case: Case) -> Result<Vec<Self>> {
-        fields.iter().filter_map(|field| Some((field, field.ident.clone()?))).map(|(field, ident)| {
-            let name = case.field(ident.to_string().trim_start_matches("r#"));
-            let mut member =
-                Self { ident, name, skip: Skip::Never, flatten: false, optional: false, default: None };
-            each(&field.attrs, |meta| {
-                if meta.path.is_ident("rename") {
-                    member.name = text(meta)?;
-                } else if meta.path.is_ident("default") {
-                    member.optional = true;
-                    member.default = Some(meta.value().ok().map(|value| value.parse::<LitStr>()?.parse()).transpose()?);
-                } else if meta.path.is_ident("skip") {
-                    member.skip = Skip::Always;
-                    member.default = Some(None);
-                } else if meta.path.is_ident("skip_serializing_if") {
-                    let path: ExprPath = meta.value()?.parse::<LitStr>()?.parse()?;
-                    member.skip = match path.to_token_stream().to_string().replace(' ', "").as_str() {
-                        "Option::is_none" => Skip::Null,
-                        "String::is_empty" | "Vec::is_empty" | "BTreeMap::is_empty" => Skip::Empty,
-                        _ => Skip::If(path),
-                    };
-                } else if meta.path.is_ident("flatten") {
-                    member.flatten = true;
-                } else {
-                    return Err(meta.error("not understood here"));
-                }
-                Ok(())
-            })?;
-            Ok(member)
-        }).collect()
+        fields
+            .iter()
+            .filter_map(|field| Some((field, field.ident.clone()?)))
+            .map(|(field, ident)| {
+                let name = case.field(ident.to_string().trim_start_matches("r#"));
+                let mut member =
+                    Self { ident, name, skip: Skip::Never, flatten: false, optional: false, default: None };
+                each(&field.attrs, |meta| {
+                    if meta.path.is_ident("rename") {
+                        member.name = text(meta)?;
+                    } else if meta.path.is_ident("default") {
+                        member.optional = true;
+                        member.default =
+                            Some(meta.value().ok().map(|value| value.parse::<LitStr>()?.parse()).transpose()?);
+                    } else if meta.path.is_ident("skip") {
+                        member.skip = Skip::Always;
+                        member.default = Some(None);
+                    } else if meta.path.is_ident("skip_serializing_if") {
+                        let path: ExprPath = meta.value()?.parse::<LitStr>()?.parse()?;
+                        member.skip = match path.to_token_stream().to_string().replace(' ', "").as_str() {
+                            "Option::is_none" => Skip::Null,
+                            "String::is_empty" | "Vec::is_empty" | "BTreeMap::is_empty" => Skip::Empty,
+                            _ => Skip::If(path),
+                        };
+                    } else if meta.path.is_ident("flatten") {
+                        member.flatten = true;
+                    } else {
+                        return Err(meta.error("not understood here"));
+                    }
+                    Ok(())
+                })?;
+                Ok(member)
+            })
+            .collect()
     }
 
     /// What the field holds before it is read.

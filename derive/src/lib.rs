@@ -172,7 +172,11 @@ fn reader(input: &DeriveInput) -> Result<TokenStream> {
         Data::Enum(data) => (read_enum(data, &container)?, blank_enum(data)),
         Data::Union(_) => return Err(Error::new_spanned(input, "a union has no JSON form")),
     };
-    let blank = if container.default { quote! { <Self as ::core::default::Default>::default() } } else { blank };
+    let blank = if container.default {
+        quote! { <Self as ::core::default::Default>::default() }
+    } else {
+        blank
+    };
     let body = quote! {
         fn read(&mut self, value: crate::json::Value) -> ::core::result::Result<(), crate::json::Error> { #read }
         fn blank() -> Self { #blank }
@@ -233,7 +237,11 @@ fn read_enum(data: &DataEnum, container: &Container) -> Result<TokenStream> {
             }
         };
         // The last arm takes what cannot be: the index is one of these.
-        let pattern = if index + 1 == data.variants.len() { quote! { _ } } else { quote! { #index } };
+        let pattern = if index + 1 == data.variants.len() {
+            quote! { _ }
+        } else {
+            quote! { #index }
+        };
         arms.push(quote! { #pattern => #made });
     }
     let start = match (&container.tag, only_names) {
@@ -241,7 +249,11 @@ fn read_enum(data: &DataEnum, container: &Container) -> Result<TokenStream> {
         (None, true) => quote! { let index = crate::json::Content::of(value, NAMES)?.name_only()?; },
         (None, false) => quote! { let (index, content) = crate::json::Content::of(value, NAMES)?.split(); },
     };
-    let unused = if only_names && container.tag.is_some() { quote! { content.nothing()?; } } else { quote! {} };
+    let unused = if only_names && container.tag.is_some() {
+        quote! { content.nothing()?; }
+    } else {
+        quote! {}
+    };
     Ok(quote! {
         const NAMES: &[&str] = &[#( #names ),*];
         #start

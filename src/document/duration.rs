@@ -37,7 +37,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         };
         total = total
             .saturating_add(unit.saturating_mul(whole))
-            .saturating_add(unit.saturating_mul(parts) / 10_u32.pow(fraction.len() as u32));
+            .saturating_add(unit.saturating_mul(parts) / fraction.bytes().fold(1, |tens, _| tens * 10));
         rest = beyond;
     }
     Ok(total)

@@ -66,7 +66,7 @@ pub(super) fn from_layout(source: &Source, change: &Change<'_>, index: &[u8]) ->
         let mut layers = Vec::new();
         for layer in manifest.layers() {
             check_layer_type(layer.media_type())?;
-            let digest = layer.digest().to_string();
+            let digest = layer.digest().clone();
             layers.push(LayerSource { member: blob_path(&digest)?, expected: Some((digest, layer.size())) });
         }
         match candidates
@@ -102,7 +102,7 @@ fn choose(
             .checked_sub(1)
             .ok_or_else(|| Error::Limit(format!("its indexes lead to more than {MAX_MANIFESTS} manifests")))?;
         if is_index(entry.media_type()) {
-            let digest = entry.digest().to_string();
+            let digest = entry.digest().clone();
             let nested: ImageIndex = parse(&layout_document(source, change, entry)?, "index")?;
             let origin = from.unwrap_or(&digest);
             if let Some((descriptor, index)) = choose(source, change, nested.manifests(), Some(origin), budget)? {
@@ -137,7 +137,7 @@ fn choose(
 
 /// A document of an OCI layout, size and digest checked.
 fn layout_document(source: &Source, change: &Change<'_>, descriptor: &Descriptor) -> Result<Vec<u8>> {
-    let digest = descriptor.digest().to_string();
+    let digest = descriptor.digest().clone();
     let path = blob_path(&digest)?;
     let bytes = source.document(&path, change)?.ok_or_else(|| {
         Error::Corrupt(format!("blob {path} is named by a manifest or index, but the archive does not hold it"))

@@ -92,7 +92,7 @@ pub(crate) fn unpack_stored(store: &Store, digest: &str, progress: &Progress) ->
         let blob = store.open_blob(layer.digest())?;
         let done = process(blob, None, Some((dir, &lower)), progress, &format!("layer {}", index.saturating_add(1)))
             .map_err(|e| e.within(format!("layer blob {}", layer.digest())))?;
-        check(&done, Some((&layer.digest().to_string(), layer.size())), diff_id)?;
+        check(&done, Some((layer.digest(), layer.size())), diff_id)?;
         warn(&done.counts, chain, &mut warnings);
         change.adopt_layer(staged, chain);
     }

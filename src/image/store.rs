@@ -122,7 +122,7 @@ impl Store {
         let mut problems = Vec::new();
         for entry in self.index()?.manifests() {
             let name = name_of(entry);
-            let digest = entry.digest().to_string();
+            let digest = entry.digest().clone();
             if let Some(known) = images.iter_mut().find(|image| image.manifest_digest == digest) {
                 known.names.extend(name);
                 continue;
@@ -130,7 +130,7 @@ impl Store {
             match self.load(&digest) {
                 Ok((manifest, config, layers)) => images.push(ImageSummary {
                     names: name.into_iter().collect(),
-                    config_digest: manifest.config().digest().to_string(),
+                    config_digest: manifest.config().digest().clone(),
                     platform: Platform::of_config(&config).to_string(),
                     created: config.created().clone(),
                     size: size_of(&manifest),
@@ -163,7 +163,7 @@ impl Store {
             None => name_of(entry).is_some_and(|name| name == wanted),
         });
         let Some(entry) = found else { return Ok(None) };
-        let digest = entry.digest().to_string();
+        let digest = entry.digest().clone();
         let (manifest, config, layers) = self.load(&digest).map_err(|e| e.within(format!("image {wanted}")))?;
         let mut names: Vec<String> =
             index.manifests().iter().filter(|other| other.digest() == entry.digest()).filter_map(name_of).collect();
@@ -171,7 +171,7 @@ impl Store {
         names.dedup();
         Ok(Some(StoredImage {
             names,
-            config_digest: manifest.config().digest().to_string(),
+            config_digest: manifest.config().digest().clone(),
             size: size_of(&manifest),
             unpacked: layers.iter().all(|chain| self.has_layer(hex_of(chain))),
             manifest_digest: digest,

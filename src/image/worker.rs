@@ -358,7 +358,7 @@ fn remove(store: &Store, name: &str, in_use: &[String], report: &mut Report) -> 
         Some(digest) => entry.digest() == digest,
         None => name_of(entry).is_some_and(|known| known == full),
     };
-    let meant: Vec<String> = index.manifests().iter().filter(|e| is_meant(e)).map(|e| e.digest().to_string()).collect();
+    let meant: Vec<String> = index.manifests().iter().filter(|e| is_meant(e)).map(|e| e.digest().clone()).collect();
     let Some(digest) = meant.first().cloned() else {
         return Err(Error::NotFound(format!("no image {name}; `gatepost image ls` shows what there is")));
     };
@@ -373,8 +373,8 @@ fn remove(store: &Store, name: &str, in_use: &[String], report: &mut Report) -> 
         let (manifest, _, layers) = store
             .load(entry.digest())
             .map_err(|e| e.within(format!("image {} cannot be read, so what it needs is not known", entry.digest())))?;
-        needed.insert(manifest.config().digest().to_string());
-        needed.extend(manifest.layers().iter().map(|layer| layer.digest().to_string()));
+        needed.insert(manifest.config().digest().clone());
+        needed.extend(manifest.layers().iter().map(|layer| layer.digest().clone()));
         needed.extend(layers.into_iter().map(|chain| format!("layer {chain}")));
     }
     index.set_manifests(kept);
@@ -384,7 +384,7 @@ fn remove(store: &Store, name: &str, in_use: &[String], report: &mut Report) -> 
         for chain in layers.iter().filter(|chain| !needed.contains(&format!("layer {chain}"))) {
             change.delete_layer(chain)?;
         }
-        let blobs = manifest.layers().iter().chain([manifest.config()]).map(|blob| blob.digest().to_string());
+        let blobs = manifest.layers().iter().chain([manifest.config()]).map(|blob| blob.digest().clone());
         for blob in blobs.filter(|blob| !needed.contains(blob)) {
             change.delete_blob(&blob)?;
         }
@@ -397,7 +397,7 @@ fn remove(store: &Store, name: &str, in_use: &[String], report: &mut Report) -> 
 fn verify(store: &Store, progress: &Progress, report: &mut Report) -> Result<()> {
     let mut seen = BTreeSet::new();
     for entry in store.index()?.manifests() {
-        let name = name_of(entry).unwrap_or_else(|| entry.digest().to_string());
+        let name = name_of(entry).unwrap_or_else(|| entry.digest().clone());
         let (manifest, _, layers) = match store.load(entry.digest()) {
             Ok(loaded) => loaded,
             Err(error) => {
@@ -406,7 +406,7 @@ fn verify(store: &Store, progress: &Progress, report: &mut Report) -> Result<()>
             }
         };
         for layer in manifest.layers() {
-            let digest = layer.digest().to_string();
+            let digest = layer.digest().clone();
             if !seen.insert(digest.clone()) {
                 continue;
             }

@@ -65,7 +65,7 @@ impl Reader<'_> {
     #[cold]
     fn wrong(&self, what: &str) -> Error {
         let before = self.text.get(..self.at).unwrap_or_default();
-        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let line = before.split(|byte| *byte == b'\n').count();
         let column = before.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
         Error::new(format!("{what} at line {line} column {column}"))
     }

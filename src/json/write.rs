@@ -156,7 +156,7 @@ fn write_map<'a>(entries: &mut dyn Iterator<Item = (&'a dyn Serialize, &'a dyn S
 }
 
 #[inline(never)]
-fn write_list<'a>(items: &mut dyn Iterator<Item = &'a dyn Serialize>, out: &mut Writer) {
+fn write_list(items: &mut dyn Iterator<Item = &dyn Serialize>, out: &mut Writer) {
     out.open(b'[');
     items.for_each(|item| out.item(item));
     out.close(b']');

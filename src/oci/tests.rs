@@ -526,7 +526,7 @@ fn the_origin_manifests_give_their_known_bundles() {
         let mut golden: Value = crate::json::from_str(golden).unwrap_or_default();
         for document in [&mut spec, &mut golden] {
             for set in document["process"]["capabilities"].as_object_mut().unwrap().values_mut() {
-                set.as_array_mut().unwrap().sort_by_key(|name| name.to_string());
+                set.as_array_mut().unwrap().sort_by_key(ToString::to_string);
             }
         }
         assert!(spec == golden, "{name}: the bundle is now\n{}", serde_json::to_string_pretty(&spec).unwrap());
