@@ -66,6 +66,11 @@ case " $* " in
     flags="$flags -Clink-arg=-Map=$top/.build/target/$target/gatepost.map"
     # Thumb-2, as Debian's armhf: a quarter less code.
     if [ "$target" = armv7-unknown-linux-musleabihf ]; then flags="$flags -Ctarget-feature=+thumb-mode"; fi
+    # Nothing unwinds and no backtrace is printed, so that LLVM's unwinder, and with it the C library's printf, stays out.
+    # (armv7's C library refers to more of it.)
+    if [ "$target" = aarch64-unknown-linux-musl ]; then
+        flags="$flags -Clink-arg=--defsym=_Unwind_Backtrace=abort -Clink-arg=--defsym=_Unwind_GetIP=abort"
+    fi
     mkdir -p "$top/.build/target/$target"
     ;;
 esac

@@ -18,6 +18,8 @@ pub mod oci;
 pub mod pod;
 mod printer;
 pub mod runtime;
+pub mod sorted;
+pub mod spec;
 pub mod state;
 pub mod supervisor;
 pub mod sys;

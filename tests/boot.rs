@@ -81,7 +81,7 @@ fn a_broken_configuration_is_told_and_the_rest_of_it_counts() {
         let told = said.lines().any(|line| line.contains("boot: configuration: warning: ") && line.contains(problem));
         assert!(told, "{problem} is not told:\n{said}");
         let setup = said.lines().last().unwrap();
-        let kept: serde_json::Value = serde_json::from_str(setup).unwrap();
+        let kept: serde_json::Value = gatepost::json::from_str(setup).unwrap();
         let kept = kept["body"]["warnings"].as_array().unwrap();
         assert!(kept.iter().any(|warning| warning.as_str().unwrap().contains(problem)), "{kept:?}");
     }

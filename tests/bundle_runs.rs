@@ -3,7 +3,7 @@
 //! Needs root, runc and a static busybox (Debian: runc, busybox-static).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use std::collections::BTreeMap;
+use gatepost::sorted::BTreeMap;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use gatepost::manifest::v1;
 use gatepost::oci::{
     BundleInput, CgroupVersion, Device, DeviceKind, GeneratedFiles, HostVolume, NodeFacts, PodNamespaces, bundle,
 };
-use oci_spec::image::ImageConfiguration;
+use gatepost::spec::image::ImageConfiguration;
 
 const PASSWD: &str = "root:x:0:0::/root:/bin/sh\napp:x:1000:1001::/home/app:/bin/sh\n";
 const GROUP: &str = "extra:x:2000:app\n";
@@ -64,7 +64,7 @@ impl Bench {
         "bench".clone_into(&mut pod.metadata.name);
         "default".clone_into(&mut pod.metadata.namespace);
         pod.metadata.uid = format!("test{:x}", std::process::id());
-        pod.spec.containers = vec![serde_json::from_value(container).unwrap()];
+        pod.spec.containers = vec![gatepost::json::from_value(container).unwrap()];
         let id = format!("gatepost-oci-{}", dir.path().file_name().unwrap().to_str().unwrap().trim_start_matches('.'));
         Self { dir, id, volumes: BTreeMap::new(), pod, _alone: alone }
     }
@@ -74,7 +74,7 @@ impl Bench {
     }
 
     fn run(&self) -> Outcome {
-        let image: ImageConfiguration = serde_json::from_value(serde_json::json!({
+        let image: ImageConfiguration = gatepost::json::from_value(serde_json::json!({
             "architecture": "amd64", "os": "linux", "rootfs": { "type": "layers", "diff_ids": [] },
             "config": { "Env": ["FROM_IMAGE=yes"] }
         }))
@@ -99,7 +99,7 @@ impl Bench {
             node: &node,
         })
         .unwrap();
-        fs::write(self.dir.path().join("config.json"), serde_json::to_vec(&made.spec).unwrap()).unwrap();
+        fs::write(self.dir.path().join("config.json"), gatepost::json::to_vec(&made.spec).unwrap()).unwrap();
         let output = self.runc(&["run", "--bundle", self.dir.path().to_str().unwrap(), &self.id]);
         Outcome {
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -199,12 +199,12 @@ fn a_plain_container_runs_as_root_with_the_default_capabilities_and_filter() {
 #[test]
 fn another_user_has_its_groups_and_no_effective_capabilities() {
     let mut bench = Bench::shell("cat /proc/self/status; id -u; id -g; id -G");
-    bench.pod.spec.security_context = serde_json::from_value(serde_json::json!({
+    bench.pod.spec.security_context = gatepost::json::from_value(serde_json::json!({
         "runAsUser": 1000, "runAsNonRoot": true, "fsGroup": 3000, "supplementalGroups": [4000]
     }))
     .unwrap();
     bench.pod.spec.containers[0].security_context =
-        serde_json::from_value(serde_json::json!({ "allowPrivilegeEscalation": false })).unwrap();
+        gatepost::json::from_value(serde_json::json!({ "allowPrivilegeEscalation": false })).unwrap();
     let outcome = bench.run();
     assert_ended_well(&outcome);
     assert!(
@@ -281,7 +281,7 @@ fn a_device_of_the_host_can_be_opened_only_when_its_type_says_so() {
             "securityContext": { "capabilities": { "add": ["SYSLOG"] } },
             "volumeMounts": [{ "name": "kernel", "mountPath": "/dev/kernel" }]
         }));
-        bench.pod.spec.volumes = serde_json::from_value(serde_json::json!([
+        bench.pod.spec.volumes = gatepost::json::from_value(serde_json::json!([
             { "name": "kernel", "hostPath": { "path": "/dev/kmsg", "type": kind } }
         ]))
         .unwrap();

@@ -108,7 +108,7 @@ struct Writer {
 
 impl Writer {
     fn send(&self, request: Request, descriptor: Option<BorrowedFd<'_>>) {
-        let bytes = serde_json::to_vec(&Message::new(request)).unwrap();
+        let bytes = gatepost::json::to_vec(&Message::new(request)).unwrap();
         socket::send(self.socket.as_ref().unwrap(), &bytes, descriptor).unwrap();
     }
 
@@ -122,7 +122,7 @@ impl Writer {
         let mut buffer = vec![0; 65536];
         let length = socket::receive(socket, &mut buffer).unwrap().length;
         assert!(length > 0, "the log-writer has closed its socket");
-        serde_json::from_slice::<Message<Answer>>(&buffer[..length]).unwrap().body
+        gatepost::json::from_slice::<Message<Answer>>(&buffer[..length]).unwrap().body
     }
 
     /// Closes a stream and returns what it lost.

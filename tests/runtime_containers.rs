@@ -3,7 +3,7 @@
 
 mod runtime_support;
 
-use std::collections::BTreeMap;
+use gatepost::sorted::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Stdio;
@@ -337,7 +337,7 @@ fn docker_archive(root: &Path, archive: &Path) {
     layer.follow_symlinks(false);
     layer.append_dir_all(".", root).unwrap();
     let layer = layer.into_inner().unwrap();
-    let config = serde_json::to_vec(&serde_json::json!({
+    let config = gatepost::json::to_vec(&serde_json::json!({
         "architecture": if cfg!(target_arch = "x86_64") { "amd64" } else { "arm64" }, "os": "linux",
         "config": { "Env": ["PATH=/bin"], "Cmd": ["/bin/sh", "-c", "id; echo from the store"], "User": "app" },
         "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{}", hex(&layer))] }, "history": []
@@ -347,7 +347,7 @@ fn docker_archive(root: &Path, archive: &Path) {
     let manifest = serde_json::json!([{ "Config": config_name, "RepoTags": ["demo:1"], "Layers": ["layer.tar"] }]);
     let mut out = tar::Builder::new(fs::File::create(archive).unwrap());
     for (name, content) in [
-        ("manifest.json", serde_json::to_vec(&manifest).unwrap()),
+        ("manifest.json", gatepost::json::to_vec(&manifest).unwrap()),
         (config_name.as_str(), config),
         ("layer.tar", layer),
     ] {
@@ -368,7 +368,7 @@ fn a_container_starts_from_an_image_of_the_store() {
     let archive = node.dir.path().join("demo.tar");
     docker_archive(&node.lower[0], &archive);
     let request = serde_json::json!({
-        "version": 1, "layout": node.layout, "command": { "import": { "path": archive, "name": null, "remember": false } }
+        "version": 1, "layout": gatepost::json::to_value(&node.layout).unwrap(), "command": { "import": { "path": archive, "name": null, "remember": false } }
     });
     let (status, report) = node.helper("image-worker", &request);
     assert!(status.success(), "{}", String::from_utf8_lossy(&report));

@@ -5,9 +5,8 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
 use super::Boot;
+use crate::json::{self, Deserialize, Serialize};
 use crate::sys::{clock, mount, replace};
 use crate::wire::boot::WATCHDOG_STATUS;
 use crate::wire::farewell::{Farewell, NAME};
@@ -46,11 +45,11 @@ pub struct LastBoot {
 impl LastBoot {
     /// Reads the report of this boot; `NotFound` where gatepost is not PID 1.
     pub fn read(run: &Path) -> io::Result<Self> {
-        serde_json::from_slice(&fs::read(run.join(REPORT))?).map_err(io::Error::other)
+        json::from_slice(&fs::read(run.join(REPORT))?).map_err(io::Error::other)
     }
 
     pub(super) fn write(&self, run: &Path) -> io::Result<()> {
-        replace::replace(&run.join(REPORT), &serde_json::to_vec(self)?, 0o644)
+        replace::replace(&run.join(REPORT), &json::to_vec(self)?, 0o644)
     }
 
     /// Whether the watchdog started the machine again.
@@ -74,7 +73,7 @@ impl LastBoot {
 /// Reads and removes the shutdown's record: a power cut in this boot must not be taken for that shutdown.
 fn take_farewell(state: &Path) -> io::Result<Option<Farewell>> {
     let content = replace::take_durably(state, NAME)?;
-    content.map(|content| serde_json::from_slice(&content).map_err(io::Error::other)).transpose()
+    content.map(|content| json::from_slice(&content).map_err(io::Error::other)).transpose()
 }
 
 /// The stage `last boot`.
@@ -177,8 +176,7 @@ mod tests {
                 .cause()
                 .contains("kernel crashed")
         );
-        let farewell =
-            serde_json::from_str(r#"{"version":1,"action":"reboot","reason":"signal TERM","took_ms":5}"#).unwrap();
+        let farewell = json::from_str(r#"{"version":1,"action":"reboot","reason":"signal TERM","took_ms":5}"#).unwrap();
         assert_eq!(LastBoot { farewell: Some(farewell), ..bitten }.cause(), "reboot: signal TERM");
     }
 

@@ -39,9 +39,8 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
-
 use crate::config::{self, Config};
+use crate::json::{Deserialize, Serialize};
 use crate::wire::boot::{DEFAULTS, Service};
 use chart::Chart;
 use command_line::CommandLine;

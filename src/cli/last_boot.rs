@@ -11,6 +11,7 @@ use super::failure::{Failure, Outcome};
 use super::invocation::Invocation;
 use super::{age, output};
 use crate::boot::last_boot::LastBoot;
+use crate::json;
 
 /// The values of `-o`.
 pub(super) const FORMATS: &[&str] = &["json"];
@@ -29,7 +30,7 @@ pub(super) fn run(invocation: &Invocation) -> Outcome {
     let text = match invocation.value("output")? {
         None => describe(&report),
         Some("json") => {
-            let value = serde_json::to_value(&report).map_err(|error| Failure::failed(error.to_string()))?;
+            let value = json::to_value(&report).map_err(|error| Failure::failed(error.to_string()))?;
             format!("{}\n", output::to_json(&value).trim_end())
         }
         Some(other) => {
@@ -71,7 +72,7 @@ mod tests {
 
     #[test]
     fn an_orderly_shutdown_says_when_and_how_long() {
-        let report: LastBoot = serde_json::from_str(
+        let report: LastBoot = json::from_str(
             r#"{"version":1,"first":false,"watchdogStatus":32768,"pstore":[],"tail":"",
                 "farewell":{"version":1,"action":"reboot","reason":"signal TERM","wall_ms":1700000000000,"took_ms":2345,"killed":1}}"#,
         )

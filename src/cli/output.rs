@@ -80,16 +80,42 @@ pub(super) fn document(objects: Vec<Value>, single: bool) -> Value {
 
 /// JSON as kubectl indents it, ended by a line feed.
 pub(super) fn to_json(value: &Value) -> String {
-    let mut out = Vec::new();
-    let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
-    let mut serializer = serde_json::Serializer::with_formatter(&mut out, formatter);
-    if serde::Serialize::serialize(value, &mut serializer).is_err() {
-        // Writing to memory cannot fail, and a Value has only text keys.
-        return String::new();
+    let mut out = String::new();
+    indent(value, "\n", &mut out);
+    out.push('\n');
+    out
+}
+
+/// `line`: a line feed and the indentation of the line that the value begins on.
+fn indent(value: &Value, line: &str, out: &mut String) {
+    let deeper = [line, "    "].concat();
+    let mut before = "";
+    match value {
+        Value::Array(items) if !items.is_empty() => {
+            out.push('[');
+            for item in items {
+                out.extend([before, &deeper]);
+                indent(item, &deeper, out);
+                before = ",";
+            }
+            out.extend([line, "]"]);
+        }
+        Value::Object(entries) if !entries.is_empty() => {
+            out.push('{');
+            for (name, item) in entries {
+                out.extend([before, &deeper, &json_text(&name), ": "]);
+                indent(item, &deeper, out);
+                before = ",";
+            }
+            out.extend([line, "}"]);
+        }
+        scalar => out.push_str(&json_text(scalar)),
     }
-    let mut text = String::from_utf8_lossy(&out).into_owned();
-    text.push('\n');
-    text
+}
+
+/// On one line. Writing fails for a path that is not UTF-8 only, and a [`Value`] has none.
+fn json_text(value: &dyn crate::json::Serialize) -> String {
+    crate::json::to_string(value).unwrap_or_default()
 }
 
 /// Prints objects in a format that is not a table.

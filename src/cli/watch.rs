@@ -1,6 +1,5 @@
 //! `get pods -w`: on a terminal a table that redraws itself in place, else one line a change as kubectl writes it.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _};
 use std::time::Duration;
@@ -17,6 +16,7 @@ use super::session::{connect, unexpected};
 use super::tabs;
 use super::yaml::to_yaml;
 use crate::control::{Call, Client, Reply};
+use crate::sorted::BTreeMap;
 
 /// How long one wait for a change is, where nothing has to be redrawn meanwhile.
 const LONG: Duration = Duration::from_hours(1);

@@ -197,7 +197,7 @@ mod tests {
             "true" | "yes" | "on" | "y" => json!(true),
             "false" | "no" | "off" | "n" => json!(false),
             _ if text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.')) => {
-                serde_json::from_str(text).unwrap()
+                crate::json::from_str(text).unwrap()
             }
             _ => json!(text),
         }

@@ -1,13 +1,13 @@
 //! [`Gateway`]: settings that count only where gatepost is PID 1, because elsewhere the host's own init decides.
 
-use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::read::Reading;
+use crate::json::{Deserialize, Serialize};
+use crate::sorted::BTreeMap;
 
 /// What the boot sets up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use crate::json::{Deserialize, Serialize};
 
 /// The roots of everything gatepost writes, and the paths below them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,7 +1,6 @@
 //! [`load`] and [`parse`]: the configuration file and the settings from outside become a [`Config`]. All that is wrong is
 //! found in one pass.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
@@ -11,6 +10,7 @@ use serde_json::{Map, Value as Json};
 use super::table::CONFIG;
 use super::{Config, ConsoleShell, WritableLayer};
 use crate::document::{self, Entry, FindingKind, Kind, Node, Object, Quantity, Value, duration, nearest};
+use crate::sorted::BTreeMap;
 
 /// Largest configuration file in bytes.
 const MAX_BYTES: u64 = 1 << 20;

@@ -3,9 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use super::{Gateway, Layout};
+use crate::json::{Deserialize, Serialize};
 
 /// The node's settings, complete: what the file leaves out has its default.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use serde::Deserialize;
 use sha_crypt::{PasswordHashRef, PasswordVerifier as _, ShaCrypt};
 
 use crate::config;
+use crate::json::{self, Deserialize};
 
 /// What matters here of the file that every supervisor gets its settings from.
 #[derive(Deserialize)]
@@ -26,7 +26,7 @@ struct Settings {
 
 /// The setting at `path`; nobody gets a shell when it cannot be read.
 pub(super) fn settings(path: &Path) -> config::Console {
-    let setup = std::fs::read(path).ok().and_then(|bytes| serde_json::from_slice::<Setup>(&bytes).ok());
+    let setup = std::fs::read(path).ok().and_then(|bytes| json::from_slice::<Setup>(&bytes).ok());
     setup.map(|setup| setup.body.config.console).unwrap_or_default()
 }
 

@@ -1,12 +1,11 @@
 //! [`Watched`]: the pods as last told, and the lines that say what has changed since.
 
-use std::collections::BTreeMap;
-
 use serde_json::Value;
 
 use crate::printer::columns::PodRow;
 use crate::printer::event;
 use crate::printer::view::{int, list, part, text};
+use crate::sorted::BTreeMap;
 
 /// The pods as last told.
 #[derive(Debug, Default)]

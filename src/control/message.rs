@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
+use crate::json::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// Version of the protocol. Both ends are the same binary but for the moment of an update.

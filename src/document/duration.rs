@@ -24,7 +24,9 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         if fraction.is_empty() || fraction.contains('.') {
             return Err(wrong());
         }
-        let fraction: f64 = format!("0.{fraction}").parse().map_err(|_| wrong())?;
+        // Nine digits are nanoseconds of a second; more say nothing.
+        let fraction = fraction.get(..9).unwrap_or(fraction);
+        let parts: u32 = fraction.parse().map_err(|_| wrong())?;
         let unit = match unit {
             "ms" => Duration::from_millis(1),
             "s" => Duration::from_secs(1),
@@ -33,7 +35,9 @@ pub fn duration(text: &str) -> Result<Duration, String> {
             "d" => Duration::from_hours(24),
             _ => return Err(wrong()),
         };
-        total = total.saturating_add(unit.saturating_mul(whole)).saturating_add(unit.mul_f64(fraction));
+        total = total
+            .saturating_add(unit.saturating_mul(whole))
+            .saturating_add(unit.saturating_mul(parts) / fraction.bytes().fold(1, |tens, _| tens * 10));
         rest = beyond;
     }
     Ok(total)

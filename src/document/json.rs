@@ -1,4 +1,6 @@
-//! [`parse`]: JSON as a tree with positions. Strings and numbers are read by serde_json; only the structure is walked here.
+//! [`parse`]: JSON as a tree with positions. Strings and numbers are read by the room `json`; only the structure is walked here.
+
+use crate::json;
 
 use super::{Documents, Entry, MAX_DEPTH, MAX_NODES, Node, Oddity, SyntaxError, Value, position};
 
@@ -149,7 +151,7 @@ impl<'a> Reader<'a> {
             }
         }
         let raw = self.rest().get(..=end).unwrap_or_default();
-        let text = serde_json::from_str(raw).map_err(|error| self.wrong(format!("not a JSON string: {error}")))?;
+        let text = json::from_str(raw).map_err(|error| self.wrong(format!("not a JSON string: {error}")))?;
         self.at += end + 1;
         Ok(text)
     }
@@ -157,7 +159,9 @@ impl<'a> Reader<'a> {
     fn number(&mut self) -> Result<Value, SyntaxError> {
         let length = self.rest().bytes().take_while(|b| b.is_ascii_digit() || b"+-.eE".contains(b)).count();
         let raw = self.rest().get(..length).unwrap_or_default();
-        let number = serde_json::from_str(raw).map_err(|_| self.wrong(format!("not a JSON number: {raw}")))?;
+        let Ok(json::Value::Number(number)) = json::value_of(raw.as_bytes()) else {
+            return Err(self.wrong(format!("not a JSON number: {raw}")));
+        };
         self.at += length;
         Ok(Value::Number(number))
     }

@@ -3,6 +3,7 @@
 use serde_json::Number;
 
 use super::Value;
+use crate::json;
 
 /// Resolves a plain scalar. Sexagesimal numbers and timestamps stay text, as in the reader that Kubernetes uses.
 pub(super) fn resolve(text: &str) -> Value {
@@ -67,7 +68,7 @@ fn float(text: &str) -> Option<Number> {
     if !shape {
         return None;
     }
-    let value: f64 = text.strip_prefix('+').unwrap_or(text).parse().ok()?;
+    let value = json::float(text);
     // A whole float becomes a JSON integer on its way through Kubernetes' reader: `08` and `1e3` are 8 and 1000.
     if value.fract() == 0.0 && value.abs() < 9e15 {
         #[allow(clippy::cast_possible_truncation)] // whole and below 2^53

@@ -1,9 +1,6 @@
 //! [`Candidate`]: which images an archive holds, by its `index.json` (OCI layout) or `manifest.json` (docker-archive), and
 //! which of them this node can run.
 
-use oci_spec::image::{Descriptor, DescriptorBuilder, ImageIndex, ImageManifest, MediaType};
-use serde::Deserialize;
-
 use super::change::Change;
 use super::error::{Error, Result};
 use super::limits::{MAX_LAYERS, MAX_MANIFESTS};
@@ -11,7 +8,8 @@ use super::platform::Platform;
 use super::reference::Reference;
 use super::source::Source;
 use super::store::{CONTAINERD_NAME, REF_NAME, annotation, blob_path, parse, sha256_of};
-use crate::json;
+use crate::json::{self, Deserialize};
+use crate::spec::image::{CONFIG, Descriptor, ImageIndex, ImageManifest, MANIFEST};
 
 /// An image of the archive, chosen for this node, not yet stored.
 pub(super) struct Candidate {
@@ -68,7 +66,7 @@ pub(super) fn from_layout(source: &Source, change: &Change<'_>, index: &[u8]) ->
         let mut layers = Vec::new();
         for layer in manifest.layers() {
             check_layer_type(layer.media_type())?;
-            let digest = layer.digest().to_string();
+            let digest = layer.digest().clone();
             layers.push(LayerSource { member: blob_path(&digest)?, expected: Some((digest, layer.size())) });
         }
         match candidates
@@ -104,7 +102,7 @@ fn choose(
             .checked_sub(1)
             .ok_or_else(|| Error::Limit(format!("its indexes lead to more than {MAX_MANIFESTS} manifests")))?;
         if is_index(entry.media_type()) {
-            let digest = entry.digest().to_string();
+            let digest = entry.digest().clone();
             let nested: ImageIndex = parse(&layout_document(source, change, entry)?, "index")?;
             let origin = from.unwrap_or(&digest);
             if let Some((descriptor, index)) = choose(source, change, nested.manifests(), Some(origin), budget)? {
@@ -117,7 +115,7 @@ fn choose(
         }
         let rank = match entry.platform() {
             // Attestations of BuildKit.
-            Some(platform) if platform.os().to_string() == "unknown" => continue,
+            Some(platform) if platform.os() == "unknown" => continue,
             Some(platform) => {
                 let platform = Platform::of_descriptor(platform);
                 offered.push(platform.to_string());
@@ -139,7 +137,7 @@ fn choose(
 
 /// A document of an OCI layout, size and digest checked.
 fn layout_document(source: &Source, change: &Change<'_>, descriptor: &Descriptor) -> Result<Vec<u8>> {
-    let digest = descriptor.digest().to_string();
+    let digest = descriptor.digest().clone();
     let path = blob_path(&digest)?;
     let bytes = source.document(&path, change)?.ok_or_else(|| {
         Error::Corrupt(format!("blob {path} is named by a manifest or index, but the archive does not hold it"))
@@ -202,26 +200,19 @@ pub(super) fn from_docker(source: &Source, change: &Change<'_>, manifest: &[u8])
 
 /// The OCI manifest of an image from a docker-archive; the same archive always gives the same bytes.
 pub(super) fn docker_manifest(config_digest: &str, config_size: u64, layers: Vec<Descriptor>) -> Result<Vec<u8>> {
-    let failed = |e: oci_spec::OciSpecError| Error::Worker(format!("making the manifest: {e}"));
-    let manifest = oci_spec::image::ImageManifestBuilder::default()
-        .schema_version(2_u32)
-        .media_type(MediaType::ImageManifest)
-        .config(descriptor(MediaType::ImageConfig, config_digest, config_size)?)
-        .layers(layers)
-        .build()
-        .map_err(failed)?;
+    let mut manifest = ImageManifest::default();
+    manifest
+        .set_schema_version(2)
+        .set_media_type(Some(MANIFEST.to_owned()))
+        .set_config(descriptor(CONFIG, config_digest, config_size))
+        .set_layers(layers);
     json::to_vec(&manifest).map_err(|e| Error::Worker(format!("making the manifest: {e}")))
 }
 
-pub(super) fn descriptor(media_type: MediaType, digest: &str, size: u64) -> Result<Descriptor> {
-    let digest: oci_spec::image::Digest =
-        digest.parse().map_err(|e| Error::Corrupt(format!("digest {digest:?} is not valid: {e}")))?;
-    DescriptorBuilder::default()
-        .media_type(media_type)
-        .digest(digest)
-        .size(size)
-        .build()
-        .map_err(|e| Error::Worker(format!("making a descriptor: {e}")))
+pub(super) fn descriptor(media_type: &str, digest: &str, size: u64) -> Descriptor {
+    let mut descriptor = Descriptor::default();
+    descriptor.set_media_type(media_type.to_owned()).set_digest(digest.to_owned()).set_size(size);
+    descriptor
 }
 
 /// Gives every image its full names: the one asked for, else the archive's own, else one made of the file's name.
@@ -287,22 +278,22 @@ fn stem_of(label: &str) -> String {
     stem.to_ascii_lowercase()
 }
 
-fn is_index(media_type: &MediaType) -> bool {
+fn is_index(media_type: &str) -> bool {
     matches!(
-        media_type.as_ref(),
+        media_type,
         "application/vnd.oci.image.index.v1+json" | "application/vnd.docker.distribution.manifest.list.v2+json"
     )
 }
 
-fn is_manifest(media_type: &MediaType) -> bool {
+fn is_manifest(media_type: &str) -> bool {
     matches!(
-        media_type.as_ref(),
+        media_type,
         "application/vnd.oci.image.manifest.v1+json" | "application/vnd.docker.distribution.manifest.v2+json"
     )
 }
 
-fn check_config_type(media_type: &MediaType) -> Result<()> {
-    match media_type.as_ref() {
+fn check_config_type(media_type: &str) -> Result<()> {
+    match media_type {
         "application/vnd.oci.image.config.v1+json" | "application/vnd.docker.container.image.v1+json" => Ok(()),
         other => {
             Err(Error::Unsupported(format!("its configuration is of type {other}: an artifact, not a container image")))
@@ -310,8 +301,8 @@ fn check_config_type(media_type: &MediaType) -> Result<()> {
     }
 }
 
-pub(super) fn check_layer_type(media_type: &MediaType) -> Result<()> {
-    let text = media_type.as_ref();
+pub(super) fn check_layer_type(media_type: &str) -> Result<()> {
+    let text = media_type;
     let base = text.strip_suffix("+gzip").or_else(|| text.strip_suffix("+zstd")).unwrap_or(text);
     match base {
         "application/vnd.oci.image.layer.v1.tar"
@@ -353,10 +344,10 @@ mod tests {
 
     #[test]
     fn foreign_and_encrypted_layers_are_refused_in_words() {
-        let refused = |text: &str| check_layer_type(&MediaType::from(text)).unwrap_err().to_string();
+        let refused = |text: &str| check_layer_type(text).unwrap_err().to_string();
         assert!(refused("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip").contains("fetched elsewhere"));
         assert!(refused("application/vnd.oci.image.layer.v1.tar+gzip+encrypted").contains("encrypted"));
         assert!(refused("text/plain").contains("unknown type"));
-        assert!(check_layer_type(&MediaType::ImageLayerZstd).is_ok());
+        assert!(check_layer_type(crate::spec::image::LAYER_ZSTD).is_ok());
     }
 }

@@ -6,7 +6,6 @@ use std::ffi::CString;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 
-use oci_spec::image::{Descriptor, ImageIndex};
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
@@ -15,6 +14,7 @@ use super::lower::open_directory;
 use super::store::{CONTAINERD_NAME, REF_NAME, Store, blob_path, hex_of, link_name, name_of};
 use super::tree;
 use crate::json;
+use crate::spec::image::{Descriptor, ImageIndex};
 use crate::sys::replace::replace_durably;
 
 /// Name of the staging directory in the image layout and in the layers' directory.

@@ -2,8 +2,6 @@
 
 use std::os::fd::OwnedFd;
 
-use oci_spec::image::{Descriptor, ImageConfiguration, MediaType};
-
 use super::candidate::{
     Candidate, LayerSource, check_blob, check_layer_type, descriptor, docker_manifest, from_docker, from_layout,
     name_candidates,
@@ -19,6 +17,7 @@ use super::reference::Reference;
 use super::source::{Blob, Source};
 use super::store::{INDEX_DIGEST, Store, chain_ids, parse, sha256_of};
 use super::unpack::Counts;
+use crate::spec::image::{Descriptor, ImageConfiguration, LAYER, LAYER_GZIP, LAYER_ZSTD, MANIFEST};
 
 /// One image that is now in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,10 +89,10 @@ pub(crate) fn unpack_stored(store: &Store, digest: &str, progress: &Progress) ->
         let Some(chain) = chains.get(index).filter(|chain| !change.has_layer(chain)) else { continue };
         let (staged, dir) = change.stage_layer()?;
         let lower = lower_of(&change, &chains, index)?;
-        let blob = store.open_blob(layer.digest().as_ref())?;
+        let blob = store.open_blob(layer.digest())?;
         let done = process(blob, None, Some((dir, &lower)), progress, &format!("layer {}", index.saturating_add(1)))
             .map_err(|e| e.within(format!("layer blob {}", layer.digest())))?;
-        check(&done, Some((&layer.digest().to_string(), layer.size())), diff_id)?;
+        check(&done, Some((layer.digest(), layer.size())), diff_id)?;
         warn(&done.counts, chain, &mut warnings);
         change.adopt_layer(staged, chain);
     }
@@ -141,11 +140,11 @@ fn store_image(
     change.add_document(&config_digest, &candidate.config)?;
     let (manifest, media_type) = match &candidate.manifest {
         Some((bytes, descriptor)) => (bytes.clone(), descriptor.media_type().clone()),
-        None => (docker_manifest(&config_digest, candidate.config.len() as u64, stored)?, MediaType::ImageManifest),
+        None => (docker_manifest(&config_digest, candidate.config.len() as u64, stored)?, MANIFEST.to_owned()),
     };
     let manifest_digest = sha256_of(&manifest);
     change.add_document(&manifest_digest, &manifest)?;
-    let mut entry = descriptor(media_type, &manifest_digest, manifest.len() as u64)?;
+    let mut entry = descriptor(&media_type, &manifest_digest, manifest.len() as u64);
     if let Some(index) = candidate.index_digest {
         entry.set_annotations(Some([(INDEX_DIGEST.to_owned(), index)].into()));
     }
@@ -178,10 +177,10 @@ fn store_layer(
     let known = change.blob_size(likely).filter(|stored| size.is_none_or(|size| size == *stored));
     if let (Some(size), true) = (known, change.has_layer(job.chain)) {
         let blob_type = match &layer.expected {
-            Some(_) => MediaType::ImageLayerGzip, // not used: the archive's own manifest is stored
-            None => MediaType::ImageLayer,
+            Some(_) => LAYER_GZIP, // not used: the archive's own manifest is stored
+            None => LAYER,
         };
-        return descriptor(blob_type, likely, size);
+        return Ok(descriptor(blob_type, likely, size));
     }
     let missing = || Error::Corrupt("the archive does not hold it".into());
     let blob = source.blob(&layer.member)?.ok_or_else(missing)?;
@@ -208,7 +207,7 @@ fn store_layer(
         if let Some(name) = adopt {
             change.adopt_blob(name, &digest);
         }
-        return descriptor(MediaType::ImageLayerGzip, &digest, size);
+        return Ok(descriptor(LAYER_GZIP, &digest, size));
     }
     let target = if change.has_layer(job.chain) { None } else { Some(change.stage_layer()?) };
     let lower = lower_of(change, job.chains, job.index)?;
@@ -226,11 +225,11 @@ fn store_layer(
         change.adopt_layer(name, job.chain);
     }
     let media_type = match done.compression {
-        Compression::Plain => MediaType::ImageLayer,
-        Compression::Gzip => MediaType::ImageLayerGzip,
-        Compression::Zstd => MediaType::ImageLayerZstd,
+        Compression::Plain => LAYER,
+        Compression::Gzip => LAYER_GZIP,
+        Compression::Zstd => LAYER_ZSTD,
     };
-    descriptor(media_type, &done.digest, done.size)
+    Ok(descriptor(media_type, &done.digest, done.size))
 }
 
 fn lower_of(change: &Change<'_>, chains: &[String], index: usize) -> Result<Lower> {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use oci_spec::image::{ImageConfiguration, Platform as Described};
+use crate::spec::image::{ImageConfiguration, Platform as Described};
 
 /// Operating system, architecture and variant in Go's words, as OCI documents have them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,18 +31,14 @@ impl Platform {
 
     pub(crate) fn of_descriptor(platform: &Described) -> Self {
         Self {
-            os: platform.os().to_string(),
-            architecture: platform.architecture().to_string(),
+            os: platform.os().clone(),
+            architecture: platform.architecture().clone(),
             variant: platform.variant().clone(),
         }
     }
 
     pub(crate) fn of_config(config: &ImageConfiguration) -> Self {
-        Self {
-            os: config.os().to_string(),
-            architecture: config.architecture().to_string(),
-            variant: config.variant().clone(),
-        }
+        Self { os: config.os().clone(), architecture: config.architecture().clone(), variant: config.variant().clone() }
     }
 
     /// How well `self` (the node) runs `other`: none, or the higher the better. A 32-bit ARM runs its own and all

@@ -5,9 +5,7 @@ use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use serde::{Deserialize, Serialize};
-
-use crate::json;
+use crate::json::{self, Deserialize, Serialize};
 
 /// One step, as it goes over the pipe.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

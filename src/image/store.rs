@@ -12,10 +12,8 @@ use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
-use oci_spec::image::{Descriptor, ImageConfiguration, ImageIndex, ImageManifest};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
-use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::error::{Error, Result};
@@ -23,7 +21,8 @@ use super::limits::{MAX_DOCUMENT, MAX_LAYERS};
 use super::platform::Platform;
 use super::reference::Reference;
 use crate::config::Layout;
-use crate::json;
+use crate::json::{self, Deserialize, Serialize};
+use crate::spec::image::{Descriptor, ImageConfiguration, ImageIndex, ImageManifest};
 
 /// Annotation of an index entry: the full, normalised name.
 pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
@@ -123,7 +122,7 @@ impl Store {
         let mut problems = Vec::new();
         for entry in self.index()?.manifests() {
             let name = name_of(entry);
-            let digest = entry.digest().to_string();
+            let digest = entry.digest().clone();
             if let Some(known) = images.iter_mut().find(|image| image.manifest_digest == digest) {
                 known.names.extend(name);
                 continue;
@@ -131,7 +130,7 @@ impl Store {
             match self.load(&digest) {
                 Ok((manifest, config, layers)) => images.push(ImageSummary {
                     names: name.into_iter().collect(),
-                    config_digest: manifest.config().digest().to_string(),
+                    config_digest: manifest.config().digest().clone(),
                     platform: Platform::of_config(&config).to_string(),
                     created: config.created().clone(),
                     size: size_of(&manifest),
@@ -160,11 +159,11 @@ impl Store {
         let index = self.index()?;
         let wanted = reference.to_string();
         let found = index.manifests().iter().find(|entry| match reference.digest() {
-            Some(digest) => entry.digest().as_ref() == digest || annotation(entry, INDEX_DIGEST) == Some(digest),
+            Some(digest) => entry.digest() == digest || annotation(entry, INDEX_DIGEST) == Some(digest),
             None => name_of(entry).is_some_and(|name| name == wanted),
         });
         let Some(entry) = found else { return Ok(None) };
-        let digest = entry.digest().to_string();
+        let digest = entry.digest().clone();
         let (manifest, config, layers) = self.load(&digest).map_err(|e| e.within(format!("image {wanted}")))?;
         let mut names: Vec<String> =
             index.manifests().iter().filter(|other| other.digest() == entry.digest()).filter_map(name_of).collect();
@@ -172,7 +171,7 @@ impl Store {
         names.dedup();
         Ok(Some(StoredImage {
             names,
-            config_digest: manifest.config().digest().to_string(),
+            config_digest: manifest.config().digest().clone(),
             size: size_of(&manifest),
             unpacked: layers.iter().all(|chain| self.has_layer(hex_of(chain))),
             manifest_digest: digest,
@@ -187,7 +186,11 @@ impl Store {
         let file = match rustix::fs::openat(&self.images, "index.json", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
         {
             Ok(fd) => File::from(fd),
-            Err(Errno::NOENT) => return Ok(ImageIndex::default()),
+            Err(Errno::NOENT) => {
+                let mut empty = ImageIndex::default();
+                empty.set_schema_version(2);
+                return Ok(empty);
+            }
             Err(error) => return Err(failed(error)),
         };
         let bytes = read_limited(file, MAX_DOCUMENT).map_err(|e| e.within("the image store's index.json"))?;
@@ -201,8 +204,7 @@ impl Store {
     /// Manifest, configuration and chain ids, digests checked.
     pub(crate) fn load(&self, digest: &str) -> Result<(ImageManifest, ImageConfiguration, Vec<String>)> {
         let manifest: ImageManifest = parse(&self.read_blob(digest)?, "manifest")?;
-        let config: ImageConfiguration =
-            parse(&self.read_blob(manifest.config().digest().as_ref())?, "image configuration")?;
+        let config: ImageConfiguration = parse(&self.read_blob(manifest.config().digest())?, "image configuration")?;
         let layers = chain_ids(config.rootfs().diff_ids())?;
         if layers.len() != manifest.layers().len() {
             return Err(Error::Corrupt("manifest and configuration do not have the same number of layers".into()));
@@ -306,7 +308,7 @@ pub(crate) fn name_of(entry: &Descriptor) -> Option<String> {
 }
 
 /// Decodes a JSON document of an image.
-pub(crate) fn parse<T: serde::de::DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T> {
+pub(crate) fn parse<T: json::Deserialize>(bytes: &[u8], what: &str) -> Result<T> {
     json::from_slice(bytes).map_err(|e| Error::Corrupt(format!("the {what} is not valid: {e}")))
 }
 

@@ -1,7 +1,6 @@
 //! Role `image-worker`: one [`Request`] on descriptor 0, one [`Report`] on descriptor 3, optional progress lines
 //! ([`super::progress::Step`]) on descriptor 4. Opens what it was asked to read, then confines itself, then reads.
 
-use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
@@ -10,7 +9,6 @@ use std::process::ExitCode;
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
-use serde::{Deserialize, Serialize};
 
 use super::change::Change;
 use super::error::{Error, Result};
@@ -23,7 +21,8 @@ use super::source::is_directory;
 use super::store::{ImageSummary, Store, hex_of, name_of, read_limited};
 use super::tree;
 use crate::config::Layout;
-use crate::json;
+use crate::json::{self, Deserialize, Serialize};
+use crate::sorted::BTreeSet;
 use crate::sys::helper::Helper;
 use crate::sys::replace::replace_durably;
 use crate::sys::{confine, inherited};
@@ -355,16 +354,16 @@ fn remove(store: &Store, name: &str, in_use: &[String], report: &mut Report) -> 
         Some(_) => String::new(),
         None => name.parse::<Reference>()?.to_string(),
     };
-    let is_meant = |entry: &oci_spec::image::Descriptor| match &by_digest {
-        Some(digest) => entry.digest().as_ref() == digest,
+    let is_meant = |entry: &crate::spec::image::Descriptor| match &by_digest {
+        Some(digest) => entry.digest() == digest,
         None => name_of(entry).is_some_and(|known| known == full),
     };
-    let meant: Vec<String> = index.manifests().iter().filter(|e| is_meant(e)).map(|e| e.digest().to_string()).collect();
+    let meant: Vec<String> = index.manifests().iter().filter(|e| is_meant(e)).map(|e| e.digest().clone()).collect();
     let Some(digest) = meant.first().cloned() else {
         return Err(Error::NotFound(format!("no image {name}; `gatepost image ls` shows what there is")));
     };
     let kept: Vec<_> = index.manifests().iter().filter(|e| !is_meant(e)).cloned().collect();
-    let last = !kept.iter().any(|entry| entry.digest().as_ref() == digest);
+    let last = !kept.iter().any(|entry| *entry.digest() == digest);
     if last && in_use.contains(&digest) {
         return Err(Error::InUse(format!("image {name} is used by a container; delete the pod's manifest first")));
     }
@@ -372,10 +371,10 @@ fn remove(store: &Store, name: &str, in_use: &[String], report: &mut Report) -> 
     let mut needed = BTreeSet::new();
     for entry in &kept {
         let (manifest, _, layers) = store
-            .load(entry.digest().as_ref())
+            .load(entry.digest())
             .map_err(|e| e.within(format!("image {} cannot be read, so what it needs is not known", entry.digest())))?;
-        needed.insert(manifest.config().digest().to_string());
-        needed.extend(manifest.layers().iter().map(|layer| layer.digest().to_string()));
+        needed.insert(manifest.config().digest().clone());
+        needed.extend(manifest.layers().iter().map(|layer| layer.digest().clone()));
         needed.extend(layers.into_iter().map(|chain| format!("layer {chain}")));
     }
     index.set_manifests(kept);
@@ -385,7 +384,7 @@ fn remove(store: &Store, name: &str, in_use: &[String], report: &mut Report) -> 
         for chain in layers.iter().filter(|chain| !needed.contains(&format!("layer {chain}"))) {
             change.delete_layer(chain)?;
         }
-        let blobs = manifest.layers().iter().chain([manifest.config()]).map(|blob| blob.digest().to_string());
+        let blobs = manifest.layers().iter().chain([manifest.config()]).map(|blob| blob.digest().clone());
         for blob in blobs.filter(|blob| !needed.contains(blob)) {
             change.delete_blob(&blob)?;
         }
@@ -398,8 +397,8 @@ fn remove(store: &Store, name: &str, in_use: &[String], report: &mut Report) -> 
 fn verify(store: &Store, progress: &Progress, report: &mut Report) -> Result<()> {
     let mut seen = BTreeSet::new();
     for entry in store.index()?.manifests() {
-        let name = name_of(entry).unwrap_or_else(|| entry.digest().to_string());
-        let (manifest, _, layers) = match store.load(entry.digest().as_ref()) {
+        let name = name_of(entry).unwrap_or_else(|| entry.digest().clone());
+        let (manifest, _, layers) = match store.load(entry.digest()) {
             Ok(loaded) => loaded,
             Err(error) => {
                 report.warnings.push(format!("image {name}: {error}"));
@@ -407,7 +406,7 @@ fn verify(store: &Store, progress: &Progress, report: &mut Report) -> Result<()>
             }
         };
         for layer in manifest.layers() {
-            let digest = layer.digest().to_string();
+            let digest = layer.digest().clone();
             if !seen.insert(digest.clone()) {
                 continue;
             }

@@ -9,7 +9,6 @@
 //!
 //! A second form counts the reboots of a gateway that cannot run its pods, see `reboots`.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -18,6 +17,8 @@ use rustix::mount::{MountFlags, UnmountFlags, mount_remount, unmount};
 
 use super::reboots;
 use super::say::say_as;
+use crate::json;
+use crate::sorted::BTreeSet;
 use crate::sys::clock::{boottime_ms, wall_ms};
 use crate::sys::mount::{MountEntry, mounts};
 use crate::sys::process;
@@ -58,7 +59,7 @@ fn report(goal: &str, cause: &str, began_ms: u64, killed: u32) {
         took_ms: boottime_ms().saturating_sub(began_ms),
         killed,
     };
-    if let Err(error) = serde_json::to_vec(&report).map_err(std::io::Error::from).and_then(|text| keep(NAME, &text)) {
+    if let Err(error) = json::to_vec(&report).map_err(std::io::Error::from).and_then(|text| keep(NAME, &text)) {
         say_as("farewell", format_args!("the report of this shutdown cannot be kept: {STATE}/{NAME}: {error}"));
     }
 }

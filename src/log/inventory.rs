@@ -1,11 +1,11 @@
 //! [`Inventory`]: every container log file and its size, kept in memory, and the bounds that rest on it.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::files::{Age, LogName};
+use crate::sorted::BTreeMap;
 
 type Files = BTreeMap<LogName, u64>;
 

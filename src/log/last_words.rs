@@ -4,9 +4,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use serde::{Deserialize, Serialize};
-
 use super::tail_bytes;
+use crate::json::{Deserialize, Serialize};
 use crate::sys::helper::Helper;
 
 /// Version of [`Request`] and [`Report`].

@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
+use crate::json::{Deserialize, Serialize};
 
 /// Version of every message. A message with another version is refused.
 pub const VERSION: u32 = 1;

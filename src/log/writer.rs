@@ -4,7 +4,7 @@
 //! journal pipe at 5 and 6. It waits without a timer while nobody prints; each stream gets one batch a turn. It ends when
 //! the supervisor's end of the socket closes, and may be killed at any instant: see `journal`.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -21,6 +21,7 @@ use super::protocol::{
 };
 use super::store::{Bounds, Store, Turn, split};
 use crate::json;
+use crate::sorted::BTreeMap;
 use crate::sys::epoll::{Epoll, EventFlags, NO_EVENT};
 use crate::sys::memory;
 use crate::sys::socket::{self, Received};

@@ -18,7 +18,7 @@ struct Agreement {
 fn compare(cases: &str) -> Agreement {
     let mut agreement = Agreement { comparable: 0, same_verdict: 0, same_fields: 0, differing: Vec::new() };
     for (number, line) in cases.lines().enumerate() {
-        let case: Json = serde_json::from_str(line).expect("a case a line");
+        let case: Json = crate::json::from_str(line).expect("a case a line");
         let verdicts = validate_bytes("case", case["manifest"].to_string().as_bytes(), false);
         if !is_comparable(&case, &verdicts) {
             continue;

@@ -1,11 +1,11 @@
 //! [`Annotations`]: the `gatepost.io/` annotations of a pod, typed. kubelet and k3s ignore them, so manifests stay portable.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::error::Errors;
 use super::v1::{ObjectMeta, Pod};
 use crate::document::{duration, nearest};
+use crate::sorted::{BTreeMap, BTreeSet};
 
 const PREFIX: &str = "gatepost.io/";
 const KEYS: [&str; 4] = ["backoff-initial", "backoff-max", "start-after", "start-after-timeout"];

@@ -3,15 +3,14 @@
 //! A broken file keeps the last good version of all it produced. A directory that is missing, unreadable or on another
 //! device removes nothing. The set is the durable last-good copy.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-
-use serde::{Deserialize, Serialize};
 
 use super::annotations::{Annotations, Waiting, cycles};
 use super::load::{Loaded, Object};
 use super::source::{DirectoryReport, FileReport, Report};
 use super::verdict::cycle_message;
+use crate::json::{Deserialize, Serialize};
+use crate::sorted::{BTreeMap, BTreeSet};
 
 /// Version of the durable form.
 pub const VERSION: u32 = 1;

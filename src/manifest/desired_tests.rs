@@ -45,9 +45,9 @@ impl World {
 
     fn take(&mut self, report: &Report) -> Outcome {
         // What is kept durably must come back the same.
-        let text = serde_json::to_string(&self.set).expect("JSON");
-        let restored: DesiredSet = serde_json::from_str(&text).expect("the durable form");
-        assert_eq!(serde_json::to_string(&restored).expect("JSON"), text);
+        let text = crate::json::to_string(&self.set).expect("JSON");
+        let restored: DesiredSet = crate::json::from_str(&text).expect("the durable form");
+        assert_eq!(crate::json::to_string(&restored).expect("JSON"), text);
         let outcome = restored.update(report);
         self.set = outcome.set.clone();
         outcome
@@ -216,8 +216,8 @@ fn a_report_survives_its_way_between_processes() {
     let world = World::new(1);
     world.write("a.yaml", &pod("a", ""));
     let report = world.report();
-    let text = serde_json::to_vec(&report).expect("JSON");
-    assert_eq!(serde_json::from_slice::<Report>(&text).expect("a report"), report);
+    let text = crate::json::to_vec(&report).expect("JSON");
+    assert_eq!(crate::json::from_slice::<Report>(&text).expect("a report"), report);
 }
 
 #[test]

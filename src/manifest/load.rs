@@ -2,7 +2,6 @@
 
 use std::rc::Rc;
 
-use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::error::{ErrorKind, Errors, ValidationError};
@@ -10,7 +9,7 @@ use super::fields::{CONFIG_MAP, POD, SECRET};
 use super::v1::{ConfigMap, ObjectMeta, Pod, RestartPolicy, Secret};
 use super::{base64, defaults, identity, validate};
 use crate::document::{self, Finding, FindingKind, Node, SyntaxError, Value, nearest};
-use crate::json;
+use crate::json::{self, Deserialize, Serialize};
 
 /// Most containers of one pod, init containers included.
 const MAX_CONTAINERS: usize = 256;
@@ -407,7 +406,7 @@ fn without_metadata(json: &mut Json) -> Json {
     json.take()
 }
 
-fn typed<T: serde::de::DeserializeOwned>(json: Json, field: &str, errors: &mut Errors) -> Option<T> {
+fn typed<T: json::Deserialize>(json: Json, field: &str, errors: &mut Errors) -> Option<T> {
     match json::from_value(json) {
         Ok(object) => Some(object),
         Err(error) => {

@@ -1,12 +1,11 @@
 //! [`QosClass`]: how well a pod's resources are guaranteed. Kubernetes: pkg/apis/core/v1/helper/qos.
 
-use std::collections::BTreeMap;
 use std::fmt;
-
-use serde::{Deserialize, Serialize};
 
 use super::v1::Pod;
 use crate::document::Quantity;
+use crate::json::{Deserialize, Serialize};
+use crate::sorted::BTreeMap;
 
 /// Quality of service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,12 +7,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
 use super::identity::content_hash;
 use super::load::{Loaded, load};
 use super::watch::Watches;
 use crate::document;
+use crate::json::{Deserialize, Serialize};
 
 /// Version of request and report.
 pub const VERSION: u32 = 2;

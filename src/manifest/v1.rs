@@ -3,9 +3,8 @@
 //! Field names, meaning and defaults are those of the Kubernetes API reference. Fields that the field table refuses or only
 //! warns about are not here, so no code can half carry them out.
 
-use std::collections::BTreeMap;
-
-use serde::{Deserialize, Serialize};
+use crate::json::{Deserialize, Serialize};
+use crate::sorted::BTreeMap;
 
 /// Metadata of any object.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -562,7 +561,7 @@ impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Secret")
             .field("metadata", &self.metadata)
-            .field("keys", &self.data.keys())
+            .field("keys", &self.data.keys().collect::<Vec<_>>())
             .finish_non_exhaustive()
     }
 }

@@ -2,11 +2,10 @@
 
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
-
 use super::annotations::{Annotations, Waiting, cycles};
 use super::load::{Loaded, Object, Warning, load};
 use super::qos::{QosClass, qos_class};
+use crate::json::{Deserialize, Serialize};
 
 /// The verdict on one document.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -14,13 +14,14 @@
 //! The removal of an empty directory that a process still has open is told by the kernel when that process lets go. Before each
 //! reading the way is looked at anew.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::os::fd::BorrowedFd;
 use std::path::{Component, Path, PathBuf};
 
+use crate::json::{Deserialize, Serialize};
+use crate::sorted::{BTreeMap, BTreeSet};
 use rustix::fs::inotify::{self, WatchFlags};
-use serde::{Deserialize, Serialize};
 
 /// As many links as the kernel would follow (path_resolution(7)).
 const MOST_LINKS: u32 = 40;

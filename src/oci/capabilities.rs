@@ -1,11 +1,13 @@
 //! Linux capabilities of a container: [`capabilities`].
 
-use oci_spec::runtime::{Capabilities, Capability, LinuxCapabilities};
-
 use super::{BundleInput, ConfigError};
+use crate::spec::runtime::{Capabilities, Capability, LinuxCapabilities};
+
+/// What names begin with.
+const PREFIX: &str = "CAP_";
 
 /// containerd's default set.
-const DEFAULT: [Capability; 14] = [
+const DEFAULT: Capabilities = Capabilities::of(&[
     Capability::Chown,
     Capability::DacOverride,
     Capability::Fsetid,
@@ -20,98 +22,44 @@ const DEFAULT: [Capability; 14] = [
     Capability::SysChroot,
     Capability::Kill,
     Capability::AuditWrite,
-];
-
-/// In the kernel's order: the index is the bit (linux/capability.h).
-const ALL: [Capability; 41] = [
-    Capability::Chown,
-    Capability::DacOverride,
-    Capability::DacReadSearch,
-    Capability::Fowner,
-    Capability::Fsetid,
-    Capability::Kill,
-    Capability::Setgid,
-    Capability::Setuid,
-    Capability::Setpcap,
-    Capability::LinuxImmutable,
-    Capability::NetBindService,
-    Capability::NetBroadcast,
-    Capability::NetAdmin,
-    Capability::NetRaw,
-    Capability::IpcLock,
-    Capability::IpcOwner,
-    Capability::SysModule,
-    Capability::SysRawio,
-    Capability::SysChroot,
-    Capability::SysPtrace,
-    Capability::SysPacct,
-    Capability::SysAdmin,
-    Capability::SysBoot,
-    Capability::SysNice,
-    Capability::SysResource,
-    Capability::SysTime,
-    Capability::SysTtyConfig,
-    Capability::Mknod,
-    Capability::Lease,
-    Capability::AuditWrite,
-    Capability::AuditControl,
-    Capability::Setfcap,
-    Capability::MacOverride,
-    Capability::MacAdmin,
-    Capability::Syslog,
-    Capability::WakeAlarm,
-    Capability::BlockSuspend,
-    Capability::AuditRead,
-    Capability::Perfmon,
-    Capability::Bpf,
-    Capability::CheckpointRestore,
-];
+]);
 
 /// Bounding, permitted and effective set; inheritable and ambient stay empty, so a user other than root keeps none of
 /// them over `execve` unless the file carries them.
 pub(crate) fn capabilities(input: &BundleInput, warnings: &mut Vec<String>) -> Result<LinuxCapabilities, ConfigError> {
     let context = input.container()?.security_context.as_ref();
-    let available = |capability: Capability| {
-        ALL.iter()
-            .position(|known| *known == capability)
-            .is_some_and(|bit| input.node.available_capabilities >> bit & 1 == 1)
-    };
+    let available = Capabilities::of_bits(input.node.available_capabilities);
     // `ALL` means all this node can give; a name that it cannot give is said.
-    let mut set: Capabilities = if context.and_then(|c| c.privileged) == Some(true) {
-        ALL.iter().copied().filter(|&capability| available(capability)).collect()
+    let mut set = if context.and_then(|c| c.privileged) == Some(true) {
+        available
     } else {
         let change = context.and_then(|c| c.capabilities.clone()).unwrap_or_default();
-        let mut set: Capabilities = DEFAULT.into_iter().collect();
+        let mut set = DEFAULT;
         if change.add.iter().any(|name| is_all(name)) {
-            set.extend(ALL.iter().copied().filter(|&capability| available(capability)));
+            set = set.with(available);
         }
         if change.drop.iter().any(|name| is_all(name)) {
-            set.clear();
+            set = Capabilities::default();
         }
-        set.extend(named(&change.add, warnings, input.container_name));
-        for capability in named(&change.drop, warnings, input.container_name) {
-            set.remove(&capability);
-        }
-        set
+        set.with(named(&change.add, warnings, input.container_name)).without(named(
+            &change.drop,
+            warnings,
+            input.container_name,
+        ))
     };
-    let mut unavailable: Vec<_> =
-        set.iter().filter(|&&capability| !available(capability)).map(ToString::to_string).collect();
-    if !unavailable.is_empty() {
-        unavailable.sort();
+    let unavailable = set.without(available);
+    if unavailable != Capabilities::default() {
+        let mut names: Vec<&str> = unavailable.names().map(|name| name.trim_start_matches(PREFIX)).collect();
+        names.sort_unstable();
         warnings.push(format!(
             "container {}: this node cannot give the capabilities {}; they are left out",
             input.container_name,
-            unavailable.join(", ")
+            names.join(", ")
         ));
-        set.retain(|&capability| available(capability));
+        set = set.without(unavailable);
     }
     let mut capabilities = LinuxCapabilities::default();
-    capabilities
-        .set_bounding(Some(set.clone()))
-        .set_permitted(Some(set.clone()))
-        .set_effective(Some(set))
-        .set_inheritable(Some(Capabilities::new()))
-        .set_ambient(Some(Capabilities::new()));
+    capabilities.set_bounding(set).set_permitted(set).set_effective(set);
     Ok(capabilities)
 }
 
@@ -119,13 +67,13 @@ fn is_all(name: &str) -> bool {
     name.eq_ignore_ascii_case("ALL")
 }
 
-fn named(names: &[String], warnings: &mut Vec<String>, container: &str) -> Vec<Capability> {
-    let mut known = Vec::new();
+fn named(names: &[String], warnings: &mut Vec<String>, container: &str) -> Capabilities {
+    let mut known = Capabilities::default();
     for name in names.iter().filter(|name| !is_all(name)) {
         let upper = name.to_ascii_uppercase();
-        match upper.strip_prefix("CAP_").unwrap_or(&upper).parse() {
-            Ok(capability) => known.push(capability),
-            Err(_) => warnings.push(format!("container {container}: unknown capability {name} has no effect")),
+        match Capabilities::named(&[PREFIX, upper.strip_prefix(PREFIX).unwrap_or(&upper)].concat()) {
+            Some(capability) => known = known.with(capability),
+            None => warnings.push(format!("container {container}: unknown capability {name} has no effect")),
         }
     }
     known
@@ -137,7 +85,7 @@ mod tests {
     use serde_json::json;
 
     use super::super::fixture::Fixture;
-    use super::{ALL, DEFAULT};
+    use super::{Capabilities, DEFAULT};
 
     /// Bounding set, sorted, without prefix; and warnings.
     fn of(add: &[&str], drop: &[&str], available: u64) -> (Vec<String>, Vec<String>) {
@@ -167,7 +115,7 @@ mod tests {
 
     #[test]
     fn the_default_set_is_containerds() {
-        assert_eq!(of(&[], &[], EVERY).0.len(), DEFAULT.len());
+        assert_eq!(of(&[], &[], EVERY).0.len(), DEFAULT.names().count());
         assert!(of(&[], &[], EVERY).0.contains(&"NET_RAW".to_owned()));
     }
 
@@ -209,7 +157,7 @@ mod tests {
             (34, "SYSLOG"),
             (40, "CHECKPOINT_RESTORE"),
         ] {
-            assert_eq!(ALL[bit].to_string(), name);
+            assert_eq!(Capabilities::of_bits(1 << bit).names().collect::<Vec<_>>(), [format!("CAP_{name}")]);
         }
     }
 }

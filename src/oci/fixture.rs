@@ -1,12 +1,9 @@
 //! What the tests of this room are built on: [`Fixture`], all of a bundle's input, owned.
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use oci_spec::image::ImageConfiguration;
-use oci_spec::runtime::LinuxSeccomp;
 use serde_json::{Value, json};
 
 use super::{
@@ -14,6 +11,9 @@ use super::{
     bundle,
 };
 use crate::manifest::v1;
+use crate::sorted::BTreeMap;
+use crate::spec::image::ImageConfiguration;
+use crate::spec::runtime::LinuxSeccomp;
 
 /// A pod `web-gw1` with one container `app`, and a node that can do everything.
 pub(super) struct Fixture {
@@ -33,7 +33,7 @@ pub(super) struct Fixture {
 impl Fixture {
     /// `container`: fields of the container beside its name; `image`: the image's `config`.
     pub(super) fn new(container: Value, image: &Value) -> Self {
-        let mut app: v1::Container = serde_json::from_value(container).unwrap();
+        let mut app: v1::Container = crate::json::from_value(container).unwrap();
         "app".clone_into(&mut app.name);
         let mut pod = v1::Pod::default();
         "web-gw1".clone_into(&mut pod.metadata.name);
@@ -48,7 +48,7 @@ impl Fixture {
         let generated = |name: &str| Some(Path::new("/run/gatepost/pods/u").join(name));
         Self {
             pod,
-            image: serde_json::from_value(json!({
+            image: crate::json::from_value(json!({
                 "architecture": "arm64", "os": "linux", "rootfs": { "type": "layers", "diff_ids": [] }, "config": image
             }))
             .unwrap(),
@@ -112,7 +112,7 @@ impl Fixture {
 
     /// The bundle as `config.json` holds it.
     pub(super) fn json(&self) -> Value {
-        serde_json::to_value(self.bundle().unwrap().spec).unwrap()
+        crate::json::to_value(&self.bundle().unwrap().spec).unwrap()
     }
 
     /// Reason and message of the refusal.
@@ -126,7 +126,7 @@ impl Fixture {
     }
 
     pub(super) fn with_volume(mut self, volume: Value, path: &str) -> Self {
-        let volume: v1::Volume = serde_json::from_value(volume).unwrap();
+        let volume: v1::Volume = crate::json::from_value(volume).unwrap();
         self.volumes.insert(volume.name.clone(), HostVolume { path: PathBuf::from(path), device: None });
         self.pod.spec.volumes.push(volume);
         self

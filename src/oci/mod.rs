@@ -3,7 +3,7 @@
 //! Pure: no system call, no file is read. Whatever has to be looked up comes in with [`BundleInput`]; what the sandbox needs
 //! beside the containers' bundles is computed here too (generated files, sysctls, the pod's cgroup).
 //!
-//! `oci_spec::runtime::Spec` and `Process` are written, never read, outside tests: their `Deserialize` checks CPU lists with
+//! `crate::spec::runtime::Spec` and `Process` are written, never read, outside tests: their `Deserialize` checks CPU lists with
 //! the crate `regex`, which makes the release binary 1.6 MB larger. A `LinuxSeccomp` may be read.
 
 mod capabilities;
@@ -18,16 +18,16 @@ mod seccomp;
 mod sysctls;
 mod user;
 
-use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use oci_spec::image::{Config as ImageConfig, ImageConfiguration};
-use oci_spec::runtime::{Linux, LinuxNamespace, LinuxNamespaceType, LinuxSeccomp, Process, Root, Spec};
-
-use serde::{Deserialize, Serialize};
-
+use crate::json::{Deserialize, Serialize};
 use crate::manifest::{qos_class, v1};
+use crate::sorted::BTreeMap;
+use crate::spec::image::{Config as ImageConfig, ImageConfiguration};
+use crate::spec::runtime::{
+    Linux, LinuxCapabilities, LinuxNamespace, LinuxNamespaceType, LinuxSeccomp, Process, Root, Spec,
+};
 
 pub use hosts::{etc_hostname, etc_hosts, hostname};
 pub use resolv_conf::resolv_conf;
@@ -308,7 +308,6 @@ fn process(input: &BundleInput, container: &v1::Container, warnings: &mut Vec<St
         .set_capabilities(Some(capabilities::capabilities(input, warnings)?))
         .set_no_new_privileges(Some(context.and_then(|c| c.allow_privilege_escalation) == Some(false)))
         // Limits are those of gatepost itself (`runtime::launch`), as with containerd; the Pod API has no field for them.
-        .set_rlimits(None)
         .set_oom_score_adj(Some(resources::oom_score_adj(input.pod, container, input.node, warnings)));
     Ok(process)
 }
@@ -358,8 +357,7 @@ fn linux(
     warnings: &mut Vec<String>,
 ) -> Result<Linux, ConfigError> {
     let privileged = container.security_context.as_ref().and_then(|c| c.privileged) == Some(true);
-    let bounding =
-        process.capabilities().as_ref().and_then(|capabilities| capabilities.bounding().clone()).unwrap_or_default();
+    let bounding = process.capabilities().as_ref().map(LinuxCapabilities::bounding).unwrap_or_default();
     let mut resources = resources::container_resources(container, input.node);
     resources.set_devices(Some(mounts::device_rules(input, warnings)?));
     let parent = cgroup_parent(qos_class(input.pod), &input.pod.metadata.uid);
@@ -369,7 +367,7 @@ fn linux(
         .set_namespaces(Some(namespaces(input, privileged)))
         .set_cgroups_path(Some(PathBuf::from(format!("{parent}/{}", input.container_id))))
         .set_resources(Some(resources))
-        .set_seccomp(seccomp::filter(input, &bounding, warnings)?)
+        .set_seccomp(seccomp::filter(input, bounding, warnings)?)
         .set_devices(privileged.then(|| mounts::host_devices(input)))
         .set_masked_paths((!privileged).then(|| masked_paths(input.node.cpus)))
         .set_readonly_paths((!privileged).then(|| READONLY_PATHS.map(str::to_owned).to_vec()));
@@ -416,7 +414,7 @@ fn own_hostname(input: &BundleInput) -> Option<String> {
 }
 
 /// The CRI's names, so that `runc list` and other tools can tell whose container it is.
-fn annotations(input: &BundleInput) -> HashMap<String, String> {
+fn annotations(input: &BundleInput) -> BTreeMap<String, String> {
     let metadata = &input.pod.metadata;
     [
         ("io.kubernetes.pod.name", metadata.name.as_str()),

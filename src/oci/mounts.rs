@@ -2,10 +2,10 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use oci_spec::runtime::{LinuxDevice, LinuxDeviceCgroup, LinuxDeviceType, Mount};
-
 use super::{BundleInput, ConfigError, DeviceKind};
 use crate::manifest::v1;
+use crate::sorted::BTreeMap;
+use crate::spec::runtime::{LinuxDevice, LinuxDeviceCgroup, LinuxDeviceType, Mount};
 
 /// containerd's default mounts: destination, type, source, options.
 const DEFAULT: [(&str, &str, &str, &[&str]); 6] = [
@@ -84,7 +84,7 @@ fn volume_mount(input: &BundleInput, wanted: &v1::VolumeMount) -> Result<Mount, 
 
 /// containerd gives such paths a writable directory of their own; here they are part of the root file system.
 fn warn_of_read_only_image_volumes(input: &BundleInput, mounts: &[Mount], warnings: &mut Vec<String>) {
-    for path in input.image_config().and_then(|config| config.volumes().as_ref()).into_iter().flatten() {
+    for path in input.image_config().and_then(|config| config.volumes().as_ref()).into_iter().flat_map(BTreeMap::keys) {
         let path = clean(path);
         if !mounts.iter().any(|mount| path.starts_with(mount.destination())) {
             warnings.push(format!(

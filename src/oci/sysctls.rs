@@ -1,8 +1,7 @@
 //! Kernel parameters of a pod's namespaces: [`sandbox_sysctls`] (kubelet `pkg/kubelet/sysctl`).
 
-use std::collections::BTreeMap;
-
 use crate::manifest::v1;
+use crate::sorted::BTreeMap;
 
 /// Allowed to every pod: each is of a namespace and harms nobody outside it.
 const SAFE: [&str; 12] = [

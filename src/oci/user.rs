@@ -1,8 +1,7 @@
 //! Who a container runs as: [`user`] (semantics of kubelet `runAsUser` and of containerd's user look-up).
 
-use oci_spec::runtime::User;
-
 use super::{BundleInput, ConfigError};
+use crate::spec::runtime::User;
 
 /// A line of `/etc/passwd`.
 struct PasswdEntry<'a> {
@@ -156,8 +155,8 @@ mod tests {
 
     fn fixture(pod: Value, container: Value, image_user: &str) -> Fixture {
         let mut fixture = Fixture::new(json!({ "command": ["/app"] }), &json!({ "User": image_user }));
-        fixture.pod.spec.security_context = serde_json::from_value(pod).unwrap();
-        fixture.app().security_context = Some(serde_json::from_value(container).unwrap());
+        fixture.pod.spec.security_context = crate::json::from_value(pod).unwrap();
+        fixture.app().security_context = Some(crate::json::from_value(container).unwrap());
         fixture
     }
 

@@ -1,9 +1,8 @@
 //! [`CrashBackoff`]: when an ended container may start again; [`Retry`]: when a failed step is tried again.
 
-use serde::{Deserialize, Serialize};
-
 use super::event::BackoffOverride;
 use super::time::Instant;
+use crate::json::{Deserialize, Serialize};
 
 /// A run longer than this resets the backoff. kubelet: fixed, whatever the maximum is.
 const RESET_AFTER_MS: u64 = 600_000;

@@ -1,9 +1,8 @@
 //! [`Unmet`]: what a pod still waits for before it starts (`gatepost.io/start-after`).
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use super::event::{Condition, Uid};
 use super::lifecycle::{Pod, Stage};
+use crate::sorted::{BTreeMap, BTreeSet};
 
 /// What a pod still waits for.
 #[derive(Debug, Default, PartialEq, Eq)]

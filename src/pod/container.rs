@@ -16,13 +16,12 @@
 
 use std::rc::Rc;
 
-use serde::{Deserialize, Serialize};
-
 use super::backoff::{CrashBackoff, Retry};
 use super::event::{Action, Exit, Failure, Seq, StartMode};
 use super::termination::Stop;
 use super::time::{Instant, Wall};
 use super::turn::{Scope, Turn};
+use crate::json::{Deserialize, Serialize};
 use crate::manifest::v1::RestartPolicy;
 
 /// kubelet: image pull backoff, first and longest wait.

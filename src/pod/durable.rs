@@ -1,14 +1,13 @@
 //! [`DurableState`]: the little that must survive a power cut: restart counts, what has had
 //! its run or its success, final statuses.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
-
-use serde::{Deserialize, Serialize};
 
 use super::event::Uid;
 use super::status::PodStatus;
 use super::time::Wall;
+use crate::json::{Deserialize, Serialize};
+use crate::sorted::{BTreeMap, BTreeSet};
 
 /// Everything the core keeps on disk.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

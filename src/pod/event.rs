@@ -1,12 +1,11 @@
 //! What the core is told ([`Event`]) and what it asks for ([`Action`]): its whole contact with the world.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use serde::{Deserialize, Serialize};
-
 use super::time::{Instant, Now, Wall};
+use crate::json::{Deserialize, Serialize};
 use crate::manifest::v1;
+use crate::sorted::BTreeMap;
 
 /// A pod's UID: 32 hex digits.
 pub type Uid = Rc<str>;

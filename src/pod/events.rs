@@ -2,11 +2,10 @@
 
 use std::collections::VecDeque;
 
-use serde::{Deserialize, Serialize};
-
 use super::event::Recorded;
 use super::status::rfc3339;
 use super::time::Wall;
+use crate::json::{Deserialize, Serialize};
 
 /// The newest events, oldest first.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -204,7 +203,7 @@ mod tests {
     fn the_log_survives_being_saved() {
         let mut log = EventLog::new();
         log.record(event("BackOff"), Wall(1));
-        let text = serde_json::to_string(&log).unwrap();
-        assert_eq!(serde_json::from_str::<EventLog>(&text).unwrap(), log);
+        let text = crate::json::to_string(&log).unwrap();
+        assert_eq!(crate::json::from_str::<EventLog>(&text).unwrap(), log);
     }
 }

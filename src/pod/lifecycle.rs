@@ -19,8 +19,6 @@
 
 use std::rc::Rc;
 
-use serde::{Deserialize, Serialize};
-
 use super::backoff::Retry;
 use super::conditions::Unmet;
 use super::container::{Container, Kind, State};
@@ -28,6 +26,7 @@ use super::event::{Action, DesiredPod, Exit, Failure, PodPolicy, Seq, Uid};
 use super::status::{self, PodStatus};
 use super::time::{Instant, Wall};
 use super::turn::{Scope, Turn};
+use crate::json::{Deserialize, Serialize};
 use crate::manifest::v1::{self, RestartPolicy};
 
 /// One pod and everything known of it.

@@ -1,7 +1,6 @@
 //! [`Node`]: all pods of this node. It takes events in, lets each pod settle, and hands actions out.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::conditions;
@@ -14,6 +13,7 @@ use super::restore::{SavedNode, SavedPod};
 use super::status::{self, PodObject};
 use super::time::{Instant, Now};
 use super::turn::{Scope, SeqSource, Settings, Turn};
+use crate::sorted::{BTreeMap, BTreeSet};
 
 /// The set of all pods.
 #[derive(Debug)]

@@ -1,10 +1,9 @@
 //! [`Orphans`]: instances on the machine that no pod knows: ended and removed, so that nothing runs that no manifest wants.
 
-use std::collections::BTreeMap;
-
 use super::backoff::Retry;
 use super::event::{Action, Seq};
 use super::time::Instant;
+use crate::sorted::BTreeMap;
 
 const KILL_AGAIN_MS: u64 = 10_000;
 

@@ -13,10 +13,7 @@
 //! | running | Running | Running | its run | its run: 137 `ContainerStatusUnknown` |
 //! | unknown | orphan: kill | orphan: kill | remove | – |
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
-
-use serde::{Deserialize, Serialize};
 
 use super::backoff::Retry;
 use super::container::{Container, State, Step, Why};
@@ -27,6 +24,8 @@ use super::node::Node;
 use super::termination::Stop;
 use super::time::Now;
 use super::turn::{Scope, SeqSource, Settings, Turn};
+use crate::json::{Deserialize, Serialize};
+use crate::sorted::{BTreeMap, BTreeSet};
 
 /// One pod as saved under `/run`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -6,12 +6,11 @@
 //! | created, its program not started | kill → `Killed` | – | every 10 s: kill again, event |
 //! | running | event Killing, stop signal → `Signalled` | at the end of the grace: kill → `Killed` | every 10 s: kill again, event |
 
-use serde::{Deserialize, Serialize};
-
 use super::container::{Container, State, Step};
 use super::event::{Action, Seq};
 use super::time::Instant;
 use super::turn::{Scope, Turn};
+use crate::json::{Deserialize, Serialize};
 
 /// semantics 4.3: even a grace of 0 gives a container this long.
 pub(crate) const GRACE_FLOOR_MS: u64 = 2_000;

@@ -1,6 +1,6 @@
 //! [`Now`]: the two clocks the core is told, moved by hand in tests.
 
-use serde::{Deserialize, Serialize};
+use crate::json::{Deserialize, Serialize};
 
 /// Milliseconds of `CLOCK_BOOTTIME`. Every duration and deadline is in this clock.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -11,12 +11,12 @@ use std::process::{ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, PidfdFlags, Signal};
-use serde::{Deserialize, Serialize};
 
 use super::driver::process_start_time;
 use super::failure::context;
 use super::{Failure, Runtime, Status, observed, protocol, sandbox};
 use crate::config::Layout;
+use crate::json::{Deserialize, Serialize};
 use crate::sys::cgroup::Cgroups;
 use crate::sys::{mount, namespace};
 

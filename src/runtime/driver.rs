@@ -5,9 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use serde::{Deserialize, Serialize};
-
-use crate::json;
+use crate::json::{self, Deserialize, Serialize};
 use crate::sys::cgroup::{Cgroups, Mode};
 use crate::sys::{mount, namespace};
 

@@ -4,9 +4,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
-
-use crate::json;
+use crate::json::{self, Deserialize, Serialize};
 
 /// A failure that stands in a status.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]

@@ -6,7 +6,6 @@
 //! Its own failures go into the report. When all is well there is no report, or one with warnings, and the process has become
 //! the runtime; what that says is in `<container>/runtime.log` ([`super::log_failure`]).
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{
@@ -17,18 +16,18 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::rc::Rc;
 
-use oci_spec::image::ImageConfiguration;
-use oci_spec::runtime::{LinuxSeccomp, PosixRlimit, PosixRlimitBuilder, PosixRlimitType, Spec};
 use rustix::fs::{OFlags, ResolveFlags};
-use serde::{Deserialize, Serialize};
 
 use super::failure::context;
 use super::{Failure, Runtime, protocol, sandbox};
 use crate::config::{Layout, WritableLayer};
 use crate::image::{Reference, Store};
-use crate::json;
+use crate::json::{self, Deserialize, Serialize};
 use crate::manifest::v1::{ConfigMap, Container, Pod, Secret};
 use crate::oci::{self, BundleInput, Device, DeviceKind, HostDevice, HostVolume, NodeFacts};
+use crate::sorted::BTreeMap;
+use crate::spec::image::ImageConfiguration;
+use crate::spec::runtime::{LinuxSeccomp, PosixRlimit, Spec};
 use crate::sys::{mount, namespace};
 
 const REASON: &str = "CreateContainerError";
@@ -264,7 +263,7 @@ fn write_bundle(
         linux.set_cgroups_path(Some(format!("{}/{id}", sandbox::pod_cgroup(&request.cgroup_root, pod)).into()));
     }
     if let Some(process) = spec.process_mut() {
-        process.set_rlimits(open_files().map(|limit| vec![limit]));
+        process.set_rlimits(Some(vec![open_files()]));
     }
     write_spec(&dir.join(CONFIG), &spec)?;
     if request.runtime.rereads_the_process_only() {
@@ -278,17 +277,19 @@ fn write_bundle(
 
 /// The limit of open files as it is here, for the container. The runtime would hand on its own, which some have raised for
 /// themselves (Go 1.19 to 1.20), and a soft limit of half a million makes old daemons close each descriptor there could be.
-fn open_files() -> Option<PosixRlimit> {
+fn open_files() -> PosixRlimit {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     let (soft, hard) = (limit.current.unwrap_or(u64::MAX), limit.maximum.unwrap_or(u64::MAX));
-    PosixRlimitBuilder::default().typ(PosixRlimitType::RlimitNofile).soft(soft).hard(hard).build().ok()
+    let mut files = PosixRlimit::default();
+    files.set_typ("RLIMIT_NOFILE".to_owned()).set_soft(soft).set_hard(hard);
+    files
 }
 
 /// It holds the environment, and with it Secrets.
 fn write_spec(path: &Path, spec: &Spec) -> Result<(), Failure> {
     let write = || {
         let mut file = fs::File::options().create(true).truncate(true).write(true).mode(0o600).open(path)?;
-        file.write_all(&serde_json::to_vec(spec)?)
+        file.write_all(&json::to_vec(spec)?)
     };
     write().map_err(context(REASON, "writing", path))
 }

@@ -4,18 +4,17 @@
 //! of containers that have no directory under `/run` are nobody's for certain (a cut of power leaves the former), and are
 //! removed here.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use serde::{Deserialize, Serialize};
-
 use super::cleanup::remove_tree;
 use super::failure::context;
 use super::{Failure, protocol};
 use crate::config::Layout;
+use crate::json::{Deserialize, Serialize};
+use crate::sorted::BTreeSet;
 use crate::sys::cgroup::Cgroups;
 
 const REASON: &str = "CleanupFailed";

@@ -3,10 +3,9 @@
 use std::process::{Command, Stdio};
 
 use rustix::thread::CapabilitySet;
-use serde::Deserialize;
 
 use super::{Flavour, Runtime};
-use crate::json;
+use crate::json::{self, Deserialize};
 use crate::sys::cgroup::{Cgroups, Mode};
 
 /// One thing that will not work as a manifest may ask for it; words for people.

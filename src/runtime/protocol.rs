@@ -2,10 +2,8 @@
 
 use std::process::ExitCode;
 
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
-
 use super::Failure;
+use crate::json::{Deserialize, Serialize};
 use crate::sys::helper::Helper;
 
 /// Version of the requests and reports of this room; both ends are the same binary but for the moment of its replacement.
@@ -38,10 +36,7 @@ impl<T> Report<T> {
 pub type Outcome<T> = Result<(T, Vec<String>), Failure>;
 
 /// Reads the request, does the role's work and reports.
-pub(super) fn serve<Q: DeserializeOwned, T: Serialize>(
-    role: &'static str,
-    work: impl FnOnce(Q) -> Outcome<T>,
-) -> ExitCode {
+pub(super) fn serve<Q: Deserialize, T: Serialize>(role: &'static str, work: impl FnOnce(Q) -> Outcome<T>) -> ExitCode {
     let mut helper = match Helper::start(role) {
         Ok(helper) => helper,
         Err(status) => return status,
@@ -55,7 +50,7 @@ pub(super) fn serve<Q: DeserializeOwned, T: Serialize>(
 
 /// As [`serve`] for a role that becomes another program in the end: `work` returns its warnings and the last step, which comes
 /// back only when it failed. Without warnings nothing is reported, and the pipe closes when the program is executed.
-pub(super) fn serve_until_exec<Q: DeserializeOwned, E: FnOnce()>(
+pub(super) fn serve_until_exec<Q: Deserialize, E: FnOnce()>(
     role: &'static str,
     work: impl FnOnce(&Helper, Q) -> Result<(Vec<String>, E), Failure>,
 ) -> ExitCode {

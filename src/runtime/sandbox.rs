@@ -15,13 +15,12 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use super::Failure;
 use super::cleanup::remove_tree;
 use super::failure::context;
 use super::protocol::{self, Outcome};
 use crate::config::Layout;
+use crate::json::{Deserialize, Serialize};
 use crate::manifest::v1::{ConfigMap, Pod, Secret, Volume};
 use crate::manifest::{QosClass, Quantity, qos_class};
 use crate::oci::{self, GeneratedFiles, PodNamespaces};
@@ -301,7 +300,7 @@ fn memory_bytes(pod: &Pod, volume: &Volume) -> Option<u64> {
 fn make_namespace(
     kind: Kind,
     request: &PrepareRequest,
-    sysctls: &std::collections::BTreeMap<String, String>,
+    sysctls: &crate::sorted::BTreeMap<String, String>,
 ) -> Result<(), Failure> {
     let path = request.layout.pod_namespace(&request.pod.metadata.uid, kind.name());
     if namespace::is_pinned(&path).map_err(context(REASON, "looking for a namespace at", &path))? {

@@ -7,9 +7,8 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use serde::{Deserialize, Serialize};
-
 use super::StateError;
+use crate::json::{self, Deserialize, Serialize};
 use crate::sys::helper::Helper;
 use crate::sys::replace::replace_durably;
 
@@ -57,16 +56,16 @@ pub fn main() -> ExitCode {
 }
 
 /// A document that says its version in a field `version`, if it is the one this program knows. Nothing is guessed about another.
-pub fn decode<T: serde::de::DeserializeOwned>(content: &str, known: u32) -> Result<T, String> {
+pub fn decode<T: json::Deserialize>(content: &str, known: u32) -> Result<T, String> {
     #[derive(Deserialize)]
     struct Version {
         version: u32,
     }
-    let Version { version } = serde_json::from_str(content).map_err(|e| e.to_string())?;
+    let Version { version } = json::from_str(content).map_err(|e| e.to_string())?;
     if version != known {
         return Err(format!("its format is version {version}, this program knows {known}"));
     }
-    serde_json::from_str(content).map_err(|e| e.to_string())
+    json::from_str(content).map_err(|e| e.to_string())
 }
 
 /// Carries a request out.

@@ -4,11 +4,8 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
-
 use super::StateError;
-use crate::json;
+use crate::json::{self, Deserialize, Serialize};
 use crate::sys::replace::replace;
 
 /// Format version of every volatile document; a supervisor of another version sets them aside.
@@ -38,7 +35,7 @@ pub fn write<T: Serialize>(path: &Path, body: &T) -> Result<(), StateError> {
 }
 
 /// The document at `path`; `None` when there is none.
-pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StateError> {
+pub fn read<T: Deserialize>(path: &Path) -> Result<Option<T>, StateError> {
     let bytes = match fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

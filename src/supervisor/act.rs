@@ -290,7 +290,7 @@ impl Supervisor {
             .max(2)
     }
 
-    pub(super) fn call_role<T: serde::Serialize>(&mut self, role: &str, task: Task, body: &T) {
+    pub(super) fn call_role<T: json::Serialize>(&mut self, role: &str, task: Task, body: &T) {
         let request = encode(body);
         self.start_helper(Job {
             task,
@@ -531,7 +531,7 @@ pub(super) fn container_of<'a>(pod: &'a v1::Pod, name: &str) -> Option<&'a v1::C
 }
 
 /// A request as the helper reads it. It cannot fail for our types; an empty request is refused by the helper.
-fn encode<T: serde::Serialize>(body: &T) -> Vec<u8> {
+fn encode<T: json::Serialize>(body: &T) -> Vec<u8> {
     json::to_vec(body).inspect_err(|error| log::error!("cannot encode a request: {error}")).unwrap_or_default()
 }
 

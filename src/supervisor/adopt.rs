@@ -4,8 +4,6 @@
 //! by [`super::helpers::Helpers::take_over`]), look at each instance's directory and at the runtime, register what lives, and
 //! only then let init reap again.
 
-use std::collections::BTreeMap;
-
 use super::Supervisor;
 use super::instance::{self, Instance, Phase, Record};
 use super::persist::directories;
@@ -13,6 +11,7 @@ use crate::config::Layout;
 use crate::pod::event::{Exit, Found, Seq, StartMode};
 use crate::pod::time::Now;
 use crate::runtime::{self, Status};
+use crate::sorted::BTreeMap;
 use crate::supervisor::init_link::Link;
 use crate::sys::process;
 

@@ -1,9 +1,9 @@
 //! [`Clients`]: the people at the control socket.
 
-use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use crate::control::{Connection, Reply, Request, Server};
+use crate::sorted::BTreeMap;
 
 /// The control socket and its connections.
 #[derive(Debug)]

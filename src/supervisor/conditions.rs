@@ -3,7 +3,6 @@
 //! The clock by a timerfd that the kernel cancels when the clock is set, routes by rtnetlink, paths by inotify on the nearest
 //! directory that is there, which the role [`super::look`] finds.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::mem::MaybeUninit;
@@ -15,8 +14,10 @@ use super::Supervisor;
 use super::act::Task;
 use super::helpers::{Command, Job, Outcome};
 use super::look::{Report, Request, VERSION};
+use crate::json;
 use crate::pod::event::{Condition, Event};
 use crate::pod::time::Instant;
+use crate::sorted::{BTreeMap, BTreeSet};
 use crate::sys::clock;
 use crate::sys::clock_change::ClockChange;
 use crate::sys::route::RouteChange;
@@ -178,7 +179,7 @@ impl Supervisor {
     pub(super) fn look_at_paths(&mut self, now: Instant) {
         for path in self.conditions.looks_due(now) {
             let request = Request { version: VERSION, path: path.clone() };
-            let request = serde_json::to_vec(&request).unwrap_or_default();
+            let request = json::to_vec(&request).unwrap_or_default();
             // A copy, since what starts helpers needs the whole supervisor.
             let changes = self.conditions.changes.as_ref().and_then(|changes| changes.try_clone().ok());
             let passed = changes.as_ref().map(AsFd::as_fd);
@@ -190,7 +191,7 @@ impl Supervisor {
     /// A look has ended.
     pub(super) fn looked(&mut self, path: &str, outcome: Outcome) {
         let report = match outcome {
-            Outcome::Done(report) => serde_json::from_slice::<Report>(&report).map_err(|error| error.to_string()),
+            Outcome::Done(report) => json::from_slice::<Report>(&report).map_err(|error| error.to_string()),
             Outcome::Failed(_, why) => Err(why),
         };
         let report = report

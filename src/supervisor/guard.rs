@@ -4,15 +4,14 @@
 //! that finds a note, and hears from init that the one before crashed, counts it; at two the pod is left alone. A supervisor
 //! that was killed from outside proves nothing against a pod.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
 use super::safe_mode::Caution;
+use crate::json::{Deserialize, Serialize};
 use crate::pod::event::Uid;
+use crate::sorted::BTreeMap;
 use crate::state::volatile;
 
 /// Crashes over one pod until it is quarantined.

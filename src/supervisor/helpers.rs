@@ -4,7 +4,6 @@
 //! overruns its deadline is killed with all it started. A new supervisor ends what an old one left running, whose cgroups say
 //! what that is.
 
-use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
@@ -14,6 +13,7 @@ use std::time::Duration;
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::pod::time::Instant;
+use crate::sorted::BTreeMap;
 use crate::sys::cgroup::Cgroups;
 use crate::sys::helper::{PASSED, REPORT};
 use crate::sys::memory;

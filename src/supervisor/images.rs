@@ -2,7 +2,7 @@
 //!
 //! Answers come from memory: the store lies on a disk, and the loop waits for none.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use super::Supervisor;
 use super::act::{Task, container_of};
@@ -10,6 +10,7 @@ use super::helpers::{Command, Job, Outcome};
 use crate::image::{ImageSummary, Reference, worker};
 use crate::json;
 use crate::pod::event::{ContainerRef, Event, Failure};
+use crate::sorted::BTreeMap;
 
 /// Milliseconds an image worker may take: a large archive on a slow card.
 const BOUND_MS: u64 = 3_600_000;

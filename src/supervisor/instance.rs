@@ -9,8 +9,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Mode, OFlags};
-use serde::{Deserialize, Serialize};
 
+use crate::json::{Deserialize, Serialize};
 use crate::pod::event::{ContainerRef, Exit, Seq, StartMode};
 use crate::pod::time::{Instant, Wall};
 use crate::state::{StateError, volatile};

@@ -3,7 +3,7 @@
 //! It may hang on a dead disk for as long as it likes: requests queue here, and init drops what nobody reads. When it dies it
 //! is started again and told of every stream that is still open; its journal makes that exact (see [`crate::log`]).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
@@ -14,6 +14,7 @@ use crate::config::Layout;
 use crate::json;
 use crate::log::protocol::{self, Answer, Message, Open, Request};
 use crate::pod::time::Instant;
+use crate::sorted::BTreeMap;
 use crate::supervisor::instance::{End, open_fifo};
 use crate::sys::cgroup::Cgroups;
 use crate::sys::spawn::{Child, Program, Spawn};

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use rustix::fs::inotify::{self, WatchFlags};
-use serde::{Deserialize, Serialize};
 
+use crate::json::{Deserialize, Serialize};
 use crate::sys::helper::{Helper, PASSED};
 use crate::sys::inherited;
 

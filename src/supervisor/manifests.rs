@@ -1,6 +1,5 @@
 //! [`Manifests`]: the desired pods: when the directories are read, what came of it, and what people should know about it.
 
-use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 use std::rc::Rc;
 
@@ -18,6 +17,7 @@ use crate::manifest::watch::Watches;
 use crate::manifest::{Object, qos_class, source, v1};
 use crate::pod::event::{BackoffOverride, Condition, DesiredPod, Event, PodPolicy, Recorded, Uid};
 use crate::pod::time::Instant;
+use crate::sorted::BTreeMap;
 use crate::state::volatile;
 
 /// Milliseconds the reader of the manifests may take.

@@ -179,7 +179,7 @@ fn told<T>(read: Result<Option<T>, crate::state::StateError>) -> Option<T> {
     read.inspect_err(|error| log::error!("{error}")).ok().flatten()
 }
 
-fn parse<T: serde::de::DeserializeOwned>(report: &durable::Report, name: &str, version: u32) -> Option<T> {
+fn parse<T: json::Deserialize>(report: &durable::Report, name: &str, version: u32) -> Option<T> {
     let (_, content) = report.files.iter().find(|(n, _)| n == name)?;
     durable::decode(content, version)
         .inspect_err(|error| log::error!("{name} in the state directory: {error}; it is not used"))

@@ -47,7 +47,7 @@ mod watch;
 
 mod logs;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
 
 pub use start::{Incarnation, Setup, main};
@@ -59,6 +59,7 @@ use crate::pod::event::{Event, Seq, Uid};
 use crate::pod::events::EventLog;
 use crate::pod::time::{Instant, Now, Wall};
 use crate::runtime::Runtime;
+use crate::sorted::BTreeMap;
 use crate::sys;
 use crate::sys::cgroup::Cgroups;
 use crate::sys::clock::{self, BootTimer};

@@ -1,13 +1,11 @@
 //! How helpers ended, turned into what the core is told.
 
-use serde::de::DeserializeOwned;
-
 use super::Supervisor;
 use super::act::Task;
 use super::ending::stream_ids;
 use super::helpers::Outcome;
 use super::instance::{self, Phase};
-use crate::json;
+use crate::json::{self, Deserialize};
 use crate::pod::event::{Event, Failure, Seq, StartMode, Uid};
 use crate::runtime::log_failure;
 use crate::runtime::protocol::Report;
@@ -186,7 +184,7 @@ fn warn_of(report: &[u8], id: &str) {
 }
 
 /// A helper's result, or why there is none.
-pub(super) fn result<T: DeserializeOwned + Default>(outcome: Outcome, reason: &str) -> Result<T, Failure> {
+pub(super) fn result<T: Deserialize + Default>(outcome: Outcome, reason: &str) -> Result<T, Failure> {
     let (report, why) = match outcome {
         Outcome::Done(report) => (report, None),
         Outcome::Failed(report, why) => (report, Some(why)),

@@ -1,7 +1,5 @@
 //! State under `/run`, written before anything is done, and [`Durable`]: what goes to disk, by a helper, never waited for.
 
-use std::collections::BTreeMap;
-
 use super::Supervisor;
 use super::act::Task;
 use super::helpers::{Command, Job, Outcome};
@@ -10,6 +8,7 @@ use crate::pod::event::{Event, Failure, Recorded, Seq, Uid};
 use crate::pod::events::EventLog;
 use crate::pod::time::Instant;
 use crate::pod::{DurablePod, DurableState, SavedPod};
+use crate::sorted::BTreeMap;
 use crate::state::{durable, volatile};
 
 /// File of the core's durable state.

@@ -119,7 +119,7 @@ impl Supervisor {
         if !self.clients.events_watched() {
             return;
         }
-        let items = self.events.newest().and_then(|event| serde_json::to_value(event).ok()).into_iter().collect();
+        let items = self.events.newest().and_then(|event| json::to_value(&event).ok()).into_iter().collect();
         for number in self.clients.tell_event_watchers(&Reply::Events { items }) {
             self.renew_client_watch(number);
         }

@@ -1,6 +1,7 @@
 //! From an empty process to a running loop: [`main`].
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -22,11 +23,13 @@ use super::safe_mode::{self, Caution};
 use super::token::Token;
 use crate::config::{Config, Layout};
 use crate::control::Server;
+use crate::json;
 use crate::oci::NodeFacts;
 use crate::pod::event::{Event, Recorded};
 use crate::pod::time::{Instant, Now, Wall};
 use crate::pod::{BackoffRule, Node, Past, SavedPod, Settings};
 use crate::runtime::Runtime;
+use crate::sorted::BTreeMap;
 use crate::state::volatile;
 use crate::sys::cgroup::Cgroups;
 use crate::sys::clock::{self, BootTimer};
@@ -34,7 +37,7 @@ use crate::sys::epoll::{Epoll, EventFlags};
 use crate::sys::signal::{Signal, SignalFd};
 
 /// What `gatepost run` leaves for every supervisor it will have.
-#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, json::Serialize, json::Deserialize)]
 pub struct Setup {
     /// The node's settings, complete.
     pub config: Config,
@@ -277,8 +280,9 @@ fn runtime_name(runtime: &Runtime) -> String {
 
 /// The address by which this node would reach others. No packet is sent: connect(2) on UDP only picks a route.
 fn host_ips() -> Vec<String> {
-    let address = std::net::UdpSocket::bind("0.0.0.0:0")
-        .and_then(|socket| socket.connect("192.0.2.1:9").and_then(|()| socket.local_addr()));
+    // Addresses, not text: text would bring the resolver of the C library along.
+    let address = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))
+        .and_then(|socket| socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).and_then(|()| socket.local_addr()));
     match address {
         Ok(address) => vec![address.ip().to_string()],
         // No route: the node is alone, and itself.

@@ -6,11 +6,8 @@ use std::io::{self, Read as _, Write as _};
 use std::os::fd::RawFd;
 use std::process::ExitCode;
 
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
-
 use super::inherited;
-use crate::json;
+use crate::json::{self, Deserialize, Serialize};
 
 /// Where a helper writes its one report.
 pub const REPORT: RawFd = 3;
@@ -46,7 +43,7 @@ impl Helper {
     ///
     /// # Errors
     /// Why it cannot be understood, in words.
-    pub fn request<Q: DeserializeOwned>(&self, version: u32) -> Result<Q, String> {
+    pub fn request<Q: Deserialize>(&self, version: u32) -> Result<Q, String> {
         let mut text = Vec::new();
         let read = io::stdin().lock().read_to_end(&mut text);
         read.map_err(|error| error.to_string())
@@ -71,7 +68,7 @@ impl Helper {
 }
 
 /// The version first: a document of another version may look different altogether.
-fn parse<Q: DeserializeOwned>(text: &[u8], version: u32) -> Result<Q, String> {
+fn parse<Q: Deserialize>(text: &[u8], version: u32) -> Result<Q, String> {
     #[derive(Deserialize)]
     struct Versioned {
         version: u32,

@@ -13,9 +13,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use serde::{Deserialize, Serialize};
-
 use crate::config::Layout;
+use crate::json::{Deserialize, Serialize};
 use crate::manifest::v1::{ConfigMap, Pod, Secret, Volume};
 
 /// Why a volume could not be made, in Kubernetes' words.

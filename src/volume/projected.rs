@@ -4,7 +4,6 @@
 //! makes a new directory and renames a new `..data` over the old one, so a reader sees all of the old or all of the new
 //! (kubernetes pkg/volume/util/atomic_writer.go).
 
-use std::collections::BTreeMap;
 use std::fs::{File, Permissions};
 use std::io::Write as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, symlink};
@@ -14,6 +13,7 @@ use super::ownership::{self, Access};
 use super::{VolumeError, at, is_file_name};
 use crate::manifest::base64;
 use crate::manifest::v1::{ConfigMap, ConfigMapVolumeSource, KeyToPath, Secret, SecretVolumeSource};
+use crate::sorted::BTreeMap;
 use crate::sys::mount::is_plain_relative;
 
 /// Kubernetes' default mode of the files.

@@ -1,7 +1,7 @@
 //! [`Farewell`]: what a shutdown leaves for the next boot: the role `farewell` writes it, the role `boot` takes it. JSON, in the
 //! file [`NAME`] of the state directory.
 
-use serde::{Deserialize, Serialize};
+use crate::json::{Deserialize, Serialize};
 
 /// The file's name. Where there is none, the machine did not go down in an orderly way.
 pub const NAME: &str = "last-boot";

@@ -76,7 +76,7 @@ fn wrong_digests_are_refused_with_the_blob_named() {
     // The manifest itself.
     let path = gzip_layout(&node.path("bad2"), "example.com/bad:2", &[Layer::new().file("a", "1")]);
     let index = std::fs::read_to_string(path.join("index.json")).unwrap();
-    let index: serde_json::Value = serde_json::from_str(&index).unwrap();
+    let index: serde_json::Value = gatepost::json::from_str(&index).unwrap();
     let digest = index["manifests"][0]["digest"].as_str().unwrap().trim_start_matches("sha256:").to_owned();
     let manifest = path.join("blobs/sha256").join(&digest);
     let changed = std::fs::read_to_string(&manifest).unwrap().replace("\"size\"", "\"Size\"");

@@ -190,7 +190,7 @@ impl Machine {
 
     pub fn pods(&self) -> Vec<serde_json::Value> {
         let output = self.run(&["/init-binary", "get", "pods", "-A", "-o", "json"]);
-        let list: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        let list: serde_json::Value = gatepost::json::from_slice(&output.stdout).unwrap_or_default();
         list["items"].as_array().cloned().unwrap_or_default()
     }
 
@@ -224,7 +224,7 @@ impl Machine {
     /// The report of the shutdown.
     pub fn report(&self) -> serde_json::Value {
         let text = fs::read(self.path("data/gatepost/state/last-boot"));
-        serde_json::from_slice(&text.expect("there is no report of the shutdown")).unwrap()
+        gatepost::json::from_slice(&text.expect("there is no report of the shutdown")).unwrap()
     }
 }
 

@@ -73,7 +73,7 @@ fn manifests_are_read_where_the_reader_cannot_be_confined() {
     let gateway = Gateway::without_images("");
     gateway.apply(&pod("read", WAIT));
     let request = json!({"version": gatepost::manifest::source::VERSION, "directories": [gateway.path("manifests")],
-        "watched": [], "node_name": "n", "limits": gatepost::manifest::source::Limits::default()});
+        "watched": [], "node_name": "n", "limits": gatepost::json::to_value(&gatepost::manifest::source::Limits::default()).unwrap()});
     let request_file = gateway.path("request.json");
     std::fs::write(&request_file, request.to_string()).unwrap();
     let words = setpriv(&["sys_admin", "setpcap", "sys_resource", "dac_read_search"]);

@@ -1,7 +1,7 @@
 //! A node of its own for each test: private run, data and log roots, own cgroups, a busybox image of plain directories.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, dead_code, unreachable_pub)]
 
-use std::collections::BTreeMap;
+use gatepost::sorted::BTreeMap;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -59,7 +59,7 @@ impl Node {
 
     pub fn try_prepare(&self, pod: &Pod) -> (ExitStatus, Report<Option<Prepared>>) {
         let (status, report) = self.helper("sandbox", &self.prepare_request(pod));
-        (status, serde_json::from_slice(&report).unwrap_or_else(|e| panic!("{e}: {status} {report:?}")))
+        (status, gatepost::json::from_slice(&report).unwrap_or_else(|e| panic!("{e}: {status} {report:?}")))
     }
 
     pub fn prepare(&self, pod: &Pod) -> Prepared {
@@ -104,7 +104,7 @@ impl Node {
     }
 
     pub fn launch_request(&self, pod: &Pod, container: &str, id: &str) -> LaunchRequest {
-        let config = serde_json::from_value(serde_json::json!({
+        let config = gatepost::json::from_value(serde_json::json!({
             "architecture": "amd64", "os": "linux", "config": { "Env": ["PATH=/bin"], "WorkingDir": "/work" },
             "rootfs": { "type": "layers", "diff_ids": [] }, "history": []
         }))
@@ -145,7 +145,7 @@ impl Node {
         let (mut child, report) = self.spawn_launch(request);
         let status = child.wait().unwrap();
         let text = fs::read(report).unwrap();
-        let report: Option<Report<()>> = (!text.is_empty()).then(|| serde_json::from_slice(&text).unwrap());
+        let report: Option<Report<()>> = (!text.is_empty()).then(|| gatepost::json::from_slice(&text).unwrap());
         match report {
             Some(Report { failure: Some(failure), .. }) => Err(failure),
             _ if !status.success() => Err(gatepost::runtime::log_failure(&self.layout.container(&request.id))),
@@ -213,7 +213,7 @@ impl Node {
         }
     }
 
-    pub fn helper(&self, role: &str, request: &impl serde::Serialize) -> (ExitStatus, Vec<u8>) {
+    pub fn helper(&self, role: &str, request: &impl gatepost::json::Serialize) -> (ExitStatus, Vec<u8>) {
         let (mut child, report) = self.spawn(role, request, Stdio::null(), Stdio::inherit());
         let status = child.wait().unwrap();
         (status, fs::read(report).unwrap())
@@ -228,10 +228,16 @@ impl Node {
         cgroup
     }
 
-    pub fn spawn(&self, role: &str, request: &impl serde::Serialize, out: Stdio, err: Stdio) -> (Child, PathBuf) {
+    pub fn spawn(
+        &self,
+        role: &str,
+        request: &impl gatepost::json::Serialize,
+        out: Stdio,
+        err: Stdio,
+    ) -> (Child, PathBuf) {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let [input, report] = ["request", "report"].map(|name| self.dir.path().join(format!("{name}-{number}")));
-        fs::write(&input, serde_json::to_vec(request).unwrap()).unwrap();
+        fs::write(&input, gatepost::json::to_vec(request).unwrap()).unwrap();
         fs::write(&report, "").unwrap();
         // The shell moves into the helper's cgroup, opens descriptor 3 and becomes the helper.
         let script = r#"if [ -n "$3" ]; then echo $$ > "$3"; fi; exec "$0" "$1" 3>"$2""#;

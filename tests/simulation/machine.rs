@@ -1,7 +1,7 @@
 //! [`Machine`]: what is true outside of the core: instances, sandboxes, disk. It does actions, checks each against the
 //! rules, and says what really happened.
 
-use std::collections::{BTreeMap, BTreeSet};
+use gatepost::sorted::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use gatepost::manifest::v1::{Pod, RestartPolicy};

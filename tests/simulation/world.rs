@@ -1,10 +1,11 @@
 //! [`World`]: the core, the machine below it, and chance. One step is one event taken in by the core.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use gatepost::pod::event::{Action, Condition, ContainerRef, DesiredPod, Event, Seq, Uid};
 use gatepost::pod::{DurableState, Node, Past, SavedNode, SavedPod, Settings};
+use gatepost::sorted::{BTreeMap, BTreeSet};
 
 use super::machine::Machine;
 use super::manifests;
@@ -336,10 +337,10 @@ impl World {
             }
         }
         // Through their written form and back.
-        let text = serde_json::to_string(&self.saved.values().collect::<Vec<_>>()).map_err(|e| e.to_string())?;
+        let text = gatepost::json::to_string(&self.saved.values().collect::<Vec<_>>()).map_err(|e| e.to_string())?;
         let past = Past {
             node: if rebooted { None } else { self.saved_node.clone() },
-            pods: serde_json::from_str(&text).map_err(|e| e.to_string())?,
+            pods: gatepost::json::from_str(&text).map_err(|e| e.to_string())?,
             quarantined: self.quarantined.iter().map(|uid| (uid.clone(), "simulated".to_owned())).collect(),
             durable: self.durable.clone(),
             found: self.machine.found(),

@@ -219,7 +219,7 @@ fn assert_nobody_is_unknown(pods: &Pods) {
 pub fn pid_of(gateway: &Gateway, pod: &Value) -> u32 {
     let id = text(container(pod, "app"), "/containerID").rsplit('/').next().unwrap().to_owned();
     let state = gateway.run_dir().join("runtime").join(id).join("state.json");
-    let state: Value = serde_json::from_slice(&fs::read(&state).unwrap()).unwrap();
+    let state: Value = gatepost::json::from_slice(&fs::read(&state).unwrap()).unwrap();
     u32::try_from(state["init_process_pid"].as_u64().unwrap()).unwrap()
 }
 

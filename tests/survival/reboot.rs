@@ -44,7 +44,7 @@ fn cut_power(gateway: &mut Gateway) {
 /// What is on disk of the pods' lives.
 fn on_disk(gateway: &Gateway) -> Value {
     let text = fs::read_to_string(gateway.path("data/state/pods.json")).unwrap_or_default();
-    serde_json::from_str(&text).unwrap_or_default()
+    gatepost::json::from_str(&text).unwrap_or_default()
 }
 
 #[test]

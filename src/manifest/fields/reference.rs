@@ -1,10 +1,10 @@
 //! [`fields_reference`]: the field tables as a document for people.
 
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::{CONFIG_MAP, POD, SECRET};
 use crate::document::{Kind, Object, Treat};
+use crate::sorted::BTreeSet;
 
 const HEAD: &str = "\
 # Fields

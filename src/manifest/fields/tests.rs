@@ -44,8 +44,8 @@ fn what_the_table_carries_out_has_its_place_in_the_typed_pod() {
     fields.remove("apiVersion");
     fields.remove("kind");
     fields["metadata"].as_object_mut().expect("an object").remove("generateName");
-    let pod: Pod = serde_json::from_value(document.clone()).expect("typed");
-    let back = serde_json::to_value(pod).expect("JSON");
+    let pod: Pod = crate::json::from_value(document.clone()).expect("typed");
+    let back = crate::json::to_value(&pod).expect("JSON");
     assert_contains(&back, &document, "");
 }
 

@@ -1,12 +1,11 @@
 //! Validation of containers: names, image, ports, mounts, and what they refer to.
 
-use std::collections::BTreeSet;
-
 use super::super::error::Errors;
 use super::super::names;
 use super::super::v1::{Container, Pod};
 use super::volumes::KnownVolumes;
 use super::{env, resources, security};
+use crate::sorted::BTreeSet;
 
 /// Checks app and init containers.
 pub(super) fn validate_containers(

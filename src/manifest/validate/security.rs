@@ -1,10 +1,9 @@
 //! Validation of security contexts.
 
-use std::collections::BTreeSet;
-
 use super::super::error::Errors;
 use super::super::v1::{Container, Pod, SeccompProfile};
 use crate::json;
+use crate::sorted::BTreeSet;
 
 const ID_RANGE: &str = "must be between 0 and 2147483647, inclusive";
 const SYSCTL: &str = "must have at most 253 characters and match regex ^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$";

@@ -1,12 +1,11 @@
 //! Validation of volumes.
 
-use std::collections::BTreeSet;
-
 use super::super::error::Errors;
 use super::super::names;
 use super::super::v1::{KeyToPath, Pod, Volume};
 use super::env::object_name;
 use crate::document::Quantity;
+use crate::sorted::BTreeSet;
 
 /// Names that mounts may refer to: an invalid volume is as good as none.
 pub(super) type KnownVolumes<'a> = BTreeSet<&'a str>;

@@ -1,12 +1,10 @@
 //! Requests and limits: [`PodResources`], a container's cgroup values, `oom_score_adj`
 //! (kubelet `pkg/kubelet/cm`, `pkg/kubelet/qos`).
 
-use std::collections::HashMap;
-
-use oci_spec::runtime::{LinuxCpu, LinuxMemory, LinuxResources};
-
 use super::{CgroupVersion, ConfigError, NodeFacts};
 use crate::manifest::{QosClass, Quantity, qos_class, v1};
+use crate::sorted::BTreeMap;
+use crate::spec::runtime::{LinuxCpu, LinuxMemory, LinuxResources};
 
 /// Nanos in one unit.
 const UNIT: i128 = 1_000_000_000;
@@ -89,7 +87,7 @@ pub(crate) fn container_resources(container: &v1::Container, node: &NodeFacts) -
     }
     if node.cgroups == CgroupVersion::V2 {
         // One OOM kill takes the whole container, so that it ends instead of limping on.
-        let mut unified = HashMap::from([("memory.oom.group".to_owned(), "1".to_owned())]);
+        let mut unified = BTreeMap::from([("memory.oom.group".to_owned(), "1".to_owned())]);
         if node.swap_accounting {
             unified.insert("memory.swap.max".to_owned(), "0".to_owned());
         }

@@ -9,7 +9,7 @@ use crate::manifest::{QosClass, qos_class, v1};
 
 fn pod(apps: Value, init: Value) -> v1::Pod {
     let containers = |list: Value| -> Vec<v1::Container> {
-        list.as_array().unwrap().iter().map(|r| serde_json::from_value(json!({ "resources": r })).unwrap()).collect()
+        list.as_array().unwrap().iter().map(|r| crate::json::from_value(json!({ "resources": r })).unwrap()).collect()
     };
     let mut pod = v1::Pod::default();
     pod.spec.containers = containers(apps);

@@ -2,12 +2,10 @@
 
 mod syscalls;
 
-use oci_spec::runtime::{
-    Arch, Capabilities, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArgBuilder, LinuxSeccompOperator as Op,
-    LinuxSyscall,
-};
-
 use super::{BundleInput, ConfigError};
+use crate::spec::runtime::{
+    Arch, Capabilities, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompOperator as Op, LinuxSyscall,
+};
 
 const EPERM: u32 = 1;
 const ENOSYS: u32 = 38;
@@ -18,7 +16,7 @@ const CLONE_NEW_FLAGS: u64 = 0x7e02_0000;
 /// The filter that the manifest asks for, `RuntimeDefault` when it says nothing. `bounding`: the container's capabilities.
 pub(crate) fn filter(
     input: &BundleInput,
-    bounding: &Capabilities,
+    bounding: Capabilities,
     warnings: &mut Vec<String>,
 ) -> Result<Option<LinuxSeccomp>, ConfigError> {
     let context = input.container()?.security_context.as_ref();
@@ -58,7 +56,7 @@ pub(crate) fn filter(
 }
 
 /// What is not listed fails with EPERM. `arch` as in [`std::env::consts::ARCH`].
-fn default_profile(arch: &str, bounding: &Capabilities) -> LinuxSeccomp {
+fn default_profile(arch: &str, bounding: Capabilities) -> LinuxSeccomp {
     let mut rules = vec![allow(syscalls::ALWAYS)];
     rules.extend(syscalls::SOCKET_FAMILIES.iter().map(|&family| allow_if("socket", Op::ScmpCmpEq, family)));
     rules.push(allow_if("socket", Op::ScmpCmpLt, syscalls::FIRST_SOCKET_FAMILY_NOT_ALLOWED));
@@ -83,11 +81,11 @@ fn default_profile(arch: &str, bounding: &Capabilities) -> LinuxSeccomp {
     }
 
     for (capability, names) in &syscalls::BY_CAPABILITY {
-        if bounding.contains(capability) {
+        if bounding.contains(*capability) {
             rules.push(allow(names));
         }
     }
-    if !bounding.contains(&oci_spec::runtime::Capability::SysAdmin) {
+    if !bounding.contains(crate::spec::runtime::Capability::SysAdmin) {
         rules.push(allow_if("clone", Op::ScmpCmpMaskedEq, CLONE_NEW_FLAGS));
         // Its flags lie in memory, where no filter sees them. ENOSYS makes the C library fall back to clone.
         let mut clone3 = rule("clone3", LinuxSeccompAction::ScmpActErrno);
@@ -117,10 +115,10 @@ fn allow(names: &str) -> LinuxSyscall {
 /// Allows `name` where its first argument compares so. `value_two` is 0 but for masked comparison, where it is the mask's
 /// expected value, 0 as well.
 fn allow_if(name: &str, op: Op, value: u64) -> LinuxSyscall {
-    // Every field has a value or a default, so build() has nothing to refuse.
-    let arg = LinuxSeccompArgBuilder::default().index(0_usize).op(op).value(value).value_two(0_u64).build();
+    let mut arg = LinuxSeccompArg::default();
+    arg.set_op(op).set_value(value).set_value_two(Some(0));
     let mut rule = allow(name);
-    rule.set_args(Some(vec![arg.unwrap_or_default()]));
+    rule.set_args(Some(vec![arg]));
     rule
 }
 
@@ -128,7 +126,7 @@ fn allow_if(name: &str, op: Op, value: u64) -> LinuxSyscall {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use oci_spec::runtime::Capability;
+    use crate::spec::runtime::Capability;
 
     fn allowed(profile: &LinuxSeccomp, name: &str) -> bool {
         profile.syscalls().as_ref().unwrap().iter().any(|rule| {
@@ -140,7 +138,7 @@ mod tests {
 
     #[test]
     fn dangerous_calls_need_their_capability() {
-        let plain = default_profile("x86_64", &Capabilities::new());
+        let plain = default_profile("x86_64", Capabilities::default());
         for (name, capability) in [
             ("mount", Capability::SysAdmin),
             ("unshare", Capability::SysAdmin),
@@ -153,14 +151,14 @@ mod tests {
             ("syslog", Capability::Syslog),
         ] {
             assert!(!allowed(&plain, name), "{name}");
-            assert!(allowed(&default_profile("x86_64", &Capabilities::from([capability])), name), "{name}");
+            assert!(allowed(&default_profile("x86_64", Capabilities::of(&[capability])), name), "{name}");
         }
     }
 
     #[test]
     fn some_calls_are_never_allowed() {
-        let all = syscalls::BY_CAPABILITY.iter().map(|(capability, _)| *capability).collect();
-        let profile = default_profile("x86_64", &all);
+        let all = Capabilities::ALL;
+        let profile = default_profile("x86_64", all);
         for name in
             ["keyctl", "add_key", "request_key", "kexec_load", "userfaultfd", "io_uring_setup", "swapon", "pivot_root"]
         {
@@ -171,7 +169,7 @@ mod tests {
 
     #[test]
     fn clone_may_not_make_namespaces_and_clone3_looks_absent() {
-        let profile = default_profile("aarch64", &Capabilities::new());
+        let profile = default_profile("aarch64", Capabilities::default());
         let rules = profile.syscalls().as_ref().unwrap();
         let clone = rules.iter().find(|rule| rule.names() == &["clone"]).unwrap();
         let arg = clone.args().as_ref().unwrap()[0];
@@ -182,7 +180,7 @@ mod tests {
 
     #[test]
     fn sub_architectures_are_covered() {
-        let of = |arch| default_profile(arch, &Capabilities::new()).architectures().clone().unwrap();
+        let of = |arch| default_profile(arch, Capabilities::default()).architectures().clone().unwrap();
         assert_eq!(of("x86_64"), [Arch::ScmpArchX86_64, Arch::ScmpArchX86, Arch::ScmpArchX32]);
         assert_eq!(of("aarch64"), [Arch::ScmpArchAarch64, Arch::ScmpArchArm]);
         assert_eq!(of("arm"), [Arch::ScmpArchArm]);

@@ -3,7 +3,7 @@
 //! The sets are those that containerd and Docker allow by default; names that an older libseccomp does not know are
 //! skipped by the runtimes.
 
-use oci_spec::runtime::Capability;
+use crate::spec::runtime::Capability;
 
 /// Allowed to every container.
 pub(super) const ALWAYS: &str = "

@@ -1,8 +1,7 @@
 //! [`conditions`]: the conditions of a pod in kubelet's order, semantics 2.2.
 
-use serde::{Deserialize, Serialize};
-
 use super::{PodCondition, rfc3339};
+use crate::json::{Deserialize, Serialize};
 use crate::pod::container::Container;
 use crate::pod::lifecycle::Pod;
 use crate::pod::time::{Now, Wall};

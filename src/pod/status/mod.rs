@@ -9,11 +9,10 @@ pub(crate) use conditions::{Transitions, note_transitions};
 pub use object::PodObject;
 pub(crate) use object::pod_object;
 
-use serde::{Deserialize, Serialize};
-
 use super::lifecycle::{Pod, Stage};
 use super::time::{Now, Wall};
 use super::turn::Settings;
+use crate::json::{Deserialize, Serialize};
 
 /// Status of a v1 Pod.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

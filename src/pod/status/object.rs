@@ -1,8 +1,7 @@
 //! [`PodObject`]: a v1 Pod with its status.
 
-use serde::{Deserialize, Serialize};
-
 use super::{PodStatus, pod_status, rfc3339};
+use crate::json::{Deserialize, Serialize};
 use crate::manifest::v1::{ObjectMeta, PodSpec};
 use crate::pod::lifecycle::Pod;
 use crate::pod::termination::GRACE_FLOOR_MS;

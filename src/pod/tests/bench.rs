@@ -1,6 +1,5 @@
 //! [`Bench`]: the core on the test bench: tell it something, move the clock, see what it asks for.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::manifest::v1::{Container, ObjectMeta, Pod, PodSpec, RestartPolicy};
@@ -8,6 +7,7 @@ use crate::pod::event::{Action, ContainerRef, DesiredPod, Event, Exit, Failure, 
 use crate::pod::status::{ContainerStatus, PodObject};
 use crate::pod::time::{Instant, Now, Wall};
 use crate::pod::{DurableState, Node, Past, Settings};
+use crate::sorted::BTreeMap;
 
 /// 2026-01-02T03:04:05Z, the wall clock at boottime 0.
 const WALL: i64 = 1_767_323_045_000;
@@ -199,7 +199,7 @@ impl Bench {
         rebooted: bool,
     ) -> Vec<Action> {
         let pods: Vec<_> = self.node.pods.keys().map(|uid| self.node.snapshot(uid).unwrap()).collect();
-        let text = serde_json::to_string(&pods).unwrap();
+        let text = crate::json::to_string(&pods).unwrap();
         let durable = self.node.durable_snapshot();
         self.restore_from(&durable, &text, quarantined, found, rebooted)
     }
@@ -217,12 +217,12 @@ impl Bench {
         found: BTreeMap<Seq, Found>,
         rebooted: bool,
     ) -> Vec<Action> {
-        let durable = serde_json::to_string(durable).unwrap();
+        let durable = crate::json::to_string(durable).unwrap();
         let past = Past {
             node: (!rebooted).then(|| self.node.node_snapshot()),
-            pods: if rebooted { Vec::new() } else { serde_json::from_str(pods).unwrap() },
+            pods: if rebooted { Vec::new() } else { crate::json::from_str(pods).unwrap() },
             quarantined,
-            durable: serde_json::from_str::<DurableState>(&durable).unwrap(),
+            durable: crate::json::from_str::<DurableState>(&durable).unwrap(),
             found,
             rebooted,
         };

@@ -1,10 +1,9 @@
 //! From the manifest to running containers.
 
-use std::collections::BTreeMap;
-
 use super::bench::*;
 use crate::manifest::v1::RestartPolicy;
 use crate::pod::event::{Action, Event, Found};
+use crate::sorted::BTreeMap;
 
 #[test]
 fn init_containers_run_one_at_a_time_in_order_before_all_app_containers() {
@@ -156,7 +155,7 @@ fn pods_and_events_are_read_by_the_types_of_the_kubernetes_api() {
         let actions = bench.exit(bench.live("web", "a"), 1);
         bench.run(actions);
     }
-    let read = serde_json::to_value(bench.object("web")).unwrap();
+    let read = crate::json::to_value(&bench.object("web")).unwrap();
     let read: k8s_openapi::api::core::v1::Pod = serde_json::from_value(read).unwrap();
     let status = read.status.unwrap();
     assert_eq!(status.pod_ip.as_deref(), Some("10.0.0.1"));
@@ -173,7 +172,7 @@ fn pods_and_events_are_read_by_the_types_of_the_kubernetes_api() {
         log.record(recorded, crate::pod::time::Wall(0));
     }
     for event in log.objects() {
-        let read = serde_json::to_value(event).unwrap();
+        let read = crate::json::to_value(&event).unwrap();
         serde_json::from_value::<k8s_openapi::api::core::v1::Event>(read).unwrap();
     }
 }

@@ -1,10 +1,9 @@
 //! A new supervisor takes over, in each state and after a reboot.
 
-use std::collections::BTreeMap;
-
 use super::bench::*;
 use crate::manifest::v1::RestartPolicy;
 use crate::pod::event::{Action, Event, Found, Seq};
+use crate::sorted::BTreeMap;
 
 fn found(seq: Seq, found: Found) -> BTreeMap<Seq, Found> {
     BTreeMap::from([(seq, found)])
