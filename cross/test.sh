@@ -4,7 +4,7 @@
 #   cross/test.sh [aarch64|armv7]        both without an argument
 #
 # The emulator translates system calls one by one, so what needs a real kernel is not asked of it: those tests are named
-# below with the reason. They run natively in `cargo test`, and the machines' own kernels are tested in tests/vm_*.rs.
+# below with the reason. They run natively in `cargo test`, and the machines' own kernels are tested in tests/vm.rs.
 set -euo pipefail
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)

@@ -7,8 +7,6 @@
 mod boot;
 #[path = "vm/cgroup2.rs"]
 mod cgroup2;
-#[path = "vm/chain.rs"]
-mod chain;
 #[path = "vm/faults.rs"]
 mod faults;
 #[path = "vm/machine.rs"]

@@ -57,6 +57,14 @@ fn without_its_data_partition_and_with_wrong_settings_a_gateway_runs_from_memory
     ] {
         assert!(said.contains(line), "{line} is not in\n{said}");
     }
+    // The console's keys work, and what ends everything wants a word.
+    vm.console.send("s");
+    vm.console.wait_for("offline-gateway", BOUND);
+    vm.console.send("r");
+    vm.console.wait_for("reboot", BOUND);
+    vm.console.send("reboot\r");
+    vm.console.wait_for("init: reboot (SIGTERM): within", BOUND);
+    assert_eq!(vm.reset(), "guest-reset");
 }
 
 #[test]
@@ -94,7 +102,8 @@ fn without_console_cgroup_controllers_and_runtime_it_is_up_and_says_what_is_miss
 fn the_disk_dies(vm: &mut Vm<'_>) {
     vm.at_the_monitor("drive_del disk");
     vm.apart("echo 3 > /proc/sys/vm/drop_caches");
-    let (output, status) = vm.apart("$b cat /proc/1/root/usr/lib/modules/*/modules.dep /proc/1/root/usr/sbin/sfdisk >/dev/null");
+    let (output, status) =
+        vm.apart("$b cat /proc/1/root/usr/lib/modules/*/modules.dep /proc/1/root/usr/sbin/sfdisk >/dev/null");
     assert_ne!(status, 0, "the disk still answers: {output}");
 }
 

@@ -80,7 +80,7 @@ impl Machine {
 /// A card with a fresh copy of a board's image; it keeps what one machine wrote for the next.
 pub struct Disk {
     pub path: PathBuf,
-    directory: TempDir,
+    _directory: TempDir,
 }
 
 impl Disk {
@@ -92,7 +92,7 @@ impl Disk {
         let copied = Command::new("cp").arg("--sparse=always").arg(&image).arg(&path).status().unwrap();
         assert!(copied.success(), "cannot copy {}", image.display());
         File::options().write(true).open(&path).unwrap().set_len(512 << 20).unwrap();
-        Self { path, directory }
+        Self { path, _directory: directory }
     }
 
     /// Where a partition lies: first byte and length.
@@ -122,7 +122,7 @@ pub struct Vm<'disk> {
     qemu: Child,
     agent: Option<Agent>,
     // Sockets and initramfs.
-    directory: TempDir,
+    _directory: TempDir,
     disk: PhantomData<&'disk Disk>,
 }
 
@@ -174,7 +174,7 @@ impl<'disk> Vm<'disk> {
         let console = Console::new(accept(&console, &mut qemu));
         let monitor = Monitor::new(accept(&monitor, &mut qemu));
         let agent = machine.agent.then(|| Agent::new(accept(&agent, &mut qemu)));
-        Self { console, monitor, qemu, agent, directory, disk: PhantomData }
+        Self { console, monitor, qemu, agent, _directory: directory, disk: PhantomData }
     }
 
     /// Carries out a shell command inside, in PID 1's mount namespace: its output and its exit status.

@@ -10,9 +10,11 @@ use crate::machine::{BOUND, Disk, Machine, SUPERVISOR, Vm};
 /// Processes that have ended and that nobody has reaped.
 const ZOMBIES: &str = "grep -l '^State:.Z' /proc/[0-9]*/status 2>/dev/null | wc -l";
 
-/// With a keyboard.
+/// With a keyboard, which is to be had on the present form of the bus only.
 fn machine(board: &'static str) -> Machine {
-    Machine::bare(board).and(&["-device", "virtio-keyboard-device"]).with("gatepost.watchdogTimeout=20s")
+    Machine::bare(board)
+        .and(&["-global", "virtio-mmio.force-legacy=false", "-device", "virtio-keyboard-device"])
+        .with("gatepost.watchdogTimeout=20s")
 }
 
 fn a_signal_to_pid_1_does_what_is_written(board: &'static str) {
@@ -28,7 +30,9 @@ fn a_signal_to_pid_1_does_what_is_written(board: &'static str) {
 
     // What stands in the way of a shutdown: a process that ignores SIGTERM, a stopped one, and a file system that stays busy when
     // no process is left, by a loop device on one of its files.
-    vm.ok("(trap '' TERM; exec setsid sleep 424242) >/dev/null 2>&1 & (sleep 434343 & kill -STOP $!) >/dev/null 2>&1 &");
+    vm.ok(
+        "(trap '' TERM; exec setsid sleep 424242) >/dev/null 2>&1 & (sleep 434343 & kill -STOP $!) >/dev/null 2>&1 &",
+    );
     vm.ok("truncate -s 1M /var/lib/loop && losetup /dev/loop0 /var/lib/loop");
     vm.until("ps | grep -c '[s]leep 4[23]4'", |count| count.trim() == "2");
     vm.monitor.press(&["ctrl", "alt", "delete"]);
@@ -71,7 +75,10 @@ fn hup_reads_the_manifests_again(vm: &mut Vm<'_>) {
         "seen",
         &json!({
             "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "seen"},
-            "spec": {"containers": [{"name": "main", "image": "sample/busybox:1", "command": ["sleep", "1000000"]}]},
+            "spec": {
+                "terminationGracePeriodSeconds": 1,
+                "containers": [{"name": "main", "image": "sample/busybox:1", "command": ["sleep", "1000000"]}],
+            },
         }),
     );
     vm.run("kill -HUP 1");
