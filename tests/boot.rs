@@ -51,6 +51,18 @@ fn each_stage_says_in_a_line_what_it_did_and_the_chart_has_it() {
 }
 
 #[test]
+fn manifest_directories_on_data_are_made_and_others_are_not() {
+    let disk = Disk::with_ext4(64 * MIB, 64 * MIB);
+    let config = with_data(&disk, "staticPodPath: [/flash/manifests, /var/lib/gatepost/manifests]\n");
+    let said = Gateway::new(&config).with_cgroups().boot_then(
+        "stat -c 'mode %a' /var/lib/gatepost/manifests; ls -d /flash/manifests || true; cat /run/gatepost/setup.json\n",
+    );
+    assert_eq!(stage(&said, "manifests"), "made /var/lib/gatepost/manifests");
+    assert!(said.contains("mode 700\n"), "{said}");
+    assert!(said.contains("cannot access '/flash/manifests'"), "{said}");
+}
+
+#[test]
 fn a_broken_configuration_is_told_and_the_rest_of_it_counts() {
     let config =
         format!("{BARE}hostname: good-name\nrunTime: crun\npodPidsLimit: many\nsysctls: {{net.ipv4.ip_forward: 0}}\n");

@@ -140,6 +140,7 @@ impl Supervisor {
             Action::Remove { seq } => self.remove(seq),
             Action::Record(event) => {
                 log::info!(
+                    target: "event",
                     "{}/{} {} {}{}",
                     event.namespace,
                     event.name,

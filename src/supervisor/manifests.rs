@@ -265,7 +265,7 @@ impl Supervisor {
         let outcome = self.manifests.set.update(report);
         let news: Vec<&Problem> = outcome.problems.iter().filter(|p| !self.manifests.problems.contains(p)).collect();
         for problem in news {
-            log::warn!("{}", line_of(problem));
+            log::warn!(target: "event", "{}", line_of(problem));
             self.record_problem(problem);
         }
         let set_changed = outcome.set != self.manifests.set;

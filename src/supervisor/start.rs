@@ -194,7 +194,7 @@ impl Supervisor {
         };
         supervisor.watch_everything();
         if let Some(event) = caution.event(&supervisor.config.node_name) {
-            log::error!("{}", event.message);
+            log::error!(target: "event", "{}", event.message);
             supervisor.record(event);
         }
         supervisor.resume();
