@@ -27,7 +27,7 @@ pub use console::Console;
 pub use qmp::Monitor;
 
 /// Long enough for whatever an emulated gateway does on a busy machine.
-pub const BOUND: Duration = Duration::from_mins(4);
+pub const BOUND: Duration = Duration::from_mins(6);
 
 /// A shell's word for the pid of the supervisor.
 pub const SUPERVISOR: &str = "$(ps | grep '[s]upervise /' | sed 's/^ *//' | cut -d' ' -f1)";
