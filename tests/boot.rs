@@ -42,7 +42,7 @@ fn each_stage_says_in_a_line_what_it_did_and_the_chart_has_it() {
     assert!(stage(&said, "node").starts_with("gw-7, runtime runc version"), "{said}");
     assert!(said.contains("host gw-7\nfilter 1 forward 0\n"), "{said}");
     assert!(said.contains("inet 127.0.0.1/8"), "{said}");
-    for name in ["kernel\tkernel", "boot\tconfiguration", "boot\tnode"] {
+    for name in ["kernel\tkernel", "boot\tconfiguration", "boot\tnode", "runtime\tversion"] {
         let line = said.lines().find(|line| line.ends_with(name)).unwrap_or_else(|| panic!("{name}: {said}"));
         let times: Vec<u64> = line.split('\t').take(2).map(|us| us.parse().unwrap()).collect();
         assert!(times[0] <= times[1], "{line}");
