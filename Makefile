@@ -1,7 +1,7 @@
 # make run       a gateway in QEMU, its serial console on this terminal; BOARD=qemu-armv7, …; RUNTIME=crun
 # make image     the image of a board, in .build/image/BOARD: BOARD=orangepi-pc, … (docs/boards.md)
 # make run-host  the sample pods on this machine, shown until Ctrl-C
-# make test      everything: format, lints, licences, unit, simulation and integration tests
+# make test      everything: format, lints, licences, unit, simulation and integration tests, gateways of both architectures in QEMU
 # make cross     static binaries for aarch64 and armv7 in .build/bin; make size says what is in them
 # make test-vm   gateways of both architectures booted in QEMU
 # make test-cross  the unit tests for both, under qemu-user
@@ -21,10 +21,13 @@ run: image
 image: setup-image
 	@RUNTIME=$(RUNTIME) rootfs/image.sh $(BOARD)
 
-# What the tests boot.
-VM_BOARDS := qemu-aarch64 qemu-armv7 orangepi-pc
+# What the tests boot; boards of one architecture share packages, so they are built one after the other.
+VM_BOARDS := qemu-aarch64 qemu-armv7
 vm-images: setup-image
-	@for board in $(VM_BOARDS); do rootfs/image.sh $$board && tests/vm/agent.sh $$board || exit 1; done
+	cross/build.sh
+	@images=; for board in $(VM_BOARDS); do \
+		{ rootfs/image.sh $$board && tests/vm/agent.sh $$board; } & images="$$images $$!"; \
+	done; for image in $$images; do wait $$image || failed=1; done; [ -z "$$failed" ]
 
 run-host: build images
 	@tests/samples/run.sh $(BIN)
@@ -32,9 +35,9 @@ run-host: build images
 test: setup-test images lint
 	cargo test --locked --no-fail-fast
 
-# Gateways in QEMU; needs many minutes, most of them for the first build of the ARM binaries and images.
+# Gateways in QEMU, as many at a time as there are cores; most of the minutes are for the first build of the images.
 test-vm: setup-test vm-images
-	cargo test --locked --no-fail-fast --features vm --test image --test vm_boot --test vm_cgroup2 --test vm_power -- --test-threads 1
+	cargo test --locked --all-features --no-fail-fast --test image --test vm
 
 test-cross: setup-cross
 	cross/test.sh

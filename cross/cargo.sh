@@ -1,7 +1,7 @@
 #!/bin/bash
-# Runs cargo for a static musl target.
+# Runs cargo for a static musl target, or for both at once, which fills the machine's cores better than one after the other.
 #
-#   cross/cargo.sh aarch64|armv7 CARGO-ARGUMENTS...      e.g. cross/cargo.sh armv7 build --release
+#   cross/cargo.sh aarch64|armv7|both CARGO-ARGUMENTS...      e.g. cross/cargo.sh armv7 build --release
 #
 # Compiler and C library come from rustup where it has both targets, else from Debian packages (cross/toolchain.sh); the
 # standard library is built along, for size. GATEPOST_TOOLCHAIN=rustup or =debian decides it by hand. Results:
@@ -17,9 +17,10 @@ die() {
 }
 
 case ${1:-} in
-aarch64) target=aarch64-unknown-linux-musl emulator=qemu-aarch64-static ;;
-armv7) target=armv7-unknown-linux-musleabihf emulator=qemu-arm-static ;;
-*) die "usage: cross/cargo.sh aarch64|armv7 CARGO-ARGUMENTS..." ;;
+aarch64) targets=(aarch64-unknown-linux-musl) ;;
+armv7) targets=(armv7-unknown-linux-musleabihf) ;;
+both) targets=(aarch64-unknown-linux-musl armv7-unknown-linux-musleabihf) ;;
+*) die "usage: cross/cargo.sh aarch64|armv7|both CARGO-ARGUMENTS..." ;;
 esac
 shift
 [ $# -gt 0 ] || die "what shall cargo do? For example: cross/cargo.sh armv7 build --release"
@@ -46,7 +47,7 @@ from_rustup() {
 road=${GATEPOST_TOOLCHAIN:-}
 case $road in
 "") if from_rustup aarch64-unknown-linux-musl armv7-unknown-linux-musleabihf; then road=rustup; else road=debian; fi ;;
-rustup) from_rustup "$target" || die "rustup cannot install what is needed. Try: rustup component add rust-src; rustup target add $target" ;;
+rustup) from_rustup "${targets[@]}" || die "rustup cannot install what is needed. Try: rustup component add rust-src; rustup target add ${targets[*]}" ;;
 debian) ;;
 *) die "GATEPOST_TOOLCHAIN is '$road'; it can be 'rustup' or 'debian'." ;;
 esac
@@ -56,6 +57,7 @@ esac
 # libc_unstable_musl_v1_2: musl's 64-bit time_t on armv7, without which the clock ends in 2038.
 flags="-Clinker-flavor=ld.lld -Clink-self-contained=yes -Ctarget-feature=+crt-static --cfg=libc_unstable_musl_v1_2"
 arguments=()
+release=
 case " $* " in
 *" test "*) features=panic-unwind,backtrace ;;
 *)
@@ -63,15 +65,7 @@ case " $* " in
     flags="$flags -Crelocation-model=static -Cforce-unwind-tables=no -Clink-arg=--icf=all -Clink-arg=-O2"
     # Two further rounds of the pass that turns repeated instructions into functions.
     flags="$flags -Cllvm-args=-machine-outliner-reruns=2"
-    flags="$flags -Clink-arg=-Map=$top/.build/target/$target/gatepost.map"
-    # Thumb-2, as Debian's armhf: a quarter less code.
-    if [ "$target" = armv7-unknown-linux-musleabihf ]; then flags="$flags -Ctarget-feature=+thumb-mode"; fi
-    # Nothing unwinds and no backtrace is printed, so that LLVM's unwinder, and with it the C library's printf, stays out.
-    # (armv7's C library refers to more of it.)
-    if [ "$target" = aarch64-unknown-linux-musl ]; then
-        flags="$flags -Clink-arg=--defsym=_Unwind_Backtrace=abort -Clink-arg=--defsym=_Unwind_GetIP=abort"
-    fi
-    mkdir -p "$top/.build/target/$target"
+    release=1
     ;;
 esac
 # The standard library comes with the compiler, so building it is as steady as the compiler is. The variable after it
@@ -89,13 +83,30 @@ if [ "$road" = debian ]; then
     unset RUSTUP_TOOLCHAIN
 fi
 
-name=${target^^}
-name=${name//-/_}
-export "CARGO_TARGET_${name}_LINKER=rust-lld" "CARGO_TARGET_${name}_RUSTFLAGS=$flags" "CARGO_TARGET_${name}_RUNNER=$emulator"
+for target in "${targets[@]}"; do
+    own=
+    emulator=qemu-aarch64-static
+    case $target in armv7*) emulator=qemu-arm-static ;; esac
+    if [ -n "$release" ]; then
+        mkdir -p "$top/.build/target/$target"
+        own=" -Clink-arg=-Map=$top/.build/target/$target/gatepost.map"
+        case $target in
+        # Thumb-2, as Debian's armhf: a quarter less code.
+        armv7*) own="$own -Ctarget-feature=+thumb-mode" ;;
+        # Nothing unwinds and no backtrace is printed, so that LLVM's unwinder, and with it the C library's printf, stays
+        # out. (armv7's C library refers to more of it.)
+        *) own="$own -Clink-arg=--defsym=_Unwind_Backtrace=abort -Clink-arg=--defsym=_Unwind_GetIP=abort" ;;
+        esac
+    fi
+    name=${target^^}
+    name=${name//-/_}
+    export "CARGO_TARGET_${name}_LINKER=rust-lld" "CARGO_TARGET_${name}_RUSTFLAGS=$flags$own" "CARGO_TARGET_${name}_RUNNER=$emulator"
+    arguments+=(--target "$target")
+done
 export CARGO_TARGET_DIR=$top/.build/target
 unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS
 
 cd "$top"
 subcommand=$1
 shift
-exec "$cargo" "$subcommand" --locked --target "$target" "${arguments[@]}" "$@"
+exec "$cargo" "$subcommand" --locked "${arguments[@]}" "$@"

@@ -89,6 +89,7 @@ closure=$(debian_closure $names)
 # shellcheck disable=SC2086
 packages_once "$debian_dir/root-$runtime" $closure
 { echo "$kernel_package"; echo "$closure"; } | sort > "$out/packages"
+echo "$SOURCE_DATE_EPOCH" > "$out/epoch"
 
 # --- root: overlay, gatepost, programs with their libraries, modules ------------------------------------------------------
 say "root with $runtime"

@@ -1,5 +1,5 @@
 //! The role `boot`: the real binary, as root, in private namespaces on this machine's kernel. What needs a machine of its own (the
-//! initramfs, modules, growing a partition) is in `tests/vm_*.rs`.
+//! initramfs, modules, growing a partition) is in `tests/vm.rs`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, unreachable_pub)]
 
 #[path = "boot/gateway.rs"]

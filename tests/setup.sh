@@ -16,8 +16,31 @@ test) packages="$packages attr fish iproute2 libcap2-bin mount python3 shellchec
 esac
 
 die() {
-    echo "setup: $1" >&2
+    echo "setup: $*" >&2
     exit 1
+}
+
+# One word a line.
+words() { echo "$1" | tr -s ' ' '\n'; }
+
+# from_backports PACKAGE…: a qemu-utils newer than this release's excludes this release's QEMU. What is installed stays as it is, and
+# QEMU comes from where that came from, by a source that is used here only.
+from_backports() {
+    suite=$(. /etc/os-release && echo "$VERSION_CODENAME")
+    # shellcheck disable=SC2016
+    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' | head -1)
+    lists=$(mktemp -d)
+    for s in "$suite" "$suite-backports"; do
+        echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $s main"
+    done >"$lists/sources.list"
+    echo "setup: from $suite-backports: $*"
+    privately="-qq -oDir::State::Lists=$lists -oDir::Etc::SourceList=$lists/sources.list -oDir::Etc::SourceParts=/nonexistent
+        -oAPT::Sandbox::User= -oAcquire::Languages=none"
+    # shellcheck disable=SC2086
+    apt-get $privately update && apt-get $privately install -y --no-install-recommends -t "$suite-backports" "$@"
+    done=$?
+    rm -rf "$lists"
+    return "$done"
 }
 
 [ "$(id -u)" = 0 ] || [ "${1:-}" = image ] || [ "${1:-}" = cross ] ||
@@ -38,17 +61,18 @@ if [ -n "$missing" ]; then
     echo "setup: installing$missing" >&2
     [ "$(id -u)" = 0 ] || die "missing:$missing. Install them as root."
     export DEBIAN_FRONTEND=noninteractive
-    # A qemu-utils from elsewhere (backports) excludes this release's QEMU; the same release's is put in its place.
-    case $missing in
-    *qemu-system-arm*)
-        if dpkg-query -W qemu-utils >/dev/null 2>&1; then
-            missing="$missing qemu-utils=$(apt-cache policy qemu-system-arm | awk '/Candidate:/ { print $2 }')"
-        fi
-        ;;
-    esac
+    no_mirror="Look at apt-get's message above; without a package mirror nothing can be installed."
+    apt-get update -qq >&2 || die "apt-get update failed. $no_mirror"
+    have=$(dpkg-query -W -f='${Version}' qemu-utils 2>/dev/null || true)
+    offered=$(apt-cache policy qemu-system-arm | awk '/Candidate:/ { print $2 }')
+    if [ -n "$have" ] && dpkg --compare-versions "$have" gt "$offered"; then
+        qemu=$(words "$missing" | grep '^qemu-system-' || true)
+        missing=$(words "$missing" | grep -v '^qemu-system-' || true)
+        # shellcheck disable=SC2086
+        [ -z "$qemu" ] || from_backports $qemu >&2 || die "could not install $qemu beside qemu-utils $have. $no_mirror"
+    fi
     # shellcheck disable=SC2086
-    { apt-get update -qq && apt-get install -y -qq --no-install-recommends --allow-downgrades $missing; } >&2 ||
-        die "could not install$missing. Look at apt-get's message above; without a package mirror they cannot be had."
+    apt-get install -y -qq --no-install-recommends $missing >&2 || die "could not install $missing. $no_mirror"
 fi
 
 if [ "${1:-}" = test ] && ! command -v cargo-deny >/dev/null 2>&1; then

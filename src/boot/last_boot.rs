@@ -62,8 +62,9 @@ impl LastBoot {
         match &self.farewell {
             Some(farewell) if farewell.reason.is_empty() => farewell.action.clone(),
             Some(farewell) => format!("{}: {}", farewell.action, farewell.reason),
-            None if self.bitten() => "the hardware watchdog reset the board".to_owned(),
+            // A watchdog may well bite while a kernel that has crashed still counts to its reboot.
             None if !self.tail.is_empty() => "the kernel crashed (its last words are kept)".to_owned(),
+            None if self.bitten() => "the hardware watchdog reset the board".to_owned(),
             None if self.first => "none: this is the first boot with this data partition".to_owned(),
             None => "no orderly shutdown: a power cut, a reset or a crash".to_owned(),
         }
@@ -169,13 +170,12 @@ mod tests {
     fn the_cause_is_the_best_that_is_known() {
         assert_eq!(report().cause(), "no orderly shutdown: a power cut, a reset or a crash");
         assert!(LastBoot { first: true, ..report() }.cause().contains("first boot"));
-        let bitten = LastBoot { watchdog_status: Some(0x8020), tail: "x".to_owned(), ..report() };
+        let bitten = LastBoot { watchdog_status: Some(0x8020), ..report() };
         assert_eq!(bitten.cause(), "the hardware watchdog reset the board");
-        assert!(
-            LastBoot { watchdog_status: Some(0x8000), tail: "x".to_owned(), ..report() }
-                .cause()
-                .contains("kernel crashed")
-        );
+        for status in [0x8000, 0x8020] {
+            let crashed = LastBoot { watchdog_status: Some(status), tail: "x".to_owned(), ..report() };
+            assert!(crashed.cause().contains("kernel crashed"), "{}", crashed.cause());
+        }
         let farewell = json::from_str(r#"{"version":1,"action":"reboot","reason":"signal TERM","took_ms":5}"#).unwrap();
         assert_eq!(LastBoot { farewell: Some(farewell), ..bitten }.cause(), "reboot: signal TERM");
     }

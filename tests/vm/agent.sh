@@ -1,7 +1,7 @@
 #!/bin/bash
 # agent.sh BOARD: makes .build/image/BOARD/agent, a second initramfs for tests. QEMU is given the image's own initramfs with this
 # one behind it and `rdinit=/agent/start`: the image itself stays as it is shipped, byte for byte.
-# It holds busybox, the driver of QEMU's virtio port, and the two scripts of tests/vm/agent. Run after rootfs/image.sh.
+# It holds busybox, the drivers of QEMU's virtio port and keyboard, and the two scripts of tests/vm/agent. Run after rootfs/image.sh.
 set -euo pipefail
 export LC_ALL=C
 cd "$(dirname "$0")/../.."
@@ -23,7 +23,7 @@ cp tests/vm/agent/* "$work/agent/"
 chmod +x "$work/agent/start"
 debian_unpack "$work/packages" busybox-static
 cp "$work/packages/bin/busybox" "$work/agent/busybox"
-modules_pick "$debian_dir/$KERNEL" "$work/agent" "$work/agent/modules" virtio_mmio virtio_console
+modules_pick "$debian_dir/$KERNEL" "$work/agent" "$work/agent/modules" virtio_mmio virtio_console virtio_input
 rm -rf "$work/packages" "$work/list"
 rootfs/cpio.sh "$work" | gzip -9n > "$out/agent"
 rm -rf "$work"

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Something that happened to the machine: `SHUTDOWN`, `RESET`, `WATCHDOG`, …
 #[derive(Debug, Clone)]
@@ -64,8 +64,15 @@ impl Monitor {
         self.events.0.lock().unwrap().clone()
     }
 
-    /// Gives the machine a command without arguments, such as `system_reset` or `stop`.
-    pub fn command(&mut self, name: &str) {
-        self.stream.write_all(format!("{{\"execute\":\"{name}\"}}\n").as_bytes()).unwrap();
+    /// Gives the machine a command.
+    pub fn execute(&mut self, name: &str, arguments: &Value) {
+        let command = json!({"execute": name, "arguments": arguments});
+        self.stream.write_all(format!("{command}\n").as_bytes()).unwrap();
+    }
+
+    /// Presses keys together on the machine's keyboard, by QEMU's names.
+    pub fn press(&mut self, keys: &[&str]) {
+        let keys: Vec<Value> = keys.iter().map(|key| json!({"type": "qcode", "data": key})).collect();
+        self.execute("send-key", &json!({"keys": keys}));
     }
 }

@@ -1,18 +1,9 @@
 //! Containers under cgroup v2, in a virtual gateway: limits as the container and the kernel see them, an OOM kill, a container
 //! that forks for ever, and gatepost's own place.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
-
-mod vm;
-
 use serde_json::{Value, json};
-use vm::{Disk, Machine, SUPERVISOR, Vm};
 
-/// A gateway with no pods but those a test gives it.
-fn bare(board: &'static str) -> Machine {
-    let append = "gatepost.staticPodPath=/var/lib/gatepost/manifests gatepost.podPidsLimit=200".to_owned();
-    Machine { append, ..Machine::new(board) }
-}
+use crate::machine::{Disk, Machine, SUPERVISOR, Vm};
 
 fn pod(name: &str, script: &str, limits: &Value) -> Value {
     json!({
@@ -41,7 +32,7 @@ fn ended(vm: &mut Vm<'_>, pod: &str) -> Value {
 
 fn limits_hold(board: &'static str) {
     let disk = Disk::fresh(board);
-    let mut vm = Vm::boot(&bare(board), &disk);
+    let mut vm = Vm::boot(&Machine::bare(board).with("gatepost.podPidsLimit=200"), &disk);
 
     let limits = json!({"memory": "48Mi", "cpu": "250m"});
     vm.apply("limited", &pod("limited", "trap 'exit 0' TERM; sleep 100000 & wait", &limits));

@@ -4,9 +4,8 @@
 //! The image is used as it is shipped. The agent comes in a second initramfs behind the image's own (`tests/vm/agent.sh`); it
 //! runs as a child of PID 1 in a mount namespace of its own. A test of the boot itself can do without ([`Machine::agent`]).
 //!
-//! Bounds are generous: they end a test that would hang, and say nothing about speed. One virtual machine runs at a time.
-
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, dead_code, unreachable_pub)]
+//! Bounds are generous: they end a test that would hang, and say nothing about speed. As many machines run at a time as the test
+//! harness has threads; QEMU ends with the test, however that ends.
 
 mod agent;
 mod console;
@@ -14,11 +13,13 @@ mod qmp;
 
 use std::fs::{self, File};
 use std::io;
+use std::marker::PhantomData;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use serde_json::json;
 use tempfile::TempDir;
 
 pub use agent::Agent;
@@ -26,7 +27,7 @@ pub use console::Console;
 pub use qmp::Monitor;
 
 /// Long enough for whatever an emulated gateway does on a busy machine.
-pub const BOUND: Duration = Duration::from_mins(4);
+pub const BOUND: Duration = Duration::from_mins(6);
 
 /// A shell's word for the pid of the supervisor.
 pub const SUPERVISOR: &str = "$(ps | grep '[s]upervise /' | sed 's/^ *//' | cut -d' ' -f1)";
@@ -37,6 +38,8 @@ pub struct Machine {
     pub board: &'static str,
     /// Put behind the image's kernel command line.
     pub append: String,
+    /// The kernel finds no console.
+    pub without_console: bool,
     /// More arguments for QEMU.
     pub devices: Vec<String>,
     /// Whether the agent is there.
@@ -48,14 +51,36 @@ pub struct Machine {
 impl Machine {
     /// The board as it is, with the agent.
     pub fn new(board: &'static str) -> Self {
-        Self { board, append: String::new(), devices: Vec::new(), agent: true, resets: true }
+        Self { board, append: String::new(), without_console: false, devices: Vec::new(), agent: true, resets: true }
+    }
+
+    /// With no pods but those a test gives it, see [`Vm::apply`].
+    pub fn bare(board: &'static str) -> Self {
+        Self::new(board).with("gatepost.staticPodPath=/var/lib/gatepost/manifests")
+    }
+
+    /// With more words on its kernel command line.
+    pub fn with(mut self, words: &str) -> Self {
+        self.append = format!("{} {words}", self.append);
+        self
+    }
+
+    /// With more arguments for QEMU.
+    pub fn and(mut self, device: &[&str]) -> Self {
+        self.devices.extend(device.iter().map(|word| (*word).to_owned()));
+        self
+    }
+
+    /// With the image's initramfs only, looked at over its serial console.
+    pub fn untouched(self) -> Self {
+        Self { agent: false, ..self }
     }
 }
 
 /// A card with a fresh copy of a board's image; it keeps what one machine wrote for the next.
 pub struct Disk {
     pub path: PathBuf,
-    directory: TempDir,
+    _directory: TempDir,
 }
 
 impl Disk {
@@ -67,7 +92,7 @@ impl Disk {
         let copied = Command::new("cp").arg("--sparse=always").arg(&image).arg(&path).status().unwrap();
         assert!(copied.success(), "cannot copy {}", image.display());
         File::options().write(true).open(&path).unwrap().set_len(512 << 20).unwrap();
-        Self { path, directory }
+        Self { path, _directory: directory }
     }
 
     /// Where a partition lies: first byte and length.
@@ -96,29 +121,33 @@ pub struct Vm<'disk> {
     pub monitor: Monitor,
     qemu: Child,
     agent: Option<Agent>,
-    // Sockets and initramfs; and the turn, given back when the machine is gone.
-    directory: TempDir,
-    turn: File,
-    disk: &'disk Disk,
+    // Sockets and initramfs.
+    _directory: TempDir,
+    disk: PhantomData<&'disk Disk>,
 }
 
 impl<'disk> Vm<'disk> {
     /// Plugs it in.
     pub fn boot(machine: &Machine, disk: &'disk Disk) -> Self {
-        let turn = take_turn();
         let directory = TempDir::new().unwrap();
         let image = image(machine.board);
         let read = |name: &str| fs::read_to_string(image.join(name)).unwrap().trim().to_owned();
-        let mut command_line = format!("{} {}", read("cmdline"), machine.append);
+        let mut command_line = read("cmdline");
+        if machine.without_console {
+            let words = command_line.split(' ').filter(|word| !word.starts_with("console="));
+            command_line = words.chain(["console=null"]).collect::<Vec<_>>().join(" ");
+        }
+        command_line = format!("{command_line} {}", machine.append);
 
         let listen = |name: &str| UnixListener::bind(directory.path().join(name)).unwrap();
         let (console, monitor, agent) = (listen("console"), listen("monitor"), listen("agent"));
         let socket = |name: &str| format!("socket,id={name},path={}", directory.path().join(name).display());
 
         let template = read("qemu").replace("DISK", &disk.path.display().to_string());
-        let mut words = template.split_whitespace();
-        let mut qemu = Command::new(words.next().unwrap());
-        qemu.args(words);
+        let words = template.split_whitespace();
+        // A test that is killed takes its machine along.
+        let mut qemu = Command::new("setpriv");
+        qemu.args(["--pdeathsig", "KILL", "--"]).args(words);
         qemu.args(["-nodefaults", "-display", "none", "-chardev", &socket("console"), "-serial", "chardev:console"]);
         qemu.arg("-qmp").arg(format!("unix:{}", directory.path().join("monitor").display()));
         if !machine.resets {
@@ -145,7 +174,7 @@ impl<'disk> Vm<'disk> {
         let console = Console::new(accept(&console, &mut qemu));
         let monitor = Monitor::new(accept(&monitor, &mut qemu));
         let agent = machine.agent.then(|| Agent::new(accept(&agent, &mut qemu)));
-        Self { console, monitor, qemu, agent, directory, turn, disk }
+        Self { console, monitor, qemu, agent, _directory: directory, disk: PhantomData }
     }
 
     /// Carries out a shell command inside, in PID 1's mount namespace: its output and its exit status.
@@ -159,6 +188,24 @@ impl<'disk> Vm<'disk> {
         let (output, status) = self.run(command);
         assert_eq!(status, 0, "{command}: {output}\n{}", self.console.tail());
         output
+    }
+
+    /// Carries out a command with nothing of the gateway's root, for when that cannot be read. `$b` is a busybox.
+    pub fn apart(&mut self, command: &str) -> (String, i32) {
+        self.run(&format!("@{command}"))
+    }
+
+    /// Waits until the supervisor answers.
+    pub fn until_up(&mut self) {
+        self.until("gatepost get pods >/dev/null 2>&1 && echo there", |said| said.contains("there"));
+    }
+
+    /// Waits until each of these pods runs.
+    pub fn until_running(&mut self, pods: &[&str]) -> String {
+        self.until("gatepost get pods", |table| {
+            let runs = |pod: &str| table.lines().any(|line| line.starts_with(pod) && line.contains("1/1     Running"));
+            pods.iter().all(|pod| runs(pod))
+        })
     }
 
     /// Repeats a command until its output satisfies; the last output, if it never does, is told.
@@ -188,6 +235,11 @@ impl<'disk> Vm<'disk> {
             agent.starts_anew();
         }
         reason
+    }
+
+    /// The machine's command as a person at its monitor types it.
+    pub fn at_the_monitor(&mut self, line: &str) {
+        self.monitor.execute("human-monitor-command", &json!({"command-line": line}));
     }
 
     /// Waits for an event of the machine.
@@ -225,15 +277,6 @@ impl Drop for Vm<'_> {
             eprintln!("--- the console's last lines ---\n{}", self.console.tail());
         }
     }
-}
-
-/// Waits until no other virtual machine of these tests runs.
-fn take_turn() -> File {
-    let path = std::env::var_os("GATEPOST_VM_LOCK")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join(".build/vm.lock"), PathBuf::from);
-    let file = File::options().create(true).append(true).open(path).unwrap();
-    file.lock().unwrap();
-    file
 }
 
 /// QEMU's connection, or what QEMU died of.

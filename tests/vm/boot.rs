@@ -1,0 +1,116 @@
+//! A gateway boots to all sample pods running, is what `docs/boards.md` and `docs/operations.md` say it is, and is so again after a
+//! reboot.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::machine::{Disk, Machine, SUPERVISOR, Vm};
+
+/// The sample pods that stay up; the one called `crash` does not, by design.
+pub const STEADY: &[&str] =
+    &["mosquitto-gateway", "publisher-gateway", "nginx-gateway", "redis-gateway", "offline-gateway"];
+
+fn runs_its_pods_and_is_the_same_after_a_reboot(board: &'static str) {
+    let disk = Disk::fresh(board);
+    let mut vm = Vm::boot(&Machine::new(board), &disk);
+    vm.until_running(STEADY);
+
+    // They do what they are for: the broker takes the publisher's readings, the web server serves its ConfigMap.
+    vm.until("gatepost logs publisher", |log| log.contains("published 2"));
+    let page = vm.until("gatepost exec nginx -- wget -qO- http://127.0.0.1/", |page| page.contains("ConfigMap"));
+    assert!(page.contains("served from a ConfigMap"), "{page}");
+    let pong = vm.ok("gatepost exec redis -- redis-cli ping");
+    assert_eq!(pong.trim(), "PONG");
+
+    the_root_is_read_only_and_data_fills_the_card(&mut vm);
+    containers_have_the_limits_of_the_gateway(&mut vm);
+    a_supervisor_killed_again_and_again_costs_no_container(&mut vm);
+
+    // TERM is what busybox' `reboot` sends.
+    vm.until("gatepost get pods", |table| {
+        table.lines().any(|line| line.starts_with("crash-gateway") && line.split_whitespace().nth(3) != Some("0"))
+    });
+    let before = restarts(&mut vm);
+    vm.run("kill -TERM 1");
+    vm.console.wait_for("init: reboot (SIGTERM): within 147 s, of which the pods have 120 s", crate::machine::BOUND);
+    assert_eq!(vm.reset(), "guest-reset");
+    vm.until_running(STEADY);
+    let after = restarts(&mut vm);
+    assert_eq!(before.keys().collect::<Vec<_>>(), after.keys().collect::<Vec<_>>(), "the same pods");
+    for (pod, count) in &before {
+        assert!(after[pod] >= *count, "restart counts are kept: {before:?}, then {after:?}");
+    }
+    assert!(after.values().sum::<u64>() > 0);
+    let report = vm.ok("gatepost last-boot");
+    assert!(report.contains("reboot: SIGTERM"), "{report}");
+
+    // The machine can tell that its power is to go.
+    vm.run("kill -PWR 1");
+    vm.console.wait_for("init: poweroff (power failure)", crate::machine::BOUND);
+    assert_eq!(vm.off(), "guest-shutdown");
+}
+
+/// Name and UID of each pod, and how often its container was restarted.
+fn restarts(vm: &mut Vm<'_>) -> BTreeMap<(String, String), u64> {
+    let text = vm.ok("gatepost get pods -o json");
+    let list: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    let word = |value: &Value| value.as_str().unwrap().to_owned();
+    let pods = list["items"].as_array().unwrap().iter().map(|pod| {
+        let count = pod["status"]["containerStatuses"][0]["restartCount"].as_u64().unwrap();
+        ((word(&pod["metadata"]["name"]), word(&pod["metadata"]["uid"])), count)
+    });
+    pods.collect()
+}
+
+fn the_root_is_read_only_and_data_fills_the_card(vm: &mut Vm<'_>) {
+    let mounts = vm.ok("cat /proc/mounts");
+    let mount = |target: &str| {
+        let line = mounts.lines().rfind(|line| line.split(' ').nth(1) == Some(target));
+        line.unwrap_or_else(|| panic!("nothing is mounted on {target}:\n{mounts}")).to_owned()
+    };
+    assert!(mount("/").contains(" squashfs ro"), "{}", mount("/"));
+    assert!(mount("/flash").contains(" squashfs ro,nosuid,nodev"), "{}", mount("/flash"));
+    assert!(mount("/var/lib").contains(" ext4 rw"), "{}", mount("/var/lib"));
+    assert!(mount("/sys/fs/cgroup").contains(" cgroup2 "), "{}", mount("/sys/fs/cgroup"));
+    for target in ["/run", "/tmp", "/var/log"] {
+        let line = mount(target);
+        assert!(line.contains(" tmpfs ") && line.contains("size="), "a tmpfs with a bound: {line}");
+    }
+    // The image's data partition has 16 MiB, the card 512.
+    let size: u64 = vm.ok("df -k /var/lib | tail -1 | tr -s ' ' | cut -d' ' -f2").trim().parse().unwrap();
+    assert!(size > 300 << 10, "{size} KiB");
+}
+
+fn containers_have_the_limits_of_the_gateway(vm: &mut Vm<'_>) {
+    let limits = vm.ok("gatepost exec offline -- cat /proc/1/limits");
+    let limit = |name: &str| {
+        let line = limits.lines().find(|line| line.starts_with(name)).unwrap();
+        line[name.len()..].split_whitespace().take(2).map(str::to_owned).collect::<Vec<_>>().join(":")
+    };
+    assert_eq!(limit("Max open files"), "1024:524288", "{limits}");
+    assert_eq!(limit("Max processes"), "unlimited:unlimited", "{limits}");
+    assert_eq!(limit("Max core file size"), "0:unlimited", "{limits}");
+}
+
+fn a_supervisor_killed_again_and_again_costs_no_container(vm: &mut Vm<'_>) {
+    let processes = "pidof mosquitto nginx redis-server";
+    let before = vm.ok(processes);
+    // Whoever is killed while it adopts has to wait, so each one is let come up.
+    vm.ok(&format!(
+        "i=0; while [ $i -lt 20 ]; do kill -9 {SUPERVISOR} || exit 1; \
+         until gatepost get pods >/dev/null 2>&1; do usleep 50000; done; i=$((i+1)); done"
+    ));
+    vm.until_running(STEADY);
+    assert_eq!(vm.ok(processes), before);
+}
+
+#[test]
+fn an_aarch64_gateway_runs_its_pods_and_is_the_same_after_a_reboot() {
+    runs_its_pods_and_is_the_same_after_a_reboot("qemu-aarch64");
+}
+
+#[test]
+fn an_armv7_gateway_runs_its_pods_and_is_the_same_after_a_reboot() {
+    runs_its_pods_and_is_the_same_after_a_reboot("qemu-armv7");
+}

@@ -1,0 +1,94 @@
+//! A supervisor that stands still, a PID 1 that stands still, a kernel that has crashed: who notices, and what the next boot says.
+
+use serde_json::json;
+
+use crate::machine::{BOUND, Disk, Machine, SUPERVISOR, Vm};
+
+/// Three feeds in 20 s. Init takes a supervisor for wedged 10 s after its deadline, so it is faster than the watchdog.
+fn machine(board: &'static str) -> Machine {
+    Machine::bare(board).with("gatepost.watchdogTimeout=20s")
+}
+
+fn pod(name: &str, script: &str) -> serde_json::Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {
+            "name": name,
+            "annotations": {"gatepost.io/backoff-initial": "1s", "gatepost.io/backoff-max": "2s"},
+        },
+        "spec": {
+            "terminationGracePeriodSeconds": 1,
+            "containers": [{"name": "main", "image": "sample/busybox:1", "command": ["sh", "-c", script]}],
+        },
+    })
+}
+
+/// One with something to do lets its deadline pass, and init starts another one.
+fn a_wedged_supervisor_is_replaced_and_no_container_notices(vm: &mut Vm<'_>) {
+    vm.apply("steady", &pod("steady", "exec sleep 1000000"));
+    vm.apply("crash", &pod("crash", "exit 3"));
+    vm.until_running(&["steady-gateway"]);
+    vm.until("gatepost get pods", |table| table.contains("CrashLoopBackOff"));
+    let before = (vm.ok("pidof sleep"), vm.ok(&format!("echo {SUPERVISOR}")));
+    vm.ok(&format!("kill -STOP {SUPERVISOR}"));
+    vm.console.wait_for("init: the supervisor is wedged", BOUND);
+    vm.until_up();
+    assert_eq!(vm.ok("pidof sleep"), before.0);
+    assert_ne!(vm.ok(&format!("echo {SUPERVISOR}")), before.1);
+    vm.ok("rm /var/lib/gatepost/manifests/*");
+    vm.until("gatepost get pods 2>&1", |table| table.contains("No resources"));
+}
+
+/// One without anything to do has no deadline; it owes only the watchdog an answer.
+fn an_idle_supervisor_that_is_stopped(vm: &mut Vm<'_>) {
+    // What it does behind its last pod has deadlines of a few seconds.
+    vm.ok("sleep 5");
+    vm.ok(&format!("kill -STOP {SUPERVISOR}"));
+    vm.console.wait_for("init: the supervisor does not answer: the hardware watchdog is not fed until it does", BOUND);
+}
+
+#[test]
+fn the_emulated_watchdog_bites_when_supervisor_or_init_stand_still() {
+    let disk = Disk::fresh("qemu-aarch64");
+    let mut vm = Vm::boot(&machine("qemu-aarch64"), &disk);
+    a_wedged_supervisor_is_replaced_and_no_container_notices(&mut vm);
+    assert!(vm.monitor.events().iter().all(|event| event.name != "WATCHDOG"), "init was first");
+
+    an_idle_supervisor_that_is_stopped(&mut vm);
+    assert_eq!(vm.event("WATCHDOG")["action"], "reset");
+    vm.reset();
+    vm.until_up();
+    let report = vm.ok("gatepost last-boot");
+    assert!(report.contains("the hardware watchdog reset the board"), "{report}");
+
+    // Nobody can stop PID 1 by a signal; a cgroup is frozen with it.
+    vm.run("ice=/sys/fs/cgroup/ice; mkdir $ice && echo 1 > $ice/cgroup.procs && echo 1 > $ice/cgroup.freeze");
+    assert_eq!(vm.event("WATCHDOG")["action"], "reset");
+    vm.reset();
+    vm.until_up();
+
+    a_crash_of_the_kernel_leaves_its_last_words(&mut vm);
+}
+
+/// softdog, which is the kernel's own timer, sees a supervisor that stands still, and nothing more.
+#[test]
+fn softdog_bites_when_the_supervisor_stands_still() {
+    let disk = Disk::fresh("qemu-armv7");
+    let mut vm = Vm::boot(&machine("qemu-armv7"), &disk);
+    a_wedged_supervisor_is_replaced_and_no_container_notices(&mut vm);
+    an_idle_supervisor_that_is_stopped(&mut vm);
+    assert_eq!(vm.reset(), "guest-reset");
+    vm.until_up();
+}
+
+/// In memory that a reset leaves alone, which the board gives to ramoops.
+fn a_crash_of_the_kernel_leaves_its_last_words(vm: &mut Vm<'_>) {
+    vm.ok("sync; (sleep 1; echo c > /proc/sysrq-trigger) >/dev/null 2>&1 &");
+    vm.console.wait_for("Kernel panic - not syncing: sysrq triggered crash", BOUND);
+    vm.reset();
+    vm.until_up();
+    let report = vm.ok("gatepost last-boot");
+    assert!(report.contains("the kernel crashed (its last words are kept)"), "{report}");
+    assert!(report.contains("sysrq triggered crash"), "{report}");
+    assert!(vm.ok("ls /var/lib/gatepost/state/pstore").contains("dmesg-ramoops"));
+}
