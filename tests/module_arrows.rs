@@ -18,8 +18,9 @@ const MAP: &[(&str, &[&str])] = &[
     ("document", &[]),
     ("control", &["json"]),
     ("printer", &[]),
-    ("config", &["document"]),
-    ("manifest", &["document", "json"]),
+    ("config", &["document", "policy"]),
+    ("policy", &[]),
+    ("manifest", &["document", "json", "policy"]),
     ("pod", &["manifest"]),
     ("oci", &["manifest"]),
     ("init", &["sys", "wire"]),
@@ -37,7 +38,7 @@ const MAP: &[(&str, &[&str])] = &[
         ],
     ),
     ("console", &["config", "control", "printer", "sys"]),
-    ("cli", &["boot", "config", "control", "image", "json", "log", "manifest", "printer", "runtime"]),
+    ("cli", &["boot", "config", "control", "image", "json", "log", "manifest", "policy", "printer", "runtime"]),
 ];
 
 /// Files that start a role, and so may name its room whatever the map says.

@@ -46,6 +46,9 @@ pub(super) fn apply_to_pod(pod: &mut Json) {
     if let Some(resources) = object(spec, "resources") {
         resources.values_mut().for_each(round);
     }
+    if let Some(spec) = pod.get_mut("spec") {
+        super::aggregate::default_pod_resources(spec);
+    }
 }
 
 /// Defaults of the objects beside pods.

@@ -227,6 +227,7 @@ impl Supervisor {
             directories: self.config.static_pod_path.clone(),
             watched,
             node_name: self.config.node_name.clone(),
+            pod_security: self.config.pod_security,
             limits: source::Limits::default(),
         };
         let request = json::to_vec(&request).unwrap_or_default();
