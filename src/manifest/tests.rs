@@ -420,3 +420,33 @@ fn repeated_keys_are_errors_to_a_strict_reader() {
     let strict = Rules { strict: true, ..Rules::default() };
     assert!(!validate_bytes("f", text.as_bytes(), strict)[0].ok);
 }
+
+#[test]
+fn the_objects_beside_pods_are_checked_in_kubernetes_words() {
+    let object = |kind: &str, spec: &str| {
+        errors(&format!("apiVersion: v1\nkind: {kind}\nmetadata: {{name: o}}\nspec: {spec}\n"))
+    };
+    assert_eq!(
+        object("PersistentVolumeClaim", "{accessModes: [Often]}"),
+        [
+            "4: spec.accessModes: Unsupported value: \"Often\": supported values: \"ReadOnlyMany\", \"ReadWriteMany\", \"ReadWriteOnce\", \"ReadWriteOncePod\"",
+            "4: spec.resources[storage]: Required value",
+        ]
+    );
+    assert_eq!(
+        object(
+            "PersistentVolume",
+            "{accessModes: [ReadWriteOnce], capacity: {storage: 1Gi}, local: {path: /srv/../x}}"
+        ),
+        [
+            "4: spec.local.path: Invalid value: \"/srv/../x\": must not contain '..'",
+            "4: spec.nodeAffinity: Required value: Local volume requires node affinity",
+        ]
+    );
+    assert_eq!(object("Service", "{selector: {app: web}}"), ["4: spec.ports: Required value"]);
+    assert!(object("Service", "{selector: {app: web}, ports: [{port: 80}]}").is_empty());
+    assert_eq!(
+        object("LimitRange", "{limits: [{type: Container, min: {cpu: 2}, max: {cpu: 1}}]}")[0],
+        "4: spec.limits[0].min[cpu]: Invalid value: \"2\": min value 2 is greater than max value 1"
+    );
+}

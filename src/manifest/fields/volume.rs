@@ -47,11 +47,7 @@ pub(super) static VOLUME: Object = Object {
         ),
         later("downwardAPI", Kind::Object(&DOWNWARD_API_VOLUME_SOURCE)),
         carried("emptyDir", Kind::Object(&EMPTY_DIR_VOLUME_SOURCE)),
-        refused(
-            "ephemeral",
-            Kind::Object(&EPHEMERAL_VOLUME_SOURCE),
-            "nothing here makes volumes for claims; use emptyDir, or a persistentVolumeClaim",
-        ),
+        later("ephemeral", Kind::Object(&EPHEMERAL_VOLUME_SOURCE)),
         refused(
             "fc",
             Kind::Object(&FC_VOLUME_SOURCE),
@@ -190,17 +186,15 @@ pub(super) static PROJECTED_VOLUME_SOURCE: Object = Object {
     fields: &[carried("defaultMode", Kind::Int32), carried("sources", Kind::List(&Kind::Object(&VOLUME_PROJECTION)))],
 };
 
-const NO_API: &str = "there is no API server that issues it; put the file into a Secret";
-
 pub(super) static VOLUME_PROJECTION: Object = Object {
     name: "VolumeProjection",
     fields: &[
-        refused("clusterTrustBundle", Kind::Object(&CLUSTER_TRUST_BUNDLE_PROJECTION), NO_API),
+        carried("clusterTrustBundle", Kind::Object(&CLUSTER_TRUST_BUNDLE_PROJECTION)),
         carried("configMap", Kind::Object(&CONFIG_MAP_PROJECTION)),
         carried("downwardAPI", Kind::Object(&DOWNWARD_API_PROJECTION)),
-        refused("podCertificate", Kind::Object(&POD_CERTIFICATE_PROJECTION), NO_API),
+        carried("podCertificate", Kind::Object(&POD_CERTIFICATE_PROJECTION)),
         carried("secret", Kind::Object(&SECRET_PROJECTION)),
-        refused("serviceAccountToken", Kind::Object(&SERVICE_ACCOUNT_TOKEN_PROJECTION), NO_API),
+        carried("serviceAccountToken", Kind::Object(&SERVICE_ACCOUNT_TOKEN_PROJECTION)),
     ],
 };
 

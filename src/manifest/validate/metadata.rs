@@ -27,7 +27,10 @@ pub(in super::super) fn validate_metadata(meta: &At<'_>, full_name: &str, namesp
             format!("with the node's name it is {full_name:?}, longer than {} characters", names::SUBDOMAIN_MAX);
         errors.later_at(&name, &detail);
     }
-    errors.wrong_as(&meta.child("namespace"), namespace, names::label(namespace));
+    // Objects of the whole cluster have none.
+    if !namespace.is_empty() {
+        errors.wrong_as(&meta.child("namespace"), namespace, names::label(namespace));
+    }
     non_negative(&meta.child("generation"), errors);
     validate_labels(&meta.child("labels"), errors);
     validate_annotations(&meta.child("annotations"), errors);
