@@ -9,6 +9,7 @@ pub mod epoll;
 pub mod ext4;
 pub mod fatal;
 pub mod helper;
+pub mod host_log;
 pub mod inherited;
 pub mod memory;
 pub mod mount;
