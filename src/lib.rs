@@ -16,6 +16,7 @@ pub mod log;
 pub mod manifest;
 pub mod oci;
 pub mod pod;
+pub mod policy;
 mod printer;
 pub mod runtime;
 pub mod sorted;

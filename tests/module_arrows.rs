@@ -20,8 +20,9 @@ const MAP: &[(&str, &[&str])] = &[
     ("document", &["json"]),
     ("control", &["json"]),
     ("printer", &[]),
-    ("config", &["document", "json", "sorted"]),
-    ("manifest", &["document", "json", "sorted"]),
+    ("config", &["document", "json", "policy", "sorted"]),
+    ("policy", &["json", "sorted"]),
+    ("manifest", &["document", "json", "policy", "sorted"]),
     ("pod", &["json", "manifest", "sorted"]),
     ("oci", &["json", "manifest", "sorted", "spec"]),
     ("init", &["json", "sorted", "sys", "wire"]),
@@ -39,7 +40,10 @@ const MAP: &[(&str, &[&str])] = &[
         ],
     ),
     ("console", &["config", "control", "json", "printer", "sorted", "sys"]),
-    ("cli", &["boot", "config", "control", "image", "json", "log", "manifest", "printer", "runtime", "sorted"]),
+    (
+        "cli",
+        &["boot", "config", "control", "image", "json", "log", "manifest", "policy", "printer", "runtime", "sorted"],
+    ),
 ];
 
 /// Files that start a role, and so may name its room whatever the map says.

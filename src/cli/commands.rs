@@ -5,6 +5,7 @@ use super::{
     boot_chart, completion, console, describe, exec, gateway, get, image, last_boot, logs, order, output, run,
     validate, version,
 };
+use crate::policy::LEVELS;
 
 const NAMESPACE: Flag = Flag {
     long: "namespace",
@@ -218,12 +219,19 @@ pub(super) const COMMANDS: &[Command] = &[
         summary: "Check manifests without running them",
         about: "Needs neither root nor a running gatepost. `-` is standard input. Exit status 1 when something would be refused.",
         flags: &[
-            switch("strict", None, "Warnings, such as unknown fields, are errors"),
+            switch("strict", None, "Unknown fields and repeated keys are errors"),
+            Flag {
+                long: "pod-security",
+                short: None,
+                value: Some("LEVEL"),
+                help: "refuse pods that do not meet this Pod Security Standard",
+                values: &LEVELS,
+            },
             Flag {
                 long: "output",
                 short: Some('o'),
                 value: Some("FORMAT"),
-                help: "json: findings for programs",
+                help: "json: one object a line for each document",
                 values: &["json"],
             },
         ],

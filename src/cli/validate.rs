@@ -8,7 +8,8 @@ use super::failure::{Failure, Outcome};
 use super::invocation::Invocation;
 use super::output;
 use crate::json;
-use crate::manifest::{DocumentVerdict, validate_bytes, validate_files};
+use crate::manifest::{DocumentVerdict, Rules, validate_bytes, validate_files};
+use crate::policy::{LEVELS, Level};
 
 /// Bytes read from standard input: more than any file may have, so that the limit itself is reported as for files.
 const MOST: u64 = 64 << 20;
@@ -23,7 +24,13 @@ pub(super) fn run(invocation: &Invocation) -> Outcome {
         Some("json") => true,
         Some(other) => return Err(Failure::unknown("output format", other, ["json"], "Formats: json")),
     };
-    let strict = invocation.has("strict");
+    let pod_security = match invocation.value("pod-security")? {
+        None => Level::Privileged,
+        Some(name) => Level::named(name).ok_or_else(|| {
+            Failure::unknown("Pod Security Standard", name, LEVELS, "Standards: privileged, baseline, restricted")
+        })?,
+    };
+    let rules = Rules { node_name: "", strict: invocation.has("strict"), pod_security };
     let verdicts = if invocation.words.iter().any(|word| word == "-") {
         if invocation.words.len() > 1 {
             return Err(invocation.misuse("- cannot stand beside files"));
@@ -31,13 +38,17 @@ pub(super) fn run(invocation: &Invocation) -> Outcome {
         let mut bytes = Vec::new();
         let read = io::stdin().lock().take(MOST).read_to_end(&mut bytes);
         read.map_err(|error| Failure::failed(format!("cannot read standard input: {error}")))?;
-        validate_bytes("<stdin>", &bytes, strict)
+        validate_bytes("<stdin>", &bytes, rules)
     } else {
-        validate_files(&invocation.words, strict)
+        validate_files(&invocation.words, rules)
     };
     if json {
-        let value = json::to_value(&verdicts).map_err(|error| Failure::failed(error.to_string()))?;
-        output::print(&output::to_json(&value))?;
+        let mut lines = String::new();
+        for verdict in &verdicts {
+            lines.push_str(&json::to_string(verdict).map_err(|error| Failure::failed(error.to_string()))?);
+            lines.push('\n');
+        }
+        output::print(&lines)?;
     } else {
         output::print(&report(&verdicts))?;
     }
@@ -56,7 +67,8 @@ fn report(verdicts: &[DocumentVerdict]) -> String {
         }
         if verdict.ok {
             let what = format!("{}/{}", verdict.kind, verdict.name);
-            let class = verdict.qos.map(|qos| format!(" (QoS class {qos:?})")).unwrap_or_default();
+            let class = &verdict.qos;
+            let class = if class.is_empty() { String::new() } else { format!(" (QoS class {class})") };
             writeln!(out, "{}: {what} is valid{class}", verdict.file).ok();
         }
     }

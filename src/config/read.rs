@@ -10,6 +10,7 @@ use serde_json::{Map, Value as Json};
 use super::table::CONFIG;
 use super::{Config, ConsoleShell, WritableLayer};
 use crate::document::{self, Entry, FindingKind, Kind, Node, Object, Quantity, Value, duration, nearest};
+use crate::policy::Level;
 use crate::sorted::BTreeMap;
 
 /// Largest configuration file in bytes.
@@ -231,6 +232,12 @@ impl Reading {
                 self.check_absolute("runtime", &runtime);
             }
             config.runtime = runtime;
+        }
+        if let Some(level) = self.text("podSecurity") {
+            match Level::named(&level) {
+                Some(level) => config.pod_security = level,
+                None => self.wrong("podSecurity", &format!("{level:?} is neither privileged, baseline nor restricted")),
+            }
         }
         self.path("runDir", &mut config.layout.run);
         self.path("dataDir", &mut config.layout.data);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{Gateway, Layout};
 use crate::json::{Deserialize, Serialize};
+use crate::policy::Level;
 
 /// The node's settings, complete: what the file leaves out has its default.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,6 +32,9 @@ pub struct Config {
     pub pods_memory_limit: u64,
     /// Processes that all pods together may have; 0 means no limit.
     pub pods_pids_limit: u64,
+    /// The Pod Security Standard that pods must meet.
+    #[serde(default)]
+    pub pod_security: Level,
     /// The resolver file handed to pods with `dnsPolicy: Default`.
     pub resolv_conf: PathBuf,
     /// The cgroup that holds all pods.
@@ -111,6 +115,7 @@ impl Default for Config {
             node_name: String::new(),
             static_pod_path: vec![PathBuf::from("/etc/kubernetes/manifests")],
             image_preload_path: Vec::new(),
+            pod_security: Level::Privileged,
             runtime: "runc".to_owned(),
             layout: Layout::default(),
             backoff: Backoff { initial: Duration::from_secs(10), max: Duration::from_mins(5) },

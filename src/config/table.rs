@@ -49,6 +49,11 @@ pub(super) static CONFIG: Object = Object {
             Kind::String,
             "The OCI runtime: a name looked up in `PATH`, or an absolute path. Default: `runc`.",
         ),
+        setting(
+            "podSecurity",
+            Kind::String,
+            "The Pod Security Standard, latest version, that pods must meet: `privileged`, `baseline` or `restricted`. Default: `privileged`.",
+        ),
         setting("runDir", Kind::String, "Volatile state, on tmpfs. Default: `/run/gatepost`."),
         setting("dataDir", Kind::String, "Durable state, images, layers and volumes. Default: `/var/lib/gatepost`."),
         setting("logDir", Kind::String, "Container logs. Default: `/var/log/pods`."),

@@ -11,7 +11,7 @@ const MAX_FINDINGS: usize = 200;
 /// Checked JSON and all that was found.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decoded {
-    /// Known, accepted fields only, each of its kind. Nulls are left out.
+    /// Known fields only, each of its kind, those that are refused as well. Nulls are left out.
     pub value: Json,
     /// Errors and warnings in the order of the document.
     pub findings: Vec<Finding>,
@@ -152,8 +152,7 @@ impl Decoder {
         if let Some((kind, why)) = verdict {
             self.find(line, kind, None, why.to_owned());
         }
-        let value = self.value(node, &field.kind, judged && field.treat == Treat::Carried);
-        if matches!(verdict, Some((FindingKind::Refused | FindingKind::Later, _))) { None } else { value }
+        self.value(node, &field.kind, judged && field.treat == Treat::Carried)
     }
 
     fn value(&mut self, node: &Node, kind: &Kind, judged: bool) -> Option<Json> {
@@ -244,6 +243,8 @@ fn is_neutral(node: &Node, field: &Field) -> bool {
 
 fn zero(kind: &Kind) -> Json {
     match kind {
+        // An amount of nothing.
+        Kind::Text(format) if format.numbers => Json::from("0"),
         Kind::String | Kind::Text(_) => Json::from(""),
         Kind::Bool => Json::from(false),
         Kind::Int32 | Kind::Int64 | Kind::IntOrString => Json::from(0),

@@ -38,8 +38,10 @@ pub enum QuantityError {
 }
 
 impl Quantity {
-    /// Parses a quantity (`500m`, `1.5Gi`, `1e3`). Fractions below a billionth round up, away from zero.
+    /// Parses a quantity (`500m`, `1.5Gi`, `1e3`). Blanks around it are left out. Fractions below a
+    /// billionth round up, away from zero.
     pub fn parse(text: &str) -> Result<Self, QuantityError> {
+        let text = text.trim();
         if text.is_empty() {
             return Err(QuantityError::Format);
         }
@@ -80,6 +82,22 @@ impl Quantity {
     /// Whether the amount is a whole number of units.
     pub fn is_whole(self) -> bool {
         self.nanos % NANO == 0
+    }
+
+    /// The sum; it keeps the form of the first, unless that is zero.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        let nanos = self.nanos.saturating_add(other.nanos).clamp(-MAX_NANOS, MAX_NANOS);
+        Self { nanos, family: if self.nanos == 0 { other.family } else { self.family } }
+    }
+
+    /// The amount rounded up (away from zero) to thousandths, as resource lists are.
+    #[must_use]
+    pub fn rounded_to_milli(self) -> Self {
+        const MILLI: u128 = NANO.unsigned_abs() / 1000;
+        let magnitude = self.nanos.unsigned_abs().div_ceil(MILLI).saturating_mul(MILLI);
+        let nanos = i128::try_from(magnitude).unwrap_or(MAX_NANOS);
+        Self { nanos: if self.nanos < 0 { -nanos } else { nanos }, family: self.family }
     }
 
     fn scaled(self, unit: i128) -> i64 {

@@ -218,7 +218,7 @@ fn the_decoder_collects_every_finding_with_its_line() {
     );
     assert!(decoded.findings[0].message.contains("put it in quotes"));
     assert!(decoded.findings[2].message.contains("did you mean \"port\"?"));
-    assert_eq!(decoded.value, json!({"items": [{}, {}, {}, {}], "hint": "x"}));
+    assert_eq!(decoded.value, json!({"items": [{}, {}, {"probe": {}}, {}], "hint": "x"}));
 }
 
 #[test]

@@ -4,9 +4,11 @@
 //! device removes nothing. The set is the durable last-good copy.
 
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use super::annotations::{Annotations, Waiting, cycles};
-use super::load::{Loaded, Object};
+use super::limits;
+use super::loaded::{Loaded, Object};
 use super::source::{DirectoryReport, FileReport, Report};
 use super::verdict::cycle_message;
 use crate::json::{Deserialize, Serialize};
@@ -165,7 +167,9 @@ impl DesiredSet {
                 }
             }
         }
-        found.into_values().collect()
+        let mut desired: Vec<Desired> = found.into_values().collect();
+        update.apply_limit_ranges(&mut desired);
+        desired
     }
 }
 
@@ -220,6 +224,27 @@ impl Update {
         known
     }
 
+    /// LimitRanges give pods their defaults; a pod that one forbids is left out.
+    fn apply_limit_ranges(&mut self, desired: &mut Vec<Desired>) {
+        let ranges: Vec<_> = desired
+            .iter()
+            .filter_map(|desired| match &desired.object {
+                Object::LimitRange(range) => Some(Rc::clone(range)),
+                _ => None,
+            })
+            .collect();
+        desired.retain_mut(|desired| {
+            let key = ObjectKey::of(&desired.object);
+            let Object::Pod { written_name, pod } = &mut desired.object else { return true };
+            let wrong = limits::apply(pod, &ranges);
+            if !wrong.is_empty() {
+                let message = limits::refusal(written_name, &wrong);
+                self.problem(&desired.file, 0, Some(key), true, message);
+            }
+            wrong.is_empty()
+        });
+    }
+
     fn keep_all(&mut self, known: &SourceDirectory, error: &str) {
         for object in known.files.iter().flat_map(|file| &file.objects) {
             self.errors.insert(ObjectKey::of(object), error.to_owned());
@@ -260,7 +285,7 @@ impl Update {
 
     fn document(&mut self, path: &Path, document: &Loaded, first_error: &mut Option<String>) {
         let key = (!document.name.is_empty()).then(|| ObjectKey {
-            kind: document.kind.clone(),
+            kind: document.object_kind().to_owned(),
             namespace: document.namespace.clone(),
             name: document.name.clone(),
         });

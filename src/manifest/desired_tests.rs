@@ -36,7 +36,14 @@ impl World {
     fn report(&self) -> Report {
         let directories: Vec<PathBuf> = self.directories.iter().map(|d| d.path().to_owned()).collect();
         let limits = Limits::default();
-        read_manifests(&Request { version: VERSION, directories, watched: Vec::new(), node_name: "n".into(), limits })
+        read_manifests(&Request {
+            version: VERSION,
+            directories,
+            watched: Vec::new(),
+            pod_security: crate::policy::Level::Privileged,
+            node_name: "n".into(),
+            limits,
+        })
     }
 
     fn update(&mut self) -> Outcome {
@@ -249,7 +256,8 @@ fn another_file_system_of_the_same_kind_removes_nothing_within_a_boot() {
         sha256: String::new(),
         line: 0,
         error: None,
-        documents: super::load(pod("a", "").as_bytes(), "n", false).expect("YAML"),
+        documents: super::load(pod("a", "").as_bytes(), super::Rules { node_name: "n", ..super::Rules::default() })
+            .expect("YAML"),
     };
     let before = DesiredSet::default().update(&found(1, vec![file])).set;
     assert_eq!(before.update(&found(1, Vec::new())).desired.len(), 0);

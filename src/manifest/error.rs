@@ -120,13 +120,6 @@ impl Errors {
         self.add(ErrorKind::Invalid, field, Some(value.into().to_string()), detail);
     }
 
-    /// One error for each message of a name check.
-    pub(super) fn invalid_all(&mut self, field: &str, value: &str, details: Vec<String>) {
-        for detail in details {
-            self.invalid(field, value, detail);
-        }
-    }
-
     pub(super) fn duplicate(&mut self, field: &str, value: &str) {
         self.add(ErrorKind::Duplicate, field, Some(quoted(value)), "");
     }

@@ -2,104 +2,73 @@
 
 use std::rc::Rc;
 
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use super::error::{ErrorKind, Errors, ValidationError};
-use super::fields::{CONFIG_MAP, POD, SECRET};
-use super::v1::{ConfigMap, ObjectMeta, Pod, RestartPolicy, Secret};
-use super::{base64, defaults, identity, validate};
+use super::fields::{CONFIG_MAP, LIMIT_RANGE, PERSISTENT_VOLUME, PERSISTENT_VOLUME_CLAIM, POD, SECRET, SERVICE};
+use super::loaded::{Loaded, Object, Warning};
+use super::qos::qos_class;
+use super::v1::{ObjectMeta, Pod, Secret};
+use super::{annotations, base64, defaults, identity, validate, workload};
 use crate::document::{self, Finding, FindingKind, Node, SyntaxError, Value, nearest};
-use crate::json::{self, Deserialize, Serialize};
+use crate::json;
+use crate::policy::{self, Level};
 
-/// Most containers of one pod, init containers included.
-const MAX_CONTAINERS: usize = 256;
-/// Kinds that are carried out.
-const KINDS: [&str; 4] = ["Pod", "ConfigMap", "Secret", "List"];
+/// Kinds that are read, each with its table, but for `List`.
+const KINDS: [(&str, &document::Object); 7] = [
+    ("Pod", &POD),
+    ("ConfigMap", &CONFIG_MAP),
+    ("Secret", &SECRET),
+    ("PersistentVolume", &PERSISTENT_VOLUME),
+    ("PersistentVolumeClaim", &PERSISTENT_VOLUME_CLAIM),
+    ("Service", &SERVICE),
+    ("LimitRange", &LIMIT_RANGE),
+];
+/// Kinds that are checked and kept, but not carried out yet.
+const WITHOUT_EFFECT: [&str; 3] = ["PersistentVolume", "PersistentVolumeClaim", "Service"];
+/// Further kinds of the API's first group, which has no others. They have no effect here.
+const OTHER_CORE_KINDS: [&str; 9] = [
+    "Binding",
+    "ComponentStatus",
+    "Endpoints",
+    "Event",
+    "Namespace",
+    "Node",
+    "PodTemplate",
+    "ReplicationController",
+    "ResourceQuota",
+];
 
-/// An object that is carried out. Cheap to clone: whoever has one shares it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub enum Object {
-    /// A pod, defaulted, with its uid and full name.
-    Pod {
-        /// The name in the manifest, without the node's.
-        written_name: String,
-        /// The pod.
-        pod: Rc<Pod>,
-    },
-    /// A ConfigMap.
-    ConfigMap(Rc<ConfigMap>),
-    /// A Secret.
-    Secret(Rc<Secret>),
+/// How documents are read.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Rules<'a> {
+    /// This node's name; empty for `gatepost validate`: pods then keep the name that is written.
+    pub node_name: &'a str,
+    /// Unknown fields and repeated keys are errors.
+    pub strict: bool,
+    /// The Pod Security Standard that pods must meet.
+    pub pod_security: Level,
 }
 
-impl Object {
-    /// The object's kind.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Pod { .. } => "Pod",
-            Self::ConfigMap(_) => "ConfigMap",
-            Self::Secret(_) => "Secret",
-        }
-    }
-
-    /// The object's metadata.
-    pub fn metadata(&self) -> &ObjectMeta {
-        match self {
-            Self::Pod { pod, .. } => &pod.metadata,
-            Self::ConfigMap(object) => &object.metadata,
-            Self::Secret(object) => &object.metadata,
-        }
-    }
-}
-
-/// Something odd in a document that is accepted all the same.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Warning {
-    /// Path of the field; empty for the document as a whole.
-    pub field: String,
-    /// What is odd and what follows.
-    pub message: String,
-    /// Line in the file, from 1.
-    pub line: u32,
-}
-
-/// What became of one document, or of one item of a `List`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Loaded {
-    /// Which document of the file, from 0.
-    pub document: usize,
-    /// Line where it begins, from 1.
-    pub line: u32,
-    /// Kind as written; empty when missing.
-    pub kind: String,
-    /// Namespace; `default` when none is written.
-    pub namespace: String,
-    /// Full name (pods: with the node's); empty when missing.
-    pub name: String,
-    /// The object; none with errors, and for kinds that are not carried out.
-    pub object: Option<Object>,
-    /// What is wrong.
-    pub errors: Vec<ValidationError>,
-    /// What is odd.
-    pub warnings: Vec<Warning>,
-}
-
-/// Loads all documents of a file. `strict`: unknown fields are errors. The node's name may be empty (`gatepost validate`);
-/// pods then keep the name that is written.
-pub fn load(bytes: &[u8], node_name: &str, strict: bool) -> Result<Vec<Loaded>, SyntaxError> {
+/// Loads all documents of a file.
+pub fn load(bytes: &[u8], rules: Rules<'_>) -> Result<Vec<Loaded>, SyntaxError> {
     let parsed = document::parse(bytes)?;
-    let reader = Loader { node_name, strict };
+    let reader = Loader { rules };
     let mut loaded = Vec::new();
     for (index, node) in parsed.documents.iter().enumerate() {
         let first = loaded.len();
         reader.document(node, index, &mut loaded);
         let oddities = parsed.warnings.iter().filter(|oddity| oddity.document == index);
-        if let Some(first) = loaded.get_mut(first) {
-            first.warnings.extend(oddities.map(|oddity| Warning {
-                field: String::new(),
-                message: oddity.message.clone(),
-                line: oddity.line,
-            }));
+        let Some(first) = loaded.get_mut(first) else { continue };
+        for oddity in oddities {
+            let (field, message, line) = (String::new(), oddity.message.clone(), oddity.line);
+            if rules.strict {
+                first.object = None;
+                let kind = ErrorKind::Duplicate;
+                first.errors.push(ValidationError { kind, field, value: None, detail: message, line });
+            } else {
+                first.warnings.push(Warning { field, message, line });
+            }
         }
     }
     Ok(loaded)
@@ -109,8 +78,7 @@ pub fn load(bytes: &[u8], node_name: &str, strict: bool) -> Result<Vec<Loaded>, 
 const LIST_FIELDS: [&str; 4] = ["apiVersion", "kind", "metadata", "items"];
 
 struct Loader<'a> {
-    node_name: &'a str,
-    strict: bool,
+    rules: Rules<'a>,
 }
 
 impl Loader<'_> {
@@ -132,28 +100,10 @@ impl Loader<'_> {
         } else if let ("v1", Some(item_kind)) = (api_version, result.kind.strip_suffix("List")) {
             self.list(node, item_kind, index, loaded);
             return;
-        } else if !KINDS.contains(&result.kind.as_str()) {
-            let known = nearest(&result.kind, KINDS.into_iter());
-            match known {
-                Some(known) => errors.add(
-                    ErrorKind::NotSupported,
-                    "kind",
-                    Some(Json::from(result.kind.as_str()).to_string()),
-                    format!("did you mean {known:?}?"),
-                ),
-                None => result.warnings.push(Warning {
-                    field: "kind".to_owned(),
-                    message: format!(
-                        "{api_version} {} is not carried out by this version; the document has no effect",
-                        result.kind
-                    ),
-                    line: node.line_of("kind"),
-                }),
-            }
-            let metadata = node.get("metadata");
-            let text = |key| metadata.and_then(|metadata| metadata.text(key)).unwrap_or_default().to_owned();
-            result.namespace = text("namespace");
-            result.name = text("name");
+        } else if let Some(kind) = workload::kind_of(&result.kind, api_version) {
+            self.workload(kind, node, &mut result, &mut errors);
+        } else if !KINDS.iter().any(|(kind, _)| *kind == result.kind) {
+            Self::other_kind(node, api_version, &mut result, &mut errors);
         } else if api_version != "v1" {
             errors.unsupported("apiVersion", api_version, &["v1"]);
         } else {
@@ -164,6 +114,59 @@ impl Loader<'_> {
             result.object = None;
         }
         loaded.push(result);
+    }
+
+    /// A kind that is not carried out: without effect if it is one of Kubernetes', an error if there is none of that name.
+    fn other_kind(node: &Node, api_version: &str, result: &mut Loaded, errors: &mut Errors) {
+        let known = KINDS.iter().map(|(kind, _)| *kind).chain(workload::KINDS).chain(["List"]);
+        let meant = nearest(&result.kind, known);
+        let grouped = api_version.contains('/') || OTHER_CORE_KINDS.contains(&result.kind.as_str());
+        let core = api_version == "v1" || api_version.contains('/');
+        match meant {
+            Some(meant) if meant != result.kind => errors.add(
+                ErrorKind::NotSupported,
+                "kind",
+                Some(Json::from(result.kind.as_str()).to_string()),
+                format!("did you mean {meant:?}?"),
+            ),
+            Some(meant) => errors.unsupported("apiVersion", api_version, &[workload::version_of(meant)]),
+            None if grouped && core || result.kind == "ServiceAccount" => result.warnings.push(Warning {
+                field: "kind".to_owned(),
+                message: format!(
+                    "{api_version} {} is not carried out by this version; the document has no effect",
+                    result.kind
+                ),
+                line: node.line_of("kind"),
+            }),
+            None => {
+                let detail = format!("{api_version} has no such kind; for example v1 has Pod");
+                errors.add(ErrorKind::NotSupported, "kind", Some(Json::from(result.kind.as_str()).to_string()), detail);
+            }
+        }
+        let metadata = node.get("metadata");
+        let text = |key| metadata.and_then(|metadata| metadata.text(key)).unwrap_or_default().to_owned();
+        result.namespace = text("namespace");
+        result.name = text("name");
+    }
+
+    /// A workload runs as one pod, made of its template. Errors name the fields of the template.
+    fn workload(&self, kind: &'static str, node: &Node, result: &mut Loaded, errors: &mut Errors) {
+        let Some(made) = workload::pod_of(kind, node, result, errors) else { return };
+        let mut of_pod = Self::empty(&made, result.document);
+        let mut found = Errors::default();
+        self.object(&made, &mut of_pod, &mut found);
+        workload::check_restart_policy(kind, &made, &mut found);
+        Self::take_errors(found, &made, &mut of_pod);
+        for mut error in of_pod.errors {
+            error.field = workload::field_of(&error.field);
+            errors.list.push(error);
+        }
+        for mut warning in of_pod.warnings {
+            warning.field = workload::field_of(&warning.field);
+            result.warnings.push(warning);
+        }
+        (result.namespace, result.name) = (of_pod.namespace, of_pod.name);
+        (result.object, result.qos, result.meets) = (of_pod.object, of_pod.qos, of_pod.meets);
     }
 
     /// Errors get the line of their field.
@@ -182,7 +185,7 @@ impl Loader<'_> {
         let mut errors = Errors::default();
         if let Value::Map(entries) = &node.value {
             for entry in entries.iter().filter(|e| !LIST_FIELDS.contains(&e.key.as_str())) {
-                if self.strict {
+                if self.rules.strict {
                     errors.forbidden(&entry.key, "a list has no such field");
                 } else {
                     let message = "unknown field of a list; it has no effect".to_owned();
@@ -238,70 +241,183 @@ impl Loader<'_> {
             namespace: String::new(),
             name: String::new(),
             object: None,
+            qos: None,
+            meets: Level::Privileged,
             errors: Vec::new(),
             warnings: Vec::new(),
         }
     }
 
     fn object(&self, node: &Node, result: &mut Loaded, errors: &mut Errors) {
-        let table = match result.kind.as_str() {
-            "Pod" => &POD,
-            "ConfigMap" => &CONFIG_MAP,
-            _ => &SECRET,
-        };
+        let Some((_, table)) = KINDS.iter().find(|(kind, _)| *kind == result.kind) else { return };
         let decoded = document::decode(node, table);
         let mut json = decoded.value;
         self.take_findings(decoded.findings, result, errors);
+        let metadata = self.metadata(&json, node, result);
+        let undecoded: Vec<String> = errors
+            .list
+            .iter()
+            .filter(|error| error.kind == ErrorKind::TypeInvalid)
+            .map(|error| error.field.clone())
+            .collect();
+        let mut found = Errors::default();
+        validate::validate_metadata(&json, &metadata.name, &metadata.namespace, &mut found);
+        if result.kind == "Pod" {
+            self.check_pod(&mut json, node, result, &mut found);
+        } else {
+            defaults::apply_to_object(&result.kind, &mut json);
+            validate::validate_object(&result.kind, &json, &mut found);
+            if WITHOUT_EFFECT.contains(&result.kind.as_str()) {
+                let message = format!("{} is not carried out by this version; the document has no effect", result.kind);
+                result.warnings.push(Warning { field: "kind".to_owned(), message, line: node.line_of("kind") });
+            }
+        }
+        // What could not be decoded is missing below its path; that is no error of its own.
+        found.list.retain(|error| {
+            !undecoded.iter().any(|field| field.starts_with(&error.field) || error.field.starts_with(field))
+        });
+        // Of a field that is wrong nobody needs to know that it would not be carried out.
+        errors.list.retain(|error| {
+            error.kind != ErrorKind::Unimplemented || !found.list.iter().any(|other| other.field == error.field)
+        });
+        errors.list.append(&mut found.list);
+        // What is only not carried out can be typed and judged all the same.
+        if errors.list.iter().all(|error| error.kind == ErrorKind::Unimplemented) {
+            if result.kind == "Pod" {
+                self.judge(&json, result, errors);
+            }
+            result.object = self.typed_object(json, &metadata, node, result, errors);
+        }
+    }
+
+    /// The metadata that the object has here; `result` gets its namespace and name.
+    fn metadata(&self, json: &Json, node: &Node, result: &mut Loaded) -> ObjectMeta {
         let meta = json.get("metadata");
-        let text = |key| meta.and_then(|meta| meta.get(key)).and_then(Json::as_str).unwrap_or_default().to_owned();
-        let (written, generate, namespace) = (text("name"), text("generateName"), text("namespace"));
-        let document = node.to_json();
-        let name = match (written.as_str(), generate.as_str()) {
-            ("", "") => String::new(),
-            ("", generate) => format!("{generate}{}", identity::name_suffix(self.node_name, &document)),
-            (name, _) => name.to_owned(),
-        };
-        let labels_and_annotations = |key: &str| {
+        let text = |key| meta.and_then(|meta| meta.get(key)).and_then(Json::as_str).unwrap_or_default();
+        let map = |key: &str| {
             meta.and_then(|meta| meta.get(key)).cloned().and_then(|map| json::from_value(map).ok()).unwrap_or_default()
         };
         let mut metadata = ObjectMeta {
-            name: name.clone(),
-            namespace: if namespace.is_empty() { "default".to_owned() } else { namespace },
-            labels: labels_and_annotations("labels"),
-            annotations: labels_and_annotations("annotations"),
+            name: self.written_name(json, node),
+            namespace: if text("namespace").is_empty() { "default" } else { text("namespace") }.to_owned(),
+            labels: map("labels"),
+            annotations: map("annotations"),
             ..ObjectMeta::default()
         };
-        let decode_errors: Vec<String> = errors.list.iter().map(|error| error.field.clone()).collect();
-        let mut found = Errors::default();
         if result.kind == "Pod" {
-            metadata.name = if name.is_empty() { name.clone() } else { identity::full_name(&name, self.node_name) };
-            metadata.uid = identity::uid(self.node_name, &document);
+            if !metadata.name.is_empty() {
+                metadata.name = identity::full_name(&metadata.name, self.rules.node_name);
+            }
+            metadata.uid = identity::uid(self.rules.node_name, &node.to_json());
             metadata.annotations.insert("kubernetes.io/config.hash".to_owned(), metadata.uid.clone());
             metadata.annotations.insert("kubernetes.io/config.source".to_owned(), "file".to_owned());
         }
-        validate::validate_metadata(&metadata, &written, &generate, &mut found);
         result.namespace.clone_from(&metadata.namespace);
         result.name.clone_from(&metadata.name);
-        result.object = match result.kind.as_str() {
-            "Pod" => self.pod(&mut json, metadata, name, node, result, &mut found),
-            "ConfigMap" => config_map(&mut json, metadata, &mut found),
-            _ => secret(&mut json, metadata, &mut found),
+        if result.kind == "PersistentVolume" {
+            metadata.namespace.clear();
+            result.namespace.clear();
+        }
+        metadata
+    }
+
+    /// The name, or one made of `generateName`; empty if there is neither.
+    fn written_name(&self, json: &Json, node: &Node) -> String {
+        let text = |key| json.get("metadata").and_then(|meta| meta.get(key)).and_then(Json::as_str).unwrap_or_default();
+        match (text("name"), text("generateName")) {
+            ("", "") => String::new(),
+            ("", generate) => {
+                format!("{generate}{}", identity::name_suffix(self.rules.node_name, &node.to_json()))
+            }
+            (name, _) => name.to_owned(),
+        }
+    }
+
+    fn check_pod(&self, json: &mut Json, node: &Node, result: &mut Loaded, errors: &mut Errors) {
+        for list in ["initContainers", "containers"] {
+            let containers = json.pointer(&format!("/spec/{list}")).and_then(Json::as_array);
+            for (at, _) in
+                containers.into_iter().flatten().enumerate().filter(|(_, c)| c["imagePullPolicy"] == "Always")
+            {
+                let field = format!("spec.{list}[{at}].imagePullPolicy");
+                let message = "Always: no registry is configured, so an image that is here is used as it is".to_owned();
+                result.warnings.push(Warning { line: node.line_of(&field), field, message });
+            }
+        }
+        if let Some(pod) = json.as_object_mut() {
+            pod.entry("spec").or_insert_with(|| json!({}));
+        }
+        defaults::apply_to_pod(json);
+        for (field, message) in validate::validate_pod(json, self.rules.node_name, errors) {
+            let line = node.line_of(&field);
+            result.warnings.push(Warning { field, message, line });
+        }
+    }
+
+    /// The Pod Security Standards that a pod meets, and the one that it must.
+    fn judge(&self, json: &Json, result: &mut Loaded, errors: &mut Errors) {
+        let meets = |level| policy::check(json, level).is_empty();
+        result.meets = match (meets(Level::Baseline), meets(Level::Restricted)) {
+            (true, true) => Level::Restricted,
+            (true, false) => Level::Baseline,
+            (false, _) => Level::Privileged,
         };
-        // What could not be decoded is missing below its path; that is no error of its own.
-        found.list.retain(|error| {
-            !decode_errors.iter().any(|field| field.starts_with(&error.field) || error.field.starts_with(field))
-        });
-        errors.list.append(&mut found.list);
+        if result.meets < self.rules.pod_security {
+            let level = self.rules.pod_security;
+            errors.forbidden("", &policy::refusal(level, &policy::check(json, level)));
+        }
+    }
+
+    fn typed_object(
+        &self,
+        mut json: Json,
+        metadata: &ObjectMeta,
+        node: &Node,
+        result: &mut Loaded,
+        errors: &mut Errors,
+    ) -> Option<Object> {
+        let written_name = self.written_name(&json, node);
+        let fields = json.as_object_mut()?;
+        fields.insert("metadata".to_owned(), json::to_value(metadata).unwrap_or_default());
+        Some(match result.kind.as_str() {
+            "Pod" => {
+                let mut pod: Pod = typed(json, errors)?;
+                result.qos = Some(qos_class(&pod));
+                for (field, message) in annotations::check(&pod, errors) {
+                    let line = node.line_of(&field);
+                    result.warnings.push(Warning { field, message, line });
+                }
+                if !self.rules.node_name.is_empty() {
+                    self.rules.node_name.clone_into(&mut pod.spec.node_name);
+                }
+                Object::Pod { written_name, pod: Rc::new(pod) }
+            }
+            "ConfigMap" => Object::ConfigMap(Rc::new(typed(json, errors)?)),
+            "Secret" => {
+                let plain = fields.remove("stringData");
+                let mut object: Secret = typed(json, errors)?;
+                for (key, value) in plain.as_ref().and_then(Json::as_object).into_iter().flatten() {
+                    object.data.insert(key.clone(), base64::encode(value.as_str().unwrap_or_default().as_bytes()));
+                }
+                if object.kind.is_empty() {
+                    "Opaque".clone_into(&mut object.kind);
+                }
+                Object::Secret(Rc::new(object))
+            }
+            "PersistentVolume" => Object::PersistentVolume(Rc::new(typed(json, errors)?)),
+            "PersistentVolumeClaim" => Object::PersistentVolumeClaim(Rc::new(typed(json, errors)?)),
+            "Service" => Object::Service(Rc::new(typed(json, errors)?)),
+            _ => Object::LimitRange(Rc::new(typed(json, errors)?)),
+        })
     }
 
     fn take_findings(&self, findings: Vec<Finding>, result: &mut Loaded, errors: &mut Errors) {
         for finding in findings {
             let kind = match finding.kind {
                 FindingKind::WrongType => ErrorKind::TypeInvalid,
-                FindingKind::Refused => ErrorKind::Forbidden,
-                FindingKind::Later => ErrorKind::Unimplemented,
+                FindingKind::Refused | FindingKind::Later => ErrorKind::Unimplemented,
                 FindingKind::TooMany => ErrorKind::TooMany,
-                FindingKind::Unknown if self.strict => ErrorKind::Forbidden,
+                FindingKind::Unknown if self.rules.strict => ErrorKind::Forbidden,
                 FindingKind::Unknown | FindingKind::NoEffect => {
                     result.warnings.push(Warning {
                         field: finding.field,
@@ -321,97 +437,13 @@ impl Loader<'_> {
             });
         }
     }
-
-    fn pod(
-        &self,
-        json: &mut Json,
-        metadata: ObjectMeta,
-        written_name: String,
-        node: &Node,
-        result: &mut Loaded,
-        errors: &mut Errors,
-    ) -> Option<Object> {
-        defaults::apply_to_json(json);
-        let mut spec = json.get_mut("spec").map(Json::take).unwrap_or_default();
-        if spec.is_null() {
-            errors.required("spec.containers", "");
-            return None;
-        }
-        let containers = |key: &str| spec.get(key).and_then(Json::as_array).map_or(0, Vec::len);
-        let count = containers("containers") + containers("initContainers");
-        if count > MAX_CONTAINERS {
-            let detail = format!("must have at most {MAX_CONTAINERS} items, init containers included");
-            errors.add(ErrorKind::TooMany, "spec.containers", Some(count.to_string()), detail);
-            return None;
-        }
-        if let Some(policy) = spec.get("restartPolicy").and_then(Json::as_str).map(str::to_owned) {
-            if !policy.is_empty() {
-                errors.one_of("spec.restartPolicy", &policy, &["Always", "Never", "OnFailure"]);
-            }
-            if json::from_value::<RestartPolicy>(Json::from(policy)).is_err()
-                && let Some(fields) = spec.as_object_mut()
-            {
-                fields.remove("restartPolicy");
-            }
-        }
-        validate::validate_scheduling(&spec, errors);
-        let spec = typed(spec, "spec", errors)?;
-        let mut pod = Pod { metadata, spec };
-        let lists = [("initContainers", &pod.spec.init_containers), ("containers", &pod.spec.containers)];
-        for (list, containers) in lists {
-            for (at, _) in containers.iter().enumerate().filter(|(_, c)| c.image_pull_policy == "Always") {
-                let field = format!("spec.{list}[{at}].imagePullPolicy");
-                let message = "Always: no registry is configured, so an image that is here is used as it is".to_owned();
-                result.warnings.push(Warning { line: node.line_of(&field), field, message });
-            }
-        }
-        defaults::apply(&mut pod);
-        for (field, message) in validate::validate_pod(&pod, self.node_name, errors) {
-            let line = node.line_of(&field);
-            result.warnings.push(Warning { field, message, line });
-        }
-        if !self.node_name.is_empty() {
-            self.node_name.clone_into(&mut pod.spec.node_name);
-        }
-        Some(Object::Pod { written_name, pod: Rc::new(pod) })
-    }
 }
 
-fn config_map(json: &mut Json, metadata: ObjectMeta, errors: &mut Errors) -> Option<Object> {
-    let mut object: ConfigMap = typed(without_metadata(json), "", errors)?;
-    object.metadata = metadata;
-    validate::validate_config_map(&object, errors);
-    Some(Object::ConfigMap(Rc::new(object)))
-}
-
-fn secret(json: &mut Json, metadata: ObjectMeta, errors: &mut Errors) -> Option<Object> {
-    let mut fields = without_metadata(json);
-    let plain = fields.get_mut("stringData").map(Json::take);
-    let mut object: Secret = typed(fields, "", errors)?;
-    for (key, value) in plain.as_ref().and_then(Json::as_object).into_iter().flatten() {
-        object.data.insert(key.clone(), base64::encode(value.as_str().unwrap_or_default().as_bytes()));
-    }
-    if object.kind.is_empty() {
-        "Opaque".clone_into(&mut object.kind);
-    }
-    object.metadata = metadata;
-    validate::validate_secret(&object, errors);
-    Some(Object::Secret(Rc::new(object)))
-}
-
-fn without_metadata(json: &mut Json) -> Json {
-    if let Some(fields) = json.as_object_mut() {
-        fields.remove("metadata");
-    }
-    json.take()
-}
-
-fn typed<T: json::Deserialize>(json: Json, field: &str, errors: &mut Errors) -> Option<T> {
+fn typed<T: crate::json::Deserialize>(json: Json, errors: &mut Errors) -> Option<T> {
     match json::from_value(json) {
         Ok(object) => Some(object),
         Err(error) => {
-            let detail = format!("the field table let this pass: {error}");
-            errors.add(ErrorKind::TypeInvalid, field, None, detail);
+            errors.add(ErrorKind::TypeInvalid, "", None, format!("the field table let this pass: {error}"));
             None
         }
     }

@@ -1,7 +1,6 @@
 //! The Pod API: objects, their field table, defaults, validation, identity.
 
-#[cfg(test)]
-mod agreement;
+mod aggregate;
 pub mod annotations;
 pub mod base64;
 mod defaults;
@@ -11,7 +10,9 @@ mod desired_tests;
 mod error;
 mod fields;
 pub mod identity;
+mod limits;
 mod load;
+mod loaded;
 mod names;
 mod qos;
 pub mod source;
@@ -21,10 +22,12 @@ pub mod v1;
 mod validate;
 mod verdict;
 pub mod watch;
+mod workload;
 
 pub use crate::document::{Quantity, QuantityError};
 pub use error::{ErrorKind, ValidationError};
 pub use fields::fields_reference;
-pub use load::{Loaded, Object, Warning, load};
+pub use load::{Rules, load};
+pub use loaded::{Loaded, Object, Warning};
 pub use qos::{QosClass, qos_class};
-pub use verdict::{DocumentVerdict, VerdictError, validate_bytes, validate_files};
+pub use verdict::{DocumentVerdict, PodSecurity, VerdictError, validate_bytes, validate_files};

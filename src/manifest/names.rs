@@ -39,8 +39,8 @@ pub(super) fn subdomain_prefix(text: &str) -> Vec<String> {
 pub(super) fn search_domain(text: &str) -> Vec<String> {
     let stem = text.strip_suffix('.').unwrap_or(text);
     let mut wrong = longer_than(stem, SUBDOMAIN_MAX);
-    if !stem.split('.').all(|part| is_label(part.strip_prefix('_').unwrap_or(part))) {
-        wrong.push("a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '_?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\._?[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')".to_owned());
+    if !stem.split('.').all(|part| is_label(&part.strip_prefix('_').unwrap_or(part).replace('_', "-"))) {
+        wrong.push("a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?(\\._?[a-z0-9]([-_a-z0-9]*[a-z0-9])?)*')".to_owned());
     }
     wrong
 }
@@ -115,6 +115,14 @@ pub(super) fn env_var(text: &str) -> Vec<String> {
     vec!["a valid environment variable name must consist only of printable ASCII characters other than '='".to_owned()]
 }
 
+/// The name of an HTTP header.
+pub(super) fn http_header(text: &str) -> Vec<String> {
+    if !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
+        return Vec::new();
+    }
+    vec!["a valid HTTP header must consist of alphanumeric characters or '-' (e.g. 'X-Header-Name', regex used for validation is '[-A-Za-z0-9]+')".to_owned()]
+}
+
 /// A key of a ConfigMap or Secret.
 pub(super) fn config_key(text: &str) -> Vec<String> {
     let mut wrong = longer_than(text, SUBDOMAIN_MAX);
@@ -133,13 +141,17 @@ pub(super) fn config_key(text: &str) -> Vec<String> {
 
 /// An IP address.
 pub(super) fn ip(text: &str) -> Vec<String> {
-    if text.parse::<std::net::IpAddr>().is_ok() {
-        return Vec::new();
+    match text.parse::<std::net::IpAddr>() {
+        Ok(std::net::IpAddr::V6(address)) if address.to_ipv4_mapped().is_some() => {
+            return vec!["must not be an IPv4-mapped IPv6 address".to_owned()];
+        }
+        Ok(_) => return Vec::new(),
+        Err(_) => {}
     }
     let plain: Vec<_> = text
         .split('.')
-        .map(|part| part.trim_start_matches('0'))
-        .map(|part| if part.is_empty() { "0" } else { part })
+        .map(|part| if part.len() > 1 { part.trim_start_matches('0') } else { part })
+        .map(|part| if part.is_empty() && !text.contains("..") { "0" } else { part })
         .collect();
     if plain.join(".").parse::<std::net::Ipv4Addr>().is_ok() {
         return vec!["must not have leading 0s".to_owned()];

@@ -8,10 +8,12 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::identity::content_hash;
-use super::load::{Loaded, load};
+use super::load::{Rules, load};
+use super::loaded::Loaded;
 use super::watch::Watches;
 use crate::document;
 use crate::json::{Deserialize, Serialize};
+use crate::policy::Level;
 
 /// Version of request and report.
 pub const VERSION: u32 = 2;
@@ -27,8 +29,17 @@ pub struct Request {
     pub watched: Vec<i32>,
     /// This node's name.
     pub node_name: String,
+    /// The Pod Security Standard that pods must meet.
+    #[serde(default)]
+    pub pod_security: Level,
     /// Bounds.
     pub limits: Limits,
+}
+
+impl Request {
+    fn rules(&self) -> Rules<'_> {
+        Rules { node_name: &self.node_name, strict: false, pod_security: self.pod_security }
+    }
 }
 
 /// Bounds of what is read; what lies beyond is reported, not read.
@@ -162,7 +173,7 @@ fn read_manifest(path: &Path, name: String, request: &Request, left: &mut usize)
     };
     *left = left.saturating_sub(bytes.len());
     report.sha256 = content_hash(&bytes);
-    match load(&bytes, &request.node_name, false) {
+    match load(&bytes, request.rules()) {
         Ok(documents) if documents.is_empty() => {
             report.error = Some("there is no document in this file; remove it to stop what it ran".to_owned());
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::annotations::{Annotations, StartCondition};
 use super::v1::Pod;
-use super::{ErrorKind, Loaded, Object, base64, identity, load, qos_class, validate_bytes};
+use super::{ErrorKind, Loaded, Object, Rules, base64, identity, load, qos_class, validate_bytes};
 
 const NODEJS: &str = "\
 apiVersion: v1
@@ -47,7 +47,7 @@ const REGISTRY: &str = r#"{
 }"#;
 
 fn one(text: &str) -> Loaded {
-    let mut loaded = load(text.as_bytes(), "Gate-1", false).unwrap_or_else(|error| panic!("{error}"));
+    let mut loaded = load(text.as_bytes(), node("Gate-1")).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(loaded.len(), 1);
     loaded.remove(0)
 }
@@ -71,6 +71,10 @@ fn with_annotation(annotation: &str) -> String {
     format!(
         "apiVersion: v1\nkind: Pod\nmetadata:\n  name: p\n  annotations:\n    {annotation}\nspec:\n  containers: [{{name: c, image: i:1}}]\n"
     )
+}
+
+fn node(node_name: &str) -> Rules<'_> {
+    Rules { node_name, ..Rules::default() }
 }
 
 #[test]
@@ -130,7 +134,7 @@ fn golden_identities_never_change() {
 fn comments_and_order_do_not_change_the_identity_but_the_node_does() {
     let reordered = "# a comment\nkind: Pod\napiVersion: v1\nspec: {containers: [{image: 'example.com/nodejs:1', name: nodejs, ports: [{containerPort: 8080}]}]}\nmetadata: {namespace: default, name: nodejs}\n";
     assert_eq!(pod(reordered).metadata.uid, pod(NODEJS).metadata.uid);
-    let elsewhere = load(NODEJS.as_bytes(), "other", false).expect("loads").remove(0);
+    let elsewhere = load(NODEJS.as_bytes(), node("other")).expect("loads").remove(0);
     assert_ne!(elsewhere.object.expect("a pod").metadata().uid, pod(NODEJS).metadata.uid);
 }
 
@@ -184,7 +188,7 @@ fn an_unknown_field_is_a_warning_and_an_error_to_a_strict_reader() {
     assert!(loaded.object.is_some());
     assert_eq!((loaded.warnings[0].field.as_str(), loaded.warnings[0].line), ("spec.restartpolicy", 6));
     assert!(loaded.warnings[0].message.contains("restartPolicy"));
-    assert!(load(text.as_bytes(), "n", true).expect("loads")[0].object.is_none());
+    assert!(load(text.as_bytes(), Rules { strict: true, ..node("n") }).expect("loads")[0].object.is_none());
 }
 
 #[test]
@@ -192,23 +196,20 @@ fn enumerations_are_checked_in_kubernetes_words() {
     assert_eq!(
         errors(&with_spec("  restartPolicy: always\n")),
         [
-            "6: spec.restartPolicy: Unsupported value: \"always\": supported values: \"Always\", \"Never\", \"OnFailure\""
+            "6: spec.restartPolicy: Unsupported value: \"always\": supported values: \"Always\", \"OnFailure\", \"Never\""
         ]
     );
 }
 
 #[test]
 fn lists_are_opened_and_other_kinds_are_never_silent() {
-    let text = "kind: List\napiVersion: v1\nitems:\n- {apiVersion: v1, kind: ConfigMap, metadata: {name: a}, data: {k: v}}\n- {apiVersion: apps/v1, kind: Deployment, metadata: {name: d}}\n---\nkind: PodList\napiVersion: v1\nitems: [{metadata: {name: p}, spec: {containers: [{name: c, image: i}]}}]\n---\napiVersion: v1\nkind: pod\n";
-    let loaded = load(text.as_bytes(), "n", false).expect("loads");
+    let text = "kind: List\napiVersion: v1\nitems:\n- {apiVersion: v1, kind: ConfigMap, metadata: {name: a}, data: {k: v}}\n- {apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {name: d}}\n---\nkind: PodList\napiVersion: v1\nitems: [{metadata: {name: p}, spec: {containers: [{name: c, image: i}]}}]\n---\napiVersion: v1\nkind: pod\n";
+    let loaded = load(text.as_bytes(), node("n")).expect("loads");
     let kinds: Vec<_> = loaded
         .iter()
         .map(|one| (one.kind.as_str(), one.object.is_some(), one.errors.len(), one.warnings.len()))
         .collect();
-    assert_eq!(
-        kinds,
-        [("ConfigMap", true, 0, 0), ("Deployment", false, 0, 1), ("Pod", true, 0, 0), ("pod", false, 1, 0)]
-    );
+    assert_eq!(kinds, [("ConfigMap", true, 0, 0), ("Ingress", false, 0, 1), ("Pod", true, 0, 0), ("pod", false, 1, 0)]);
     assert!(loaded[1].warnings[0].message.contains("not carried out"));
     assert_eq!(loaded[1].warnings[0].line, 5);
 }
@@ -298,16 +299,16 @@ fn pods_that_wait_for_each_other_are_refused_by_name() {
         )
     };
     let text = waiting("a", "pod/b") + &waiting("b", "pod/c, clock") + &waiting("c", "pod/a") + &waiting("d", "pod/a");
-    let verdicts = validate_bytes("f", text.as_bytes(), false);
+    let verdicts = validate_bytes("f", text.as_bytes(), Rules::default());
     let ok: Vec<_> = verdicts.iter().map(|verdict| verdict.ok).collect();
     assert_eq!(ok, [false, false, false, true]);
     assert!(verdicts[0].errors[0].message.contains("a -> b -> c -> a"), "{:?}", verdicts[0].errors);
-    assert!(!validate_bytes("f", waiting("self", "pod/self").as_bytes(), false)[0].ok);
+    assert!(!validate_bytes("f", waiting("self", "pod/self").as_bytes(), Rules::default())[0].ok);
 }
 
 #[test]
 fn a_list_without_items_and_one_with_unknown_fields_are_told() {
-    let load = |text: &str| load(text.as_bytes(), "n", false).expect("loads");
+    let load = |text: &str| load(text.as_bytes(), node("n")).expect("loads");
     let loaded = load("kind: List\napiVersion: v1\nmetadata: {}\nitem: []\n");
     assert_eq!(loaded[0].errors[0].to_string(), "items: Required value: the objects of the list");
     assert_eq!((loaded[0].warnings[0].field.as_str(), loaded[0].warnings[0].line), ("item", 4));
@@ -336,7 +337,7 @@ fn ten_thousand_containers_give_one_clear_error() {
     );
     assert_eq!(
         errors(&text),
-        ["5: spec.containers: Too many: 10000: must have at most 256 items, init containers included"]
+        ["5: spec.containers: Not carried out: at most 256 containers run in a pod here, init containers included"]
     );
 }
 
@@ -344,4 +345,108 @@ fn ten_thousand_containers_give_one_clear_error() {
 fn a_manifest_for_another_node_is_refused() {
     assert!(errors(&with_spec("  nodeName: elsewhere\n"))[0].contains("this node is"));
     assert!(errors(&with_spec("  nodeName: Gate-1\n")).is_empty());
+}
+
+const LIMITED: &str = "apiVersion: v1\nkind: LimitRange\nmetadata: {name: l}\nspec:\n  limits:\n  - type: Container\n    max: {memory: 64Mi}\n    default: {memory: 32Mi}\n    defaultRequest: {cpu: 10m}\n    maxLimitRequestRatio: {memory: \"2\"}\n  - type: Pod\n    max: {memory: 100Mi}\n---\n";
+
+fn limited(containers: &str) -> super::DocumentVerdict {
+    let text =
+        format!("{LIMITED}apiVersion: v1\nkind: Pod\nmetadata: {{name: p}}\nspec: {{containers: [{containers}]}}\n");
+    validate_bytes("f", text.as_bytes(), Rules::default()).remove(1)
+}
+
+#[test]
+fn a_limit_range_gives_defaults_and_refuses_in_the_words_of_the_api_server() {
+    let verdict = limited("{name: a, image: i}");
+    assert!(verdict.ok, "{:?}", verdict.errors);
+    assert_eq!(verdict.qos, "Burstable");
+    let words = |containers: &str| limited(containers).errors[0].message.clone();
+    assert_eq!(
+        words("{name: a, image: i, resources: {limits: {memory: 65Mi}}}"),
+        "pods \"p\" is forbidden: maximum memory usage per Container is 64Mi, but limit is 65Mi"
+    );
+    assert_eq!(
+        words("{name: a, image: i, resources: {limits: {memory: 64Mi}, requests: {memory: 16Mi}}}"),
+        "pods \"p\" is forbidden: memory max limit to request ratio per Container is 2, but provided ratio is 4.000000"
+    );
+    let both = "resources: {limits: {memory: 60Mi}}";
+    assert_eq!(
+        words(&format!("{{name: a, image: i, {both}}}, {{name: b, image: i, {both}}}")),
+        "pods \"p\" is forbidden: maximum memory usage per Pod is 100Mi, but limit is 120Mi"
+    );
+}
+
+#[test]
+fn a_workload_runs_as_one_pod_made_of_its_template() {
+    let deployment = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, annotations: {a: b}}\nspec:\n  replicas: 3\n  selector: {matchLabels: {app: web}}\n  template:\n    metadata: {labels: {app: web}}\n    spec:\n      containers:\n      - {name: c, image: i}\n";
+    let loaded = one(deployment);
+    let Some(Object::Pod { written_name, pod }) = &loaded.object else { panic!("{:?}", loaded.errors) };
+    assert_eq!((written_name.as_str(), pod.metadata.name.as_str()), ("web-pod", "web-pod-gate-1"));
+    assert_eq!(pod.metadata.labels["app"], "web");
+    assert_eq!(pod.metadata.annotations["a"], "b");
+    let warned: Vec<_> = loaded.warnings.iter().map(|warning| (warning.field.as_str(), warning.line)).collect();
+    assert_eq!(warned, [("spec.replicas", 5)]);
+    let wrong = errors(
+        &deployment.replace("image: i", "imag: i").replace("containers:", "restartPolicy: Never\n      containers:"),
+    );
+    assert_eq!(
+        wrong,
+        [
+            "12: spec.template.spec.containers[0].image: Required value",
+            "10: spec.template.spec.restartPolicy: Unsupported value: \"Never\": supported values: \"Always\"",
+        ]
+    );
+    let job = "apiVersion: batch/v1\nkind: Job\nmetadata: {name: j}\nspec: {template: {spec: {containers: [{name: c, image: i}]}}}\n";
+    assert!(errors(job)[0].contains("supported values: \"OnFailure\", \"Never\""));
+    assert!(errors(&deployment.replace("apps/v1", "v1"))[0].contains("supported values: \"apps/v1\""));
+}
+
+#[test]
+fn a_pod_that_does_not_meet_the_nodes_standard_is_refused_in_upstreams_words() {
+    let rules = Rules { pod_security: crate::policy::Level::Baseline, ..node("n") };
+    let text = with_spec("  hostPID: true\n");
+    let loaded = load(text.as_bytes(), rules).expect("loads").remove(0);
+    assert!(loaded.object.is_none());
+    assert_eq!(
+        loaded.errors[0].message(),
+        "Forbidden: violates PodSecurity \"baseline:latest\": host namespaces (hostPID=true)"
+    );
+}
+
+#[test]
+fn repeated_keys_are_errors_to_a_strict_reader() {
+    let text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {k: v, k: w}\n";
+    assert!(validate_bytes("f", text.as_bytes(), Rules::default())[0].ok);
+    let strict = Rules { strict: true, ..Rules::default() };
+    assert!(!validate_bytes("f", text.as_bytes(), strict)[0].ok);
+}
+
+#[test]
+fn the_objects_beside_pods_are_checked_in_kubernetes_words() {
+    let object = |kind: &str, spec: &str| {
+        errors(&format!("apiVersion: v1\nkind: {kind}\nmetadata: {{name: o}}\nspec: {spec}\n"))
+    };
+    assert_eq!(
+        object("PersistentVolumeClaim", "{accessModes: [Often]}"),
+        [
+            "4: spec.accessModes: Unsupported value: \"Often\": supported values: \"ReadOnlyMany\", \"ReadWriteMany\", \"ReadWriteOnce\", \"ReadWriteOncePod\"",
+            "4: spec.resources[storage]: Required value",
+        ]
+    );
+    assert_eq!(
+        object(
+            "PersistentVolume",
+            "{accessModes: [ReadWriteOnce], capacity: {storage: 1Gi}, local: {path: /srv/../x}}"
+        ),
+        [
+            "4: spec.local.path: Invalid value: \"/srv/../x\": must not contain '..'",
+            "4: spec.nodeAffinity: Required value: Local volume requires node affinity",
+        ]
+    );
+    assert_eq!(object("Service", "{selector: {app: web}}"), ["4: spec.ports: Required value"]);
+    assert!(object("Service", "{selector: {app: web}, ports: [{port: 80}]}").is_empty());
+    assert_eq!(
+        object("LimitRange", "{limits: [{type: Container, min: {cpu: 2}, max: {cpu: 1}}]}")[0],
+        "4: spec.limits[0].min[cpu]: Invalid value: \"2\": min value 2 is greater than max value 1"
+    );
 }

@@ -1,14 +1,19 @@
 //! [`DocumentVerdict`]: what `gatepost validate` says of each document. Needs neither root nor a supervisor.
 
 use std::path::Path;
+use std::rc::Rc;
 
 use super::annotations::{Annotations, Waiting, cycles};
-use super::load::{Loaded, Object, Warning, load};
-use super::qos::{QosClass, qos_class};
+use super::limits;
+use super::load::{Rules, load};
+use super::loaded::{Loaded, Object, Warning};
+use super::qos::qos_class;
 use crate::json::{Deserialize, Serialize};
+use crate::policy::Level;
 
 /// The verdict on one document.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct DocumentVerdict {
     /// The file as named by the caller.
     pub file: String,
@@ -24,9 +29,19 @@ pub struct DocumentVerdict {
     pub errors: Vec<VerdictError>,
     /// What is odd.
     pub warnings: Vec<Warning>,
-    /// QoS class of a valid pod.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub qos: Option<QosClass>,
+    /// QoS class of a pod that Kubernetes would take; else empty.
+    pub qos: String,
+    /// Which Pod Security Standards such a pod meets.
+    pub pod_security: PodSecurity,
+}
+
+/// Which Pod Security Standards a pod meets, by the latest version.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PodSecurity {
+    /// The baseline standard.
+    pub baseline: bool,
+    /// The restricted standard.
+    pub restricted: bool,
 }
 
 /// An error as `gatepost validate` shows it.
@@ -34,7 +49,7 @@ pub struct DocumentVerdict {
 pub struct VerdictError {
     /// Path of the field; empty for the file as a whole.
     pub field: String,
-    /// Sort of error: `Required`, `Invalid`, `Syntax`, `Unreadable`, …
+    /// Sort of error: Kubernetes' word, or `Unimplemented`.
     #[serde(rename = "type")]
     pub kind: String,
     /// What is wrong, in Kubernetes' words.
@@ -44,7 +59,7 @@ pub struct VerdictError {
 }
 
 /// Judges files. A directory stands for the manifests in it.
-pub fn validate_files<P: AsRef<Path>>(paths: &[P], strict: bool) -> Vec<DocumentVerdict> {
+pub fn validate_files<P: AsRef<Path>>(paths: &[P], rules: Rules<'_>) -> Vec<DocumentVerdict> {
     let mut judged = Vec::new();
     for path in paths {
         let path = path.as_ref();
@@ -54,29 +69,29 @@ pub fn validate_files<P: AsRef<Path>>(paths: &[P], strict: bool) -> Vec<Document
                 for file in files {
                     let name = file.display().to_string();
                     match super::source::read_file(&file, crate::document::MAX_FILE_BYTES) {
-                        Ok(bytes) => judged.extend(judge(&name, &bytes, strict)),
-                        Err(message) => judged.push((whole_file(&name, "Unreadable", message, 0), None)),
+                        Ok(bytes) => judged.extend(judge(&name, &bytes, rules)),
+                        Err(message) => judged.push((whole_file(&name, "Invalid", message, 0), None)),
                     }
                 }
             }
-            Err(message) => judged.push((whole_file(&path.display().to_string(), "Unreadable", message, 0), None)),
+            Err(message) => judged.push((whole_file(&path.display().to_string(), "Invalid", message, 0), None)),
         }
     }
     finish(judged)
 }
 
 /// Judges bytes, as from standard input.
-pub fn validate_bytes(name: &str, bytes: &[u8], strict: bool) -> Vec<DocumentVerdict> {
-    finish(judge(name, bytes, strict))
+pub fn validate_bytes(name: &str, bytes: &[u8], rules: Rules<'_>) -> Vec<DocumentVerdict> {
+    finish(judge(name, bytes, rules))
 }
 
-fn judge(file: &str, bytes: &[u8], strict: bool) -> Vec<(DocumentVerdict, Option<Object>)> {
-    match load(bytes, "", strict) {
+fn judge(file: &str, bytes: &[u8], rules: Rules<'_>) -> Vec<(DocumentVerdict, Option<Object>)> {
+    match load(bytes, rules) {
         Ok(loaded) if loaded.is_empty() => {
             vec![(whole_file(file, "Required", "there is no document in this file".to_owned(), 1), None)]
         }
         Ok(loaded) => loaded.into_iter().map(|loaded| verdict(file, loaded)).collect(),
-        Err(error) => vec![(whole_file(file, "Syntax", error.to_string(), error.line), None)],
+        Err(error) => vec![(whole_file(file, "Invalid", error.to_string(), error.line), None)],
     }
 }
 
@@ -91,9 +106,10 @@ fn verdict(file: &str, loaded: Loaded) -> (DocumentVerdict, Option<Object>) {
             line: error.line,
         })
         .collect();
-    let qos = match &loaded.object {
-        Some(Object::Pod { pod, .. }) => Some(qos_class(pod)),
-        _ => None,
+    let is_pod = loaded.qos.is_some();
+    let pod_security = PodSecurity {
+        baseline: is_pod && loaded.meets >= Level::Baseline,
+        restricted: is_pod && loaded.meets >= Level::Restricted,
     };
     let verdict = DocumentVerdict {
         file: file.to_owned(),
@@ -103,7 +119,8 @@ fn verdict(file: &str, loaded: Loaded) -> (DocumentVerdict, Option<Object>) {
         ok: errors.is_empty(),
         errors,
         warnings: loaded.warnings,
-        qos,
+        qos: loaded.qos.map(|qos| qos.to_string()).unwrap_or_default(),
+        pod_security,
     };
     (verdict, loaded.object)
 }
@@ -118,12 +135,36 @@ fn whole_file(file: &str, kind: &str, message: String, line: u32) -> DocumentVer
         ok: false,
         errors: vec![error],
         warnings: Vec::new(),
-        qos: None,
+        qos: String::new(),
+        pod_security: PodSecurity::default(),
     }
 }
 
-/// What only shows when all documents are seen together: pods that wait for each other.
+/// What only shows when all documents are seen together: LimitRanges, and pods that wait for each other.
 fn finish(mut judged: Vec<(DocumentVerdict, Option<Object>)>) -> Vec<DocumentVerdict> {
+    let ranges: Vec<_> = judged
+        .iter()
+        .filter_map(|(_, object)| match object {
+            Some(Object::LimitRange(range)) => Some(Rc::clone(range)),
+            _ => None,
+        })
+        .collect();
+    for (verdict, object) in &mut judged {
+        let Some(Object::Pod { written_name, pod }) = object else { continue };
+        let wrong = limits::apply(pod, &ranges);
+        if wrong.is_empty() {
+            // Defaults may change the class.
+            verdict.qos = qos_class(pod).to_string();
+        } else {
+            verdict.ok = false;
+            verdict.errors.push(VerdictError {
+                field: String::new(),
+                kind: "Forbidden".to_owned(),
+                message: limits::refusal(written_name, &wrong),
+                line: 0,
+            });
+        }
+    }
     let pods: Vec<_> = judged
         .iter()
         .filter_map(|(_, object)| match object {

@@ -184,7 +184,7 @@ impl Manifests {
                     manifest_error: desired.manifest_error.clone(),
                     pod: Rc::clone(pod),
                 }),
-                Object::ConfigMap(_) | Object::Secret(_) => None,
+                _ => None,
             })
             .collect()
     }
@@ -254,6 +254,7 @@ impl Supervisor {
             directories: self.config.static_pod_path.clone(),
             watched,
             node_name: self.config.node_name.clone(),
+            pod_security: self.config.pod_security,
             limits: source::Limits::default(),
         };
         let request = json::to_vec(&request).unwrap_or_default();

@@ -34,7 +34,11 @@ pub(super) static CONTAINER: Object = Object {
         carried("terminationMessagePath", Kind::String),
         carried("terminationMessagePolicy", Kind::String),
         carried("tty", Kind::Bool),
-        later("volumeDevices", Kind::List(&Kind::Object(&VOLUME_DEVICE))),
+        refused(
+            "volumeDevices",
+            Kind::List(&Kind::Object(&VOLUME_DEVICE)),
+            "there are no block volumes here; mount the device by hostPath of type BlockDevice",
+        ),
         carried("volumeMounts", Kind::List(&Kind::Object(&VOLUME_MOUNT))),
         carried("workingDir", Kind::String),
     ],

@@ -1,14 +1,18 @@
-//! The field tables of the objects that are read: [`POD`], [`CONFIG_MAP`], [`SECRET`]. Every official field of the v1 API is
+//! The field tables of the objects that are read: [`POD`], [`CONFIG_MAP`], [`SECRET`] and others. Every official field of the v1 API is
 //! here with its treatment; a field that is not is unknown.
 //!
 //! What is `carried` has its place in `manifest::v1`, and the other way round.
 
 mod container;
 mod driver;
+mod object;
+#[cfg(test)]
+mod official;
 mod probe;
 mod reference;
 mod scheduling;
 mod security;
+mod status;
 #[cfg(test)]
 mod tests;
 mod volume;
@@ -17,10 +21,15 @@ use self::container::CONTAINER;
 use self::container::{EPHEMERAL_CONTAINER, RESOURCE_REQUIREMENTS};
 use self::scheduling::{AFFINITY, POD_SCHEDULING_GROUP, TOLERATION, TOPOLOGY_SPREAD_CONSTRAINT};
 use self::security::POD_SECURITY_CONTEXT;
+use self::status::POD_STATUS;
 use self::volume::VOLUME;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
 use crate::document::Quantity;
 use crate::document::{Format, Kind, Object, carried, later, quiet, refused, warned};
 
+pub(super) use object::{LIMIT_RANGE, PERSISTENT_VOLUME, PERSISTENT_VOLUME_CLAIM, SERVICE};
 pub use reference::fields_reference;
 
 const STRINGS: Kind = Kind::List(&Kind::String);
@@ -29,12 +38,21 @@ const INTS64: Kind = Kind::List(&Kind::Int64);
 const STRING_MAP: Kind = Kind::Map(&Kind::String);
 const QUANTITY: Kind = Kind::Text(&QUANTITY_FORMAT);
 const QUANTITIES: Kind = Kind::Map(&QUANTITY);
+const TIME: Kind = Kind::Text(&TIME_FORMAT);
 const BASE64_MAP: Kind = Kind::Map(&Kind::Text(&BASE64_FORMAT));
 
 static QUANTITY_FORMAT: Format = Format {
     name: "a quantity such as 500m, 1.5 or 64Mi",
     numbers: true,
     check: |text| Quantity::parse(text).map(drop).map_err(|error| error.to_string()),
+};
+
+static TIME_FORMAT: Format = Format {
+    name: "a time such as 2025-01-31T08:00:00Z",
+    numbers: false,
+    check: |text| {
+        OffsetDateTime::parse(text, &Rfc3339).map(drop).map_err(|error| format!("not a time by RFC 3339: {error}"))
+    },
 };
 
 static BASE64_FORMAT: Format = Format {
@@ -50,7 +68,7 @@ pub(super) static POD: Object = Object {
         carried("kind", Kind::String),
         carried("metadata", Kind::Object(&OBJECT_META)),
         carried("spec", Kind::Object(&POD_SPEC)),
-        quiet("status", Kind::Any, "this node writes the status"),
+        quiet("status", Kind::Object(&POD_STATUS), "this node writes the status"),
     ],
 };
 
@@ -196,20 +214,33 @@ pub(super) static OBJECT_META: Object = Object {
     name: "ObjectMeta",
     fields: &[
         carried("annotations", STRING_MAP),
-        quiet("creationTimestamp", Kind::String, IN_EXPORTS),
+        quiet("creationTimestamp", TIME, IN_EXPORTS),
         quiet("deletionGracePeriodSeconds", Kind::Int64, IN_EXPORTS),
-        quiet("deletionTimestamp", Kind::String, IN_EXPORTS),
+        quiet("deletionTimestamp", TIME, IN_EXPORTS),
         quiet("finalizers", STRINGS, IN_EXPORTS),
         carried("generateName", Kind::String),
         quiet("generation", Kind::Int64, IN_EXPORTS),
         carried("labels", STRING_MAP),
-        quiet("managedFields", Kind::Any, IN_EXPORTS),
+        quiet("managedFields", Kind::List(&Kind::Object(&MANAGED_FIELDS_ENTRY)), IN_EXPORTS),
         carried("name", Kind::String),
         carried("namespace", Kind::String),
         quiet("ownerReferences", Kind::List(&Kind::Object(&OWNER_REFERENCE)), IN_EXPORTS),
         quiet("resourceVersion", Kind::String, IN_EXPORTS),
         quiet("selfLink", Kind::String, IN_EXPORTS),
         warned("uid", Kind::String, "the uid is derived from the document"),
+    ],
+};
+
+static MANAGED_FIELDS_ENTRY: Object = Object {
+    name: "ManagedFieldsEntry",
+    fields: &[
+        carried("apiVersion", Kind::String),
+        carried("fieldsType", Kind::String),
+        carried("fieldsV1", Kind::Any),
+        carried("manager", Kind::String),
+        carried("operation", Kind::String),
+        carried("subresource", Kind::String),
+        carried("time", TIME),
     ],
 };
 

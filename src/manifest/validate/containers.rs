@@ -1,122 +1,203 @@
-//! Validation of containers: names, image, ports, mounts, and what they refer to.
+//! Validation of containers: what is common to all, and what each kind of list adds.
+
+use crate::sorted::BTreeSet;
 
 use super::super::error::Errors;
 use super::super::names;
-use super::super::v1::{Container, Pod};
-use super::volumes::KnownVolumes;
-use super::{env, resources, security};
-use crate::sorted::BTreeSet;
+use super::at::At;
+use super::mounts::validate_mounts;
+use super::volumes::{PULL_POLICIES, Volumes};
+use super::{env, probes, resources, security};
 
-/// Checks app and init containers.
-pub(super) fn validate_containers(
-    pod: &Pod,
-    volumes: &KnownVolumes<'_>,
-    errors: &mut Errors,
-    warnings: &mut Vec<(String, String)>,
-) {
-    if pod.spec.containers.is_empty() {
-        errors.required("spec.containers", "");
+/// What an ephemeral container may not have.
+const NOT_EPHEMERAL: [&str; 9] = [
+    "ports",
+    "resources",
+    "resizePolicy",
+    "restartPolicy",
+    "restartPolicyRules",
+    "lifecycle",
+    "livenessProbe",
+    "readinessProbe",
+    "startupProbe",
+];
+
+/// Checks app, init and ephemeral containers.
+pub(super) fn validate_containers(spec: &At<'_>, volumes: &Volumes<'_>, errors: &mut Errors) {
+    let (apps, inits, debuggers) =
+        (spec.child("containers"), spec.child("initContainers"), spec.child("ephemeralContainers"));
+    if !apps.is_truthy() {
+        errors.required_at(&apps, "");
     }
     let mut seen = BTreeSet::new();
     let mut host_ports = BTreeSet::new();
-    let all = pod.spec.containers.iter().map(|container| ("containers", container));
-    let all = all.chain(pod.spec.init_containers.iter().map(|container| ("initContainers", container)));
-    let mut index = (0_usize, 0_usize);
-    for (list, container) in all {
-        let at = if list == "containers" { &mut index.0 } else { &mut index.1 };
-        let path = format!("spec.{list}[{at}]");
-        *at += 1;
-        validate_name(container, &path, &mut seen, errors);
-        validate_container(pod, container, &path, volumes, errors);
-        validate_ports(pod, container, &path, list == "containers", &mut host_ports, errors);
-        resources::validate_resources(container, &path, errors, warnings);
+    for container in apps.items() {
+        validate_common(&container, spec, volumes, errors);
+        unique_name(&container, &mut seen, errors);
+        probes::validate_probes(&container, spec, errors);
+        validate_restart_policy(&container, errors);
+        unique_host_ports(&container, &container, &mut host_ports, errors);
+    }
+    for container in inits.items() {
+        validate_common(&container, spec, volumes, errors);
+        validate_restart_policy(&container, errors);
+        unique_name(&container, &mut seen, errors);
+        // One runs after the other, so each has its own; Kubernetes names the first in its errors.
+        unique_host_ports(&container, &inits.index(0), &mut BTreeSet::new(), errors);
+        if container.text_of("restartPolicy") == "Always" {
+            probes::validate_probes(&container, spec, errors);
+        } else {
+            probes::refuse_probes(&container, errors);
+            for policy in container.child("resizePolicy").items() {
+                let restart = policy.child("restartPolicy");
+                if restart.text() == "RestartContainer" {
+                    let detail = "must not be set to 'RestartContainer' for non-sidecar initContainers";
+                    errors.invalid_at(&restart, detail);
+                }
+            }
+        }
+    }
+    let targets = seen.clone();
+    for container in debuggers.items() {
+        validate_common(&container, spec, volumes, errors);
+        unique_name(&container, &mut seen, errors);
+        let target = container.child("targetContainerName");
+        if target.is_truthy() && !targets.contains(target.text()) {
+            errors.not_found_at(&target);
+        }
+        for field in NOT_EPHEMERAL {
+            let at = container.child(field);
+            if at.is_set() && (at.is_truthy() || at.json.is_string()) {
+                errors.forbidden_at(&at, "cannot be set for an Ephemeral Container");
+            }
+        }
+        for mount in container.child("volumeMounts").items() {
+            for path in ["subPath", "subPathExpr"] {
+                if mount.child(path).is_truthy() {
+                    errors.forbidden_at(&mount.child(path), "cannot be set for an Ephemeral Container");
+                }
+            }
+        }
+    }
+    if debuggers.is_truthy() {
+        errors.forbidden_at(&debuggers, "cannot be set on create");
+    }
+    if spec.flag_of("hostNetwork") == Some(true) {
+        for container in apps.items() {
+            for port in container.child("ports").items() {
+                let host = port.child("hostPort");
+                if host.number() != port.child("containerPort").number() {
+                    let detail = "must match `containerPort` when `hostNetwork` is true";
+                    errors.invalid_as(&host, host.number(), detail);
+                }
+            }
+        }
     }
 }
 
-fn validate_name<'a>(container: &'a Container, path: &str, seen: &mut BTreeSet<&'a str>, errors: &mut Errors) {
-    let field = format!("{path}.name");
-    if container.name.is_empty() {
-        errors.required(&field, "");
-    } else {
-        errors.invalid_all(&field, &container.name, names::label(&container.name));
-        if !seen.insert(&container.name) {
-            errors.duplicate(&field, &container.name);
+fn unique_name<'a>(container: &At<'a>, seen: &mut BTreeSet<&'a str>, errors: &mut Errors) {
+    let name = container.text_of("name");
+    if !seen.insert(name) {
+        errors.duplicate_at(&container.child("name"), name);
+    }
+}
+
+fn validate_common(container: &At<'_>, spec: &At<'_>, volumes: &Volumes<'_>, errors: &mut Errors) {
+    let (name, image) = (container.child("name"), container.child("image"));
+    if errors.needs(&name) {
+        errors.wrong(&name, names::label(name.text()));
+    }
+    if errors.needs(&image) && image.text().trim() != image.text() {
+        errors.invalid_at(&image, "must not have leading or trailing whitespace");
+    }
+    errors.one_of_at(&container.child("terminationMessagePolicy"), &["File", "FallbackToLogsOnError"]);
+    validate_ports(&container.child("ports"), errors);
+    env::validate_env(container, errors);
+    validate_mounts(container, volumes, errors);
+    errors.one_of_at(&container.child("imagePullPolicy"), &PULL_POLICIES);
+    resources::validate_container_resources(container, spec, errors);
+    validate_resize(container, spec, errors);
+    security::validate_container_security(container, spec, errors);
+}
+
+fn validate_ports(ports: &At<'_>, errors: &mut Errors) {
+    let mut seen = BTreeSet::new();
+    for port in ports.items() {
+        let (name, number, host) = (port.child("name"), port.child("containerPort"), port.child("hostPort"));
+        if name.is_truthy() {
+            let wrong = names::port(name.text());
+            if wrong.is_empty() && !seen.insert(port.text_of("name")) {
+                errors.duplicate_at(&name, name.text());
+            }
+            errors.wrong(&name, wrong);
+        }
+        if errors.needs(&number) {
+            errors.within(&number, 1, 65535);
+        }
+        if host.is_truthy() {
+            errors.within(&host, 1, 65535);
+        }
+        errors.one_of_at(&port.child("protocol"), &["SCTP", "TCP", "UDP"]);
+    }
+}
+
+/// `place`: the container that errors name.
+fn unique_host_ports(container: &At<'_>, place: &At<'_>, seen: &mut BTreeSet<String>, errors: &mut Errors) {
+    let ports = place.child("ports");
+    for (index, port) in container.child("ports").items().enumerate() {
+        let number = port.child("hostPort").number();
+        let taken = format!("{}/{}/{number}", port.text_of("protocol"), port.text_of("hostIP"));
+        if number != 0 && !seen.insert(taken.clone()) {
+            errors.duplicate_at(&ports.index(index).child("hostPort"), &taken);
         }
     }
 }
 
-fn validate_container(pod: &Pod, container: &Container, path: &str, volumes: &KnownVolumes<'_>, errors: &mut Errors) {
-    if container.image.is_empty() {
-        errors.required(&format!("{path}.image"), "");
-    } else if container.image.trim() != container.image {
-        let detail = "must not have leading or trailing whitespace";
-        errors.invalid(&format!("{path}.image"), container.image.as_str(), detail);
+fn validate_restart_policy(container: &At<'_>, errors: &mut Errors) {
+    let (policy, rules) = (container.child("restartPolicy"), container.child("restartPolicyRules"));
+    if policy.is_set() {
+        errors.one_of_at(&policy, &["Always", "Never", "OnFailure"]);
+    } else if rules.is_truthy() {
+        errors.required_at(&policy, "must specify restartPolicy when restart rules are used");
     }
-    let known = ["Always", "IfNotPresent", "Never"];
-    errors.one_of(&format!("{path}.imagePullPolicy"), &container.image_pull_policy, &known);
-    let known = ["File", "FallbackToLogsOnError"];
-    errors.one_of(&format!("{path}.terminationMessagePolicy"), &container.termination_message_policy, &known);
-    env::validate_env(pod, container, path, errors);
-    let mut mounted = BTreeSet::new();
-    for (index, mount) in container.volume_mounts.iter().enumerate() {
-        let path = format!("{path}.volumeMounts[{index}]");
-        if mount.name.is_empty() {
-            errors.required(&format!("{path}.name"), "");
+    let count = rules.items().len();
+    if count > 20 {
+        errors.too_many_at(&rules, count, 20);
+    }
+    for rule in rules.items() {
+        errors.one_of_at(&rule.child("action"), &["Restart", "RestartAllContainers"]);
+        let codes = rule.child("exitCodes");
+        if !codes.is_set() {
+            errors.required_at(&codes, "must be specified");
+            continue;
         }
-        if !volumes.contains(mount.name.as_str()) {
-            errors.not_found(&format!("{path}.name"), &mount.name);
-        }
-        if mount.mount_path.is_empty() {
-            errors.required(&format!("{path}.mountPath"), "");
-        }
-        if !mounted.insert(mount.mount_path.as_str()) {
-            errors.invalid(&format!("{path}.mountPath"), mount.mount_path.as_str(), "must be unique");
+        errors.one_of_at(&codes.child("operator"), &["In", "NotIn"]);
+        let values = codes.child("values");
+        if values.items().len() > 255 {
+            errors.too_many_at(&values, values.items().len(), 255);
         }
     }
-    security::validate_container_security(container, path, errors);
 }
 
-fn validate_ports<'a>(
-    pod: &Pod,
-    container: &'a Container,
-    path: &str,
-    published: bool,
-    host_ports: &mut BTreeSet<(&'a str, &'a str, i32)>,
-    errors: &mut Errors,
-) {
-    const RANGE: &str = "must be between 1 and 65535, inclusive";
-    let mut port_names = BTreeSet::new();
-    for (index, port) in container.ports.iter().enumerate() {
-        let path = format!("{path}.ports[{index}]");
-        if !port.name.is_empty() {
-            let wrong = names::port(&port.name);
-            if wrong.is_empty() && !port_names.insert(port.name.as_str()) {
-                errors.duplicate(&format!("{path}.name"), &port.name);
-            }
-            errors.invalid_all(&format!("{path}.name"), &port.name, wrong);
+/// Kubernetes leaves the index out of most of these paths.
+fn validate_resize(container: &At<'_>, spec: &At<'_>, errors: &mut Errors) {
+    let policies = container.child("resizePolicy");
+    let place = policies.to_string();
+    let mut seen = BTreeSet::new();
+    for policy in policies.items() {
+        let (resource, restart) = (policy.text_of("resourceName"), policy.text_of("restartPolicy"));
+        if !seen.insert(resource) {
+            errors.duplicate_at(&policy, resource);
         }
-        if port.container_port == 0 {
-            errors.required(&format!("{path}.containerPort"), "");
-        } else if !(1..=65535).contains(&port.container_port) {
-            errors.invalid(&format!("{path}.containerPort"), port.container_port, RANGE);
-        }
-        if port.host_port != 0 {
-            let field = format!("{path}.hostPort");
-            if !(1..=65535).contains(&port.host_port) {
-                errors.invalid(&field, port.host_port, RANGE);
-            } else if pod.spec.host_network && port.host_port != port.container_port {
-                errors.invalid(&field, port.host_port, "must match `containerPort` when `hostNetwork` is true");
-            } else if !pod.spec.host_network {
-                errors
-                    .later(&field, "publishing a port without hostNetwork; set hostNetwork: true, or remove hostPort");
-            }
-            if published && !host_ports.insert((port.protocol.as_str(), port.host_ip.as_str(), port.host_port)) {
-                errors.duplicate(&field, &format!("{}/{}/{}", port.protocol, port.host_ip, port.host_port));
+        for (value, known) in [(resource, ["cpu", "memory"]), (restart, ["NotRequired", "RestartContainer"])] {
+            if value.is_empty() {
+                errors.required(&place, "");
+            } else {
+                errors.one_of(&place, value, &known);
             }
         }
-        if !port.host_ip.is_empty() {
-            errors.invalid_all(&format!("{path}.hostIP"), &port.host_ip, names::ip(&port.host_ip));
+        if spec.text_of("restartPolicy") == "Never" && restart != "NotRequired" {
+            errors.invalid(&place, restart, "must be 'NotRequired' when pod `restartPolicy` is 'Never'");
         }
-        errors.one_of(&format!("{path}.protocol"), &port.protocol, &["SCTP", "TCP", "UDP"]);
     }
 }

@@ -1,70 +1,278 @@
-//! Validation of a container's resources.
+//! Validation of resources: of containers, of the pod as a whole, and of its overhead.
 
+use crate::sorted::BTreeSet;
+
+use super::super::aggregate::{Aggregate, aggregate, is_overcommittable};
 use super::super::error::Errors;
 use super::super::names;
-use super::super::v1::Container;
+use super::at::At;
 use crate::document::Quantity;
 
-/// Checks limits and requests: names, signs, order; and what this version does not account for.
-pub(super) fn validate_resources(
-    container: &Container,
-    path: &str,
-    errors: &mut Errors,
-    warnings: &mut Vec<(String, String)>,
-) {
-    let path = format!("{path}.resources");
-    let resources = &container.resources;
-    for (list, amounts) in [("limits", &resources.limits), ("requests", &resources.requests)] {
-        for (name, written) in amounts {
-            let field = format!("{path}.{list}[{name}]");
-            // Requests that only repeat a limit were put there by defaulting.
-            let defaulted = list == "requests" && resources.limits.get(name) == Some(written);
-            let Ok(amount) = Quantity::parse(written) else { continue };
-            check_name(name, &field, defaulted, errors, warnings);
-            if amount.nanos() < 0 {
-                errors.invalid(&field, amount.to_string(), "must be greater than or equal to 0");
-            }
-            if name == "memory" && !amount.is_whole() && !defaulted {
-                let message = format!(
-                    "{written} is a fraction of a byte and counts as {}; did you mean M or Mi?",
-                    amount.whole()
-                );
-                warnings.push((field, message));
-            }
+/// Resources that may stand without a domain.
+const STANDARD: [&str; 20] = [
+    "cpu",
+    "memory",
+    "ephemeral-storage",
+    "requests.cpu",
+    "requests.memory",
+    "requests.ephemeral-storage",
+    "limits.cpu",
+    "limits.memory",
+    "limits.ephemeral-storage",
+    "pods",
+    "resourcequotas",
+    "services",
+    "replicationcontrollers",
+    "secrets",
+    "configmaps",
+    "persistentvolumeclaims",
+    "storage",
+    "requests.storage",
+    "services.nodeports",
+    "services.loadbalancers",
+];
+/// Whole numbers only.
+const COUNTED: [&str; 9] = [
+    "pods",
+    "resourcequotas",
+    "services",
+    "replicationcontrollers",
+    "secrets",
+    "configmaps",
+    "persistentvolumeclaims",
+    "services.nodeports",
+    "services.loadbalancers",
+];
+const FOR_PODS: [&str; 3] = ["cpu", "hugepages-", "memory"];
+
+/// Whose resources are checked.
+#[derive(Clone, Copy, PartialEq)]
+enum Whose {
+    Container,
+    Pod,
+}
+
+/// Checks a container's resources.
+pub(super) fn validate_container_resources(container: &At<'_>, spec: &At<'_>, errors: &mut Errors) {
+    let resources = container.child("resources");
+    let limits = resources.child("limits");
+    validate_requirements(&limits, &resources.child("requests"), &resources, Whose::Container, errors);
+    validate_claims(&resources.child("claims"), spec, errors);
+}
+
+/// Checks `overhead`, `resources` and `resourceClaims` of a pod.
+pub(super) fn validate_pod_resources(spec: &At<'_>, errors: &mut Errors) {
+    let overhead = spec.child("overhead");
+    if overhead.is_set() {
+        // Kubernetes checks it as if it were the limits of a container called overhead.
+        for (name, amount) in overhead.entries() {
+            let place = overhead.child("limits");
+            let place = place.key(name);
+            validate_container_name(&place, name, errors);
+            validate_amount(&place, name, &amount, errors);
         }
     }
-    for (name, written) in &resources.requests {
-        let (Ok(request), Some(limit)) = (Quantity::parse(written), resources.limits.get(name)) else { continue };
-        let Ok(limit) = Quantity::parse(limit) else { continue };
-        if request > limit {
-            let detail = format!("must be less than or equal to {name} limit of {limit}");
-            errors.invalid(&format!("{path}.requests"), request.to_string(), detail);
+    validate_pod_claims(&spec.child("resourceClaims"), errors);
+    let resources = spec.child("resources");
+    if !resources.is_set() {
+        return;
+    }
+    if spec.child("os").text_of("name") == "windows" {
+        errors.forbidden_at(&resources, "may not be set for a windows pod");
+        return;
+    }
+    if resources.child("claims").is_set() {
+        errors.forbidden_at(&resources.child("claims"), "claims may not be set for Resources at pod-level");
+    }
+    let (limits, requests) = (resources.child("limits"), resources.child("requests"));
+    validate_requirements(&limits, &requests, &resources, Whose::Pod, errors);
+    for (name, sum) in aggregate(spec.json, Aggregate::Requests) {
+        exceeds(&requests.key(&name), sum, "requests", errors);
+    }
+    for (name, sum) in aggregate(spec.json, Aggregate::Limits) {
+        if name.starts_with("hugepages-") {
+            exceeds(&limits.key(&name), sum, "limits", errors);
+        }
+    }
+    for (index, container) in spec.child("containers").items().enumerate() {
+        for (name, amount) in container.child("resources").child("limits").entries() {
+            let (Some(limit), Some(most)) = (amount.quantity(), limits.key(name).quantity()) else { continue };
+            if limit > most {
+                // The path is Kubernetes' own, and leads nowhere.
+                let place = resources.child("containers");
+                let place = place.index(index);
+                let place = place.key(name);
+                let detail = format!("must be less than or equal to pod limits of {most}");
+                errors.invalid_as(&place.child("limits"), limit.to_string(), detail);
+            }
         }
     }
 }
 
-fn check_name(name: &str, field: &str, defaulted: bool, errors: &mut Errors, warnings: &mut Vec<(String, String)>) {
-    match name {
-        "cpu" | "memory" => {}
-        "ephemeral-storage" => {
-            if !defaulted {
-                warnings.push((field.to_owned(), "use of the disk is not accounted for".to_owned()));
+fn exceeds(of_pod: &At<'_>, sum: Quantity, what: &str, errors: &mut Errors) {
+    if let Some(amount) = of_pod.quantity().filter(|amount| sum > *amount) {
+        let detail = format!("must be greater than or equal to aggregate container {what} of {sum}");
+        errors.invalid_as(of_pod, amount.to_string(), detail);
+    }
+}
+
+fn validate_requirements(limits: &At<'_>, requests: &At<'_>, place: &At<'_>, whose: Whose, errors: &mut Errors) {
+    let mut computing = false;
+    let mut huge = false;
+    for list in [limits, requests] {
+        for (name, amount) in list.entries() {
+            match whose {
+                Whose::Container => validate_container_name(&amount, name, errors),
+                Whose::Pod if ["cpu", "memory"].contains(&name) || name.starts_with("hugepages-") => {}
+                Whose::Pod => errors.unsupported(&amount.to_string(), name, &FOR_PODS),
+            }
+            validate_amount(&amount, name, &amount, errors);
+            computing |= ["cpu", "memory"].contains(&name);
+            huge |= name.starts_with("hugepages-");
+        }
+    }
+    for (name, request) in requests.entries() {
+        let Some(request) = request.quantity() else { continue };
+        match limits.key(name).quantity() {
+            Some(limit) if request != limit && !is_overcommittable(name) => {
+                errors.invalid_as(requests, request.to_string(), format!("must be equal to {name} limit of {limit}"));
+            }
+            Some(limit) if request > limit => {
+                let detail = format!("must be less than or equal to {name} limit of {limit}");
+                errors.invalid_as(requests, request.to_string(), detail);
+            }
+            None if !is_overcommittable(name) => {
+                errors.required_at(limits, "Limit must be set for non overcommitable resources");
+            }
+            _ => {}
+        }
+    }
+    if huge && !computing {
+        errors.forbidden_at(place, "HugePages require cpu or memory");
+    }
+}
+
+/// The name of a resource that a container may have.
+pub(super) fn validate_container_name(place: &At<'_>, name: &str, errors: &mut Errors) {
+    if validate_name(place, name, errors) {
+        if !name.contains('/') {
+            if !["cpu", "memory", "ephemeral-storage"].contains(&name) && !name.starts_with("hugepages-") {
+                errors.invalid_as(place, name, "must be a standard resource for containers");
+            }
+        } else if !is_native(name) && !is_extended(name) {
+            errors.invalid_as(place, name, "doesn't follow extended resource name standard");
+        }
+    }
+}
+
+/// The name of any resource. Says whether its form is right.
+pub(super) fn validate_name(place: &At<'_>, name: &str, errors: &mut Errors) -> bool {
+    let wrong = names::qualified(name);
+    let well_formed = wrong.is_empty();
+    errors.wrong_as(place, name, wrong);
+    let standard =
+        STANDARD.contains(&name) || name.starts_with("hugepages-") || name.starts_with("requests.hugepages-");
+    if well_formed && !name.contains('/') && !standard {
+        errors.invalid_as(place, name, "must be a standard resource type or fully qualified");
+    }
+    true
+}
+
+/// An amount of a resource.
+pub(super) fn validate_amount(place: &At<'_>, name: &str, amount: &At<'_>, errors: &mut Errors) {
+    let Some(amount) = amount.quantity() else { return };
+    if amount.nanos() < 0 {
+        errors.invalid_as(place, amount.to_string(), "must be greater than or equal to 0");
+    }
+    if (COUNTED.contains(&name) || is_extended(name)) && !amount.is_whole() {
+        errors.invalid_as(place, amount.to_string(), "must be an integer");
+    }
+    if let Some(size) = name.strip_prefix("hugepages-") {
+        let size = Quantity::parse(size).ok().filter(|size| size.is_whole() && size.whole() > 0);
+        if size.is_none_or(|size| amount.whole() % size.whole() != 0) {
+            let detail = format!("{amount} is not positive integer multiple of {name}");
+            errors.invalid_as(place, amount.to_string(), detail);
+        }
+    }
+}
+
+fn is_native(name: &str) -> bool {
+    !name.contains('/') || name.contains("kubernetes.io/")
+}
+
+fn is_extended(name: &str) -> bool {
+    !is_native(name) && !name.starts_with("requests.") && names::qualified(&format!("requests.{name}")).is_empty()
+}
+
+/// The claims of a container must be those of its pod.
+fn validate_claims(claims: &At<'_>, spec: &At<'_>, errors: &mut Errors) {
+    if !claims.is_truthy() {
+        return;
+    }
+    let of_pod = spec.child("resourceClaims");
+    let known: BTreeSet<&str> =
+        of_pod.items().map(|claim| claim.text_of("name")).filter(|name| !name.is_empty()).collect();
+    let mut seen: BTreeSet<String> = BTreeSet::new();
+    for claim in claims.items() {
+        let (name, request) = (claim.text_of("name"), claim.child("request"));
+        if name.is_empty() {
+            errors.required_at(&claim, "");
+            continue;
+        }
+        if seen.contains(name) {
+            errors.duplicate_at(&claim, name);
+        } else {
+            let mut key = name.to_owned();
+            if request.is_truthy() {
+                errors.wrong(&request, names::label(request.text()));
+                key = format!("{name}/{}", request.text());
+            }
+            if seen.contains(&key) {
+                errors.duplicate_at(&claim, &key);
+            } else if !request.is_truthy() {
+                for _ in seen.iter().filter(|other| other.split_once('/').is_some_and(|(of, _)| of == name)) {
+                    errors.duplicate_at(&claim, name);
+                }
+            }
+            seen.insert(key);
+        }
+        if !known.contains(name) {
+            let list = known.iter().copied().collect::<Vec<_>>().join(", ");
+            let list = if list.is_empty() { " which is empty".to_owned() } else { format!(": {list}") };
+            let detail = format!("must be one of the names in pod.spec.resourceClaims{list}");
+            let shown = serde_json::Value::from(name).to_string();
+            errors.add(super::super::ErrorKind::NotFound, &claim.to_string(), Some(shown), detail);
+        }
+    }
+}
+
+fn validate_pod_claims(claims: &At<'_>, errors: &mut Errors) {
+    let mut seen = BTreeSet::new();
+    for claim in claims.items() {
+        let name = claim.child("name");
+        if errors.needs(&name) {
+            if seen.insert(claim.text_of("name")) {
+                errors.wrong(&name, names::label(name.text()));
+            } else {
+                errors.duplicate_at(&name, name.text());
             }
         }
-        _ if name.starts_with("hugepages-") => errors.later(field, "huge pages; remove the entry"),
-        _ if name.contains('/') => {
-            let wrong = names::qualified(name);
-            if wrong.is_empty() {
-                errors.forbidden(
-                    field,
-                    "there are no device plugins here; mount the device by hostPath of type CharDevice",
-                );
+        let (own, template) = (claim.child("resourceClaimName"), claim.child("resourceClaimTemplateName"));
+        match (own.is_set(), template.is_set()) {
+            (true, true) => {
+                let detail = "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified";
+                errors.invalid_at(&claim, detail);
             }
-            errors.invalid_all(field, name, wrong);
+            (false, false) => {
+                let detail = "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`";
+                errors.invalid_at(&claim, detail);
+            }
+            _ => {}
         }
-        _ => {
-            errors.invalid(field, name, "must be a standard resource type or fully qualified");
-            errors.invalid(field, name, "must be a standard resource for containers");
+        for name in [&own, &template] {
+            if name.is_set() {
+                errors.wrong(name, names::subdomain(name.text()));
+            }
         }
     }
 }

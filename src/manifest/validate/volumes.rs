@@ -1,127 +1,191 @@
-//! Validation of volumes.
+//! Validation of volumes and of the sources that need no driver.
+
+use crate::sorted::BTreeSet;
 
 use super::super::error::Errors;
 use super::super::names;
-use super::super::v1::{KeyToPath, Pod, Volume};
-use super::env::object_name;
-use crate::document::Quantity;
-use crate::sorted::BTreeSet;
+use super::at::At;
+use super::env::{validate_field_ref, validate_resource_field};
+use super::paths::{not_reserved, validate_mode, without_backsteps};
+use super::{drivers, objects, projections};
 
-/// Names that mounts may refer to: an invalid volume is as good as none.
-pub(super) type KnownVolumes<'a> = BTreeSet<&'a str>;
+/// The valid volumes, by name: what mounts may refer to.
+pub(super) type Volumes<'a> = Vec<At<'a>>;
 
 const HOST_PATH_TYPES: [&str; 8] =
     ["", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"];
+pub(super) const PULL_POLICIES: [&str; 3] = ["Always", "IfNotPresent", "Never"];
+const FIELD_PATHS: [&str; 5] =
+    ["metadata.annotations", "metadata.labels", "metadata.name", "metadata.namespace", "metadata.uid"];
 
-/// Checks all volumes and gives back the names of the valid ones.
-pub(super) fn validate_volumes<'a>(
-    pod: &'a Pod,
-    errors: &mut Errors,
-    warnings: &mut Vec<(String, String)>,
-) -> KnownVolumes<'a> {
+/// The sources in Kubernetes' order; of several the first counts. Beside each: its name where it is one too many.
+const SOURCES: [(&str, &str); 30] = [
+    ("emptyDir", "emptyDir"),
+    ("hostPath", "hostPath"),
+    ("gitRepo", "gitRepo"),
+    ("gcePersistentDisk", "gcePersistentDisk"),
+    ("awsElasticBlockStore", "awsElasticBlockStore"),
+    ("secret", "secret"),
+    ("nfs", "nfs"),
+    ("iscsi", "iscsi"),
+    ("glusterfs", "glusterfs"),
+    ("flocker", "flocker"),
+    ("persistentVolumeClaim", "persistentVolumeClaim"),
+    ("rbd", "rbd"),
+    ("cinder", "cinder"),
+    ("cephfs", "cephFS"),
+    ("quobyte", "quobyte"),
+    ("downwardAPI", "downwarAPI"),
+    ("fc", "fc"),
+    ("flexVolume", "flexVolume"),
+    ("configMap", "configMap"),
+    ("azureFile", "azureFile"),
+    ("vsphereVolume", "vsphereVolume"),
+    ("photonPersistentDisk", "photonPersistentDisk"),
+    ("portworxVolume", "portworxVolume"),
+    ("azureDisk", "azureDisk"),
+    ("storageos", "storageos"),
+    ("projected", "projected"),
+    ("scaleIO", "scaleIO"),
+    ("csi", "csi"),
+    ("ephemeral", "ephemeral"),
+    ("image", "image"),
+];
+
+/// Checks all volumes and gives back the valid ones: an invalid volume is as good as none. `pod_name`: the name as written.
+pub(super) fn validate_volumes<'a>(volumes: &'a At<'a>, pod_name: &str, errors: &mut Errors) -> Volumes<'a> {
+    let mut valid: Volumes<'a> = Vec::new();
     let mut seen = BTreeSet::new();
-    let mut known = BTreeSet::new();
-    for (index, volume) in pod.spec.volumes.iter().enumerate() {
-        let path = format!("spec.volumes[{index}]");
+    let claims: Vec<String> = volumes
+        .items()
+        .filter(|volume| volume.child("ephemeral").is_set() && !pod_name.is_empty())
+        .map(|volume| format!("{pod_name}-{}", volume.text_of("name")))
+        .collect();
+    for volume in volumes.items() {
         let before = errors.list.len();
-        validate_source(volume, &path, errors, warnings);
-        let field = format!("{path}.name");
-        if volume.name.is_empty() {
-            errors.required(&field, "");
-        } else {
-            errors.invalid_all(&field, &volume.name, names::label(&volume.name));
-            if !seen.insert(volume.name.as_str()) {
-                errors.duplicate(&field, &volume.name);
-            }
+        validate_sources(&volume, pod_name, errors);
+        let name = volume.child("name");
+        if errors.needs(&name) {
+            errors.wrong(&name, names::label(name.text()));
+        }
+        if seen.contains(name.text()) {
+            errors.duplicate_at(&name, name.text());
         }
         if errors.list.len() == before {
-            known.insert(volume.name.as_str());
+            seen.insert(volume.text_of("name"));
+            valid.push(volume);
+        }
+        let claim = volume.child("persistentVolumeClaim");
+        let claim = claim.child("claimName");
+        if claim.is_set() && claims.iter().any(|created| created == claim.text()) {
+            errors.invalid_at(&claim, "must not reference a PVC that gets created for an ephemeral volume");
         }
     }
-    known
+    valid
 }
 
-fn validate_source(volume: &Volume, path: &str, errors: &mut Errors, warnings: &mut Vec<(String, String)>) {
-    let present = [
-        ("emptyDir", volume.empty_dir.is_some()),
-        ("hostPath", volume.host_path.is_some()),
-        ("secret", volume.secret.is_some()),
-        ("configMap", volume.config_map.is_some()),
-    ];
-    for (name, _) in present.iter().filter(|(_, set)| *set).skip(1) {
-        errors.forbidden(&format!("{path}.{name}"), "may not specify more than 1 volume type");
-    }
-    if let Some(source) = &volume.empty_dir {
-        let size = source.size_limit.as_deref().and_then(|text| Quantity::parse(text).ok());
-        let field = format!("{path}.emptyDir.sizeLimit");
-        if size.is_some_and(|size| size.nanos() < 0) {
-            errors.forbidden(&field, "SizeLimit field must be a valid resource quantity");
-        } else if size.is_some_and(|size| size.nanos() > 0) && source.medium.is_empty() {
-            warnings.push((field, "enforced for medium Memory only".to_owned()));
+fn validate_sources(volume: &At<'_>, pod_name: &str, errors: &mut Errors) {
+    let mut sources = 0;
+    for (field, surplus) in SOURCES {
+        let Some(source) = volume.set(field) else { continue };
+        if sources > 0 {
+            errors.forbidden_at(&volume.child(surplus), "may not specify more than 1 volume type");
+            continue;
         }
-        match source.medium.as_str() {
-            "" | "Memory" => {}
-            medium if medium == "HugePages" || medium.starts_with("HugePages-") => {
-                errors.later(&format!("{path}.emptyDir.medium"), "huge pages; use medium Memory");
+        sources += 1;
+        match field {
+            "emptyDir" => {
+                let size = source.child("sizeLimit");
+                if size.quantity().is_some_and(|size| size.nanos() < 0) {
+                    errors.forbidden_at(&size, "SizeLimit field must be a valid resource quantity");
+                }
             }
-            medium => errors.unsupported(&format!("{path}.emptyDir.medium"), medium, &["", "Memory"]),
+            "hostPath" => validate_host_path(&source, errors),
+            "secret" => validate_files(&source, "secretName", errors),
+            "configMap" => validate_files(&source, "name", errors),
+            "downwardAPI" => {
+                validate_mode(&source.child("defaultMode"), errors);
+                for file in source.child("items").items() {
+                    validate_downward_file(&file, &source, errors);
+                }
+            }
+            "projected" => projections::validate_projected(&source, errors),
+            "image" => {
+                errors.one_of_at(&source.child("pullPolicy"), &PULL_POLICIES);
+            }
+            "ephemeral" => validate_ephemeral(&source, volume, pod_name, errors),
+            _ => drivers::validate_driver(field, &source, volume, errors),
         }
     }
-    if let Some(source) = &volume.host_path {
-        let field = format!("{path}.hostPath.path");
-        if source.path.is_empty() {
-            errors.required(&field, "");
-        } else if source.path.split('/').any(|part| part == "..") {
-            errors.invalid(&field, source.path.as_str(), "must not contain '..'");
-        }
-        errors.one_of(&format!("{path}.hostPath.type"), &source.kind, &HOST_PATH_TYPES);
-    }
-    if let Some(source) = &volume.config_map {
-        let path = format!("{path}.configMap");
-        if source.name.is_empty() {
-            errors.required(&format!("{path}.name"), "");
-        }
-        validate_files(&source.items, source.default_mode, &path, errors);
-    }
-    if let Some(source) = &volume.secret {
-        let path = format!("{path}.secret");
-        if source.secret_name.is_empty() {
-            errors.required(&format!("{path}.secretName"), "");
-        }
-        validate_files(&source.items, source.default_mode, &path, errors);
-    }
-    let reference = volume.config_map.as_ref().map(|source| ("configMap.name", &source.name));
-    let reference =
-        reference.or_else(|| volume.secret.as_ref().map(|source| ("secret.secretName", &source.secret_name)));
-    if let Some((field, name)) = reference.filter(|(_, name)| !name.is_empty()) {
-        object_name(name, &format!("{path}.{field}"), errors);
+    if sources == 0 {
+        errors.required_at(volume, "must specify a volume type");
     }
 }
 
-fn validate_files(items: &[KeyToPath], default_mode: Option<i32>, path: &str, errors: &mut Errors) {
-    const MODE: &str = "must be a number between 0 and 0777 (octal), both inclusive";
-    let fits = |mode: i32| (0..=0o777).contains(&mode);
-    if let Some(mode) = default_mode.filter(|mode| !fits(*mode)) {
-        errors.invalid(&format!("{path}.defaultMode"), mode, MODE);
+/// A path of the host; also that of a PersistentVolume.
+pub(super) fn validate_host_path(source: &At<'_>, errors: &mut Errors) {
+    let path = source.child("path");
+    if errors.needs(&path) {
+        without_backsteps(&path, path.text(), errors);
+        errors.one_of_if_set(&source.child("type"), &HOST_PATH_TYPES);
     }
-    for (index, item) in items.iter().enumerate() {
-        let path = format!("{path}.items[{index}]");
-        if item.key.is_empty() {
-            errors.required(&format!("{path}.key"), "");
+}
+
+fn validate_files(source: &At<'_>, name: &str, errors: &mut Errors) {
+    errors.needs(&source.child(name));
+    validate_mode(&source.child("defaultMode"), errors);
+    for item in source.child("items").items() {
+        validate_item(&item, errors);
+    }
+}
+
+/// A key and its file.
+pub(super) fn validate_item(item: &At<'_>, errors: &mut Errors) {
+    errors.needs(&item.child("key"));
+    let path = item.child("path");
+    errors.needs(&path);
+    not_reserved(&path, path.text(), errors);
+    validate_mode(&item.child("mode"), errors);
+}
+
+/// A file with a field of the pod. Kubernetes names the source in its errors, not the item.
+pub(super) fn validate_downward_file(file: &At<'_>, at: &At<'_>, errors: &mut Errors) {
+    let path = file.text_of("path");
+    if path.is_empty() {
+        errors.required_at(&at.child("path"), "");
+    }
+    not_reserved(&at.child("path"), path, errors);
+    let (field, resource) = (file.child("fieldRef"), file.child("resourceFieldRef"));
+    if field.is_set() {
+        validate_field_ref(&field, &at.child("fieldRef"), &FIELD_PATHS, errors);
+        if resource.is_set() {
+            let detail = "fieldRef and resourceFieldRef can not be specified simultaneously";
+            errors.invalid_as(at, "resource", detail);
         }
-        let field = format!("{path}.path");
-        if item.path.is_empty() {
-            errors.required(&field, "");
-        } else if item.path.starts_with('/') {
-            errors.invalid(&field, item.path.as_str(), "must be a relative path");
-        }
-        if item.path.split('/').any(|part| part == "..") {
-            errors.invalid(&field, item.path.as_str(), "must not contain '..'");
-        } else if item.path.starts_with("..") {
-            errors.invalid(&field, item.path.as_str(), "must not start with '..'");
-        }
-        if let Some(mode) = item.mode.filter(|mode| !fits(*mode)) {
-            errors.invalid(&format!("{path}.mode"), mode, MODE);
+    } else if resource.is_set() {
+        validate_resource_field(&resource, &at.child("resourceFieldRef"), true, errors);
+    } else {
+        errors.required_at(at, "one of fieldRef and resourceFieldRef is required");
+    }
+    let mode = file.child("mode");
+    if mode.is_set() && !(0..=0o777).contains(&mode.number()) {
+        let detail = "must be a number between 0 and 0777 (octal), both inclusive";
+        errors.invalid_as(&at.child("mode"), mode.number(), detail);
+    }
+}
+
+fn validate_ephemeral(source: &At<'_>, volume: &At<'_>, pod_name: &str, errors: &mut Errors) {
+    let template = source.child("volumeClaimTemplate");
+    if template.is_set() {
+        objects::validate_claim_template(&template, errors);
+    } else {
+        errors.required_at(&template, "");
+    }
+    let name = volume.child("name");
+    if !pod_name.is_empty() && name.is_truthy() {
+        let claim = format!("{pod_name}-{}", name.text());
+        for message in names::subdomain(&claim) {
+            errors.invalid_at(&name, format!("PVC name {claim:?}: {message}"));
         }
     }
 }

@@ -1,0 +1,134 @@
+//! What Kubernetes accepts and this version refuses, beyond whole fields (those are in the field table), and what it accepts
+//! with a warning. Each rule goes when its matter is carried out.
+
+use super::super::error::Errors;
+use super::super::names;
+use super::at::At;
+
+/// Kernel parameters that a pod may set: each lives in a namespace of the pod. kubelet: the safe list.
+const SAFE_SYSCTLS: [&str; 12] = [
+    "kernel.shm_rmid_forced",
+    "net.ipv4.ip_local_port_range",
+    "net.ipv4.ip_local_reserved_ports",
+    "net.ipv4.ip_unprivileged_port_start",
+    "net.ipv4.ping_group_range",
+    "net.ipv4.tcp_fin_timeout",
+    "net.ipv4.tcp_keepalive_intvl",
+    "net.ipv4.tcp_keepalive_probes",
+    "net.ipv4.tcp_keepalive_time",
+    "net.ipv4.tcp_rmem",
+    "net.ipv4.tcp_syncookies",
+    "net.ipv4.tcp_wmem",
+];
+/// Most containers of one pod, init containers included.
+const MAX_CONTAINERS: usize = 256;
+
+/// A field and what is odd about it.
+pub(super) type Warnings = Vec<(String, String)>;
+
+/// Checks a valid, defaulted pod.
+pub(super) fn refuse_unimplemented(spec: &At<'_>, node_name: &str, errors: &mut Errors, warnings: &mut Warnings) {
+    let count: usize = ["containers", "initContainers"].iter().map(|list| spec.child(list).items().len()).sum();
+    if count > MAX_CONTAINERS {
+        let detail = format!("at most {MAX_CONTAINERS} containers run in a pod here, init containers included");
+        errors.later_at(&spec.child("containers"), &detail);
+    }
+    let name = spec.child("nodeName");
+    if name.is_truthy() && !node_name.is_empty() && name.text() != node_name {
+        let detail = format!("this node is {node_name:?}; remove the field, or take the manifest to the node it names");
+        errors.later_at(&name, &detail);
+    }
+    for list in ["containers", "initContainers"] {
+        for container in spec.child(list).items() {
+            check_ports(&container, spec, errors);
+            check_resources(&container, errors, warnings);
+        }
+    }
+    for volume in spec.child("volumes").items() {
+        check_empty_dir(&volume.child("emptyDir"), errors, warnings);
+        let image = volume.child("image");
+        if image.is_set() && !image.child("reference").is_truthy() {
+            errors.later_at(&image.child("reference"), "no image is named, and nothing else names it here");
+        }
+    }
+    for sysctl in spec.child("securityContext").child("sysctls").items() {
+        let name = sysctl.child("name");
+        if name.is_truthy() && !SAFE_SYSCTLS.contains(&name.text().replace('/', ".").as_str()) {
+            errors.later_at(&name, "kernel parameters outside the safe list; remove it, or set it on the host");
+        }
+    }
+    warn(spec, warnings);
+}
+
+fn warn(spec: &At<'_>, warnings: &mut Warnings) {
+    let mut add = |at: &At<'_>, message: &str| warnings.push((at.to_string(), message.to_owned()));
+    let grace = spec.child("terminationGracePeriodSeconds");
+    if grace.number() < 0 {
+        add(&grace, "below zero; it counts as 1");
+    }
+    let class = spec.child("priorityClassName");
+    if class.is_truthy() && !["system-node-critical", "system-cluster-critical"].contains(&class.text()) {
+        add(&class, "there are no PriorityClass objects; set priority to a number");
+    }
+    let policy = spec.child("dnsPolicy");
+    if policy.text() == "ClusterFirstWithHostNet" {
+        add(&policy, "there is no cluster DNS; the node's resolver is used");
+    }
+    let hostname = spec.child("hostname");
+    if hostname.is_truthy() && spec.flag_of("hostNetwork") == Some(true) {
+        add(&hostname, "the host's name counts with hostNetwork: true");
+    }
+}
+
+fn check_ports(container: &At<'_>, spec: &At<'_>, errors: &mut Errors) {
+    for port in container.child("ports").items() {
+        let (host, address) = (port.child("hostPort"), port.child("hostIP"));
+        if host.is_truthy() && spec.flag_of("hostNetwork") != Some(true) {
+            errors.later_at(&host, "publishing a port without hostNetwork; set hostNetwork: true, or remove hostPort");
+        }
+        if address.is_truthy() && !names::ip(address.text()).is_empty() {
+            errors.later_at(&address, "not an address of the host; write an IP address, or remove the field");
+        }
+    }
+}
+
+fn check_resources(container: &At<'_>, errors: &mut Errors, warnings: &mut Warnings) {
+    let resources = container.child("resources");
+    let limits = resources.child("limits");
+    for list in ["limits", "requests"] {
+        for (name, amount) in resources.child(list).entries() {
+            // Requests that only repeat a limit were put there by defaulting.
+            let defaulted = list == "requests" && limits.json.get(name) == Some(amount.json);
+            if name.starts_with("hugepages-") {
+                errors.later_at(&amount, "huge pages; remove the entry");
+            } else if name.contains('/') {
+                let detail = "there are no device plugins here; mount the device by hostPath of type CharDevice";
+                errors.later_at(&amount, detail);
+            } else if name == "ephemeral-storage" && !defaulted {
+                warnings.push((amount.to_string(), "use of the disk is not accounted for".to_owned()));
+            } else if let Some(quantity) = amount.quantity().filter(|q| name == "memory" && !defaulted && !q.is_whole())
+            {
+                let message = format!(
+                    "{} is a fraction of a byte and counts as {}; did you mean M or Mi?",
+                    amount.text(),
+                    quantity.whole()
+                );
+                warnings.push((amount.to_string(), message));
+            }
+        }
+    }
+}
+
+fn check_empty_dir(source: &At<'_>, errors: &mut Errors, warnings: &mut Warnings) {
+    let (medium, size) = (source.child("medium"), source.child("sizeLimit"));
+    match medium.text() {
+        "Memory" => {}
+        "" => {
+            if size.quantity().is_some_and(|size| size.nanos() > 0) {
+                warnings.push((size.to_string(), "enforced for medium Memory only".to_owned()));
+            }
+        }
+        other if other.starts_with("HugePages") => errors.later_at(&medium, "huge pages; use medium Memory"),
+        _ => errors.later_at(&medium, "no such medium; use Memory, or remove the field for the disk"),
+    }
+}
