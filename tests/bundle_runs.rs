@@ -93,6 +93,8 @@ impl Bench {
             namespaces: &PodNamespaces::default(),
             pod_ips: &[],
             volumes: &self.volumes,
+            sources: &BTreeMap::new(),
+            env_files: &BTreeMap::new(),
             files: &self.files(),
             host_devices: &[],
             localhost_seccomp: None,

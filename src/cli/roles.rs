@@ -27,6 +27,7 @@ pub(super) const ROLES: &[(&str, Entry)] = &[
     ("sandbox", crate::runtime::sandbox::main),
     ("launch", crate::runtime::launch::main),
     ("cleanup", crate::runtime::cleanup::main),
+    ("volumes", crate::runtime::volumes::main),
     ("leftovers", crate::runtime::leftovers::main),
     ("image-worker", crate::image::worker::main),
     ("state-writer", crate::state::durable::main),

@@ -70,6 +70,10 @@ impl Layout {
     pub fn pod_data(&self, uid: &str) -> PathBuf {
         self.data.join("pods").join(uid)
     }
+    /// What claims of a namespace are bound to, by name: a directory of their own, or a link that names a PersistentVolume.
+    pub fn claims(&self, namespace: &str) -> PathBuf {
+        self.data.join("claims").join(namespace)
+    }
     /// One container's writable layer when it lies on data: holds `upper` and `work`.
     pub fn container_data(&self, id: &str) -> PathBuf {
         self.data.join("containers").join(id)

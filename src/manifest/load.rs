@@ -25,7 +25,7 @@ const KINDS: [(&str, &document::Object); 7] = [
     ("LimitRange", &LIMIT_RANGE),
 ];
 /// Kinds that are checked and kept, but not carried out yet.
-const WITHOUT_EFFECT: [&str; 3] = ["PersistentVolume", "PersistentVolumeClaim", "Service"];
+const WITHOUT_EFFECT: [&str; 1] = ["Service"];
 /// Further kinds of the API's first group, which has no others. They have no effect here.
 const OTHER_CORE_KINDS: [&str; 9] = [
     "Binding",

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use super::expansion::{MAX_LENGTH, TooLong, expand};
-use super::{BundleInput, ConfigError, field_ref, hosts, resources};
+use super::{BundleInput, ConfigError, env_file, field_ref, hosts, resources};
 use crate::manifest::{base64, v1};
 
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -157,7 +157,28 @@ fn value_from(
             }
         };
     }
+    if let Some(file) = &source.file_key_ref {
+        return from_file(input, file);
+    }
     Ok(Some(String::new()))
+}
+
+fn from_file(input: &BundleInput, wanted: &v1::FileKeySelector) -> Result<Option<String>, ConfigError> {
+    let v1::FileKeySelector { volume_name, path, key, optional } = wanted;
+    let Some(text) = input.env_files.get(&(volume_name.clone(), path.clone())) else {
+        let message = format!("environment variable file \"{path}\" not found in volume \"{volume_name}\"");
+        return if *optional { Ok(None) } else { Err(ConfigError::config(message)) };
+    };
+    match env_file::find(text, key) {
+        Ok(Some(value)) => Ok(Some(value)),
+        Ok(None) if *optional => Ok(None),
+        Ok(None) => {
+            Err(ConfigError::config(format!("environment variable key \"{key}\" not found in file \"{path}\"")))
+        }
+        Err(line) => Err(ConfigError::config(format!(
+            "couldn't parse env file: line {line} of \"{path}\" in volume \"{volume_name}\" is not of the form KEY='value'"
+        ))),
+    }
 }
 
 fn too_long(name: &str, problem: TooLong) -> ConfigError {

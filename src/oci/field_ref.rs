@@ -1,36 +1,93 @@
-//! `fieldRef` in environment variables: [`value`].
+//! `fieldRef` and `resourceFieldRef` of environment variables and downwardAPI volumes: [`value`], [`downward_item`].
 
-use super::{BundleInput, ConfigError};
+use super::{BundleInput, ConfigError, NodeFacts, resources};
+use crate::manifest::v1;
 
-/// The field's value; a missing label or annotation is empty.
+/// The field's value in a variable; a missing label or annotation is empty.
 pub(crate) fn value(input: &BundleInput, path: &str) -> Result<String, ConfigError> {
-    let metadata = &input.pod.metadata;
     let spec = &input.pod.spec;
     // hostNetwork: the pod's address is the node's.
     let pod_ips = if spec.host_network { &input.node.host_ips } else { input.pod_ips };
     let first = |ips: &[String]| ips.first().cloned().unwrap_or_default();
     Ok(match path {
-        "metadata.name" => metadata.name.clone(),
-        "metadata.namespace" => metadata.namespace.clone(),
-        "metadata.uid" => metadata.uid.clone(),
         "spec.nodeName" => input.node.node_name.clone(),
         "spec.serviceAccountName" => spec.service_account_name.clone(),
         "status.hostIP" => first(&input.node.host_ips),
         "status.hostIPs" => input.node.host_ips.join(","),
         "status.podIP" => first(pod_ips),
         "status.podIPs" => pod_ips.join(","),
+        _ => of_metadata(&input.pod.metadata, path).ok_or_else(|| unsupported(path))?,
+    })
+}
+
+/// The text of a file of a downwardAPI volume.
+pub fn downward_item(pod: &v1::Pod, node: &NodeFacts, item: &v1::DownwardApiVolumeFile) -> Result<String, ConfigError> {
+    if let Some(selector) = &item.resource_field_ref {
+        let of = &selector.container_name;
+        let container =
+            super::find_container(pod, of).ok_or_else(|| ConfigError::config(format!("container {of} not found")))?;
+        return resources::field_value(container, &selector.resource, &selector.divisor, node);
+    }
+    let metadata = &pod.metadata;
+    let lines = |map: &crate::sorted::BTreeMap<String, String>| {
+        map.iter().map(|(key, value)| format!("{key}={}", quoted(value))).collect::<Vec<_>>().join("\n")
+    };
+    match item.field_ref.as_ref().map(|field| field.field_path.as_str()).unwrap_or_default() {
+        "metadata.labels" => Ok(lines(&metadata.labels)),
+        "metadata.annotations" => Ok(lines(&metadata.annotations)),
+        path => of_metadata(metadata, path).ok_or_else(|| unsupported(path)),
+    }
+}
+
+fn unsupported(path: &str) -> ConfigError {
+    ConfigError::config(format!("unsupported fieldPath: {path}"))
+}
+
+fn of_metadata(metadata: &v1::ObjectMeta, path: &str) -> Option<String> {
+    let of_map = |map: &str| path.strip_prefix(map)?.strip_prefix("['")?.strip_suffix("']");
+    Some(match path {
+        "metadata.name" => metadata.name.clone(),
+        "metadata.namespace" => metadata.namespace.clone(),
+        "metadata.uid" => metadata.uid.clone(),
         _ => {
-            let of_map = |map: &str| {
-                let key = path.strip_prefix(map)?.strip_prefix("['")?.strip_suffix("']")?;
-                Some(key.to_owned())
-            };
             if let Some(key) = of_map("metadata.labels") {
-                metadata.labels.get(&key).cloned().unwrap_or_default()
-            } else if let Some(key) = of_map("metadata.annotations") {
-                metadata.annotations.get(&key).cloned().unwrap_or_default()
+                metadata.labels.get(key).cloned().unwrap_or_default()
             } else {
-                return Err(ConfigError::config(format!("unsupported fieldPath: {path}")));
+                metadata.annotations.get(of_map("metadata.annotations")?).cloned().unwrap_or_default()
             }
         }
     })
+}
+
+/// As Go's `%q` writes it, which readers of such files take apart.
+fn quoted(text: &str) -> String {
+    let mut out = String::from('"');
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => out.extend(['\\', character]),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\x07' => out.push_str("\\a"),
+            '\x08' => out.push_str("\\b"),
+            '\x0c' => out.push_str("\\f"),
+            '\x0b' => out.push_str("\\v"),
+            '\0'..='\x1f' | '\x7f' => out.push_str(&format!("\\x{:02x}", u32::from(character))),
+            '\u{80}'..='\u{a0}' | '\u{ad}' => out.push_str(&format!("\\u{:04x}", u32::from(character))),
+            _ => out.push(character),
+        }
+    }
+    out.push('"');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+
+    #[test]
+    fn text_is_quoted_as_go_does() {
+        assert_eq!(quoted("plain ü"), "\"plain ü\"");
+        assert_eq!(quoted("a\"b\\c\nd\te\x01\x7f\u{85}"), r#""a\"b\\c\nd\te\x01\x7f\u0085""#);
+    }
 }

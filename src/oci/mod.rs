@@ -7,6 +7,7 @@
 //! the crate `regex`, which makes the release binary 1.6 MB larger. A `LinuxSeccomp` may be read.
 
 mod capabilities;
+mod env_file;
 mod environment;
 mod expansion;
 mod field_ref;
@@ -15,6 +16,7 @@ mod mounts;
 mod resolv_conf;
 mod resources;
 mod seccomp;
+mod sub_path;
 mod sysctls;
 mod user;
 
@@ -29,9 +31,11 @@ use crate::spec::runtime::{
     Linux, LinuxCapabilities, LinuxNamespace, LinuxNamespaceType, LinuxSeccomp, Process, Root, Spec,
 };
 
+pub use field_ref::downward_item;
 pub use hosts::{etc_hostname, etc_hosts, hostname};
 pub use resolv_conf::resolv_conf;
 pub use resources::{PodResources, cgroup_parent, pod_resources};
+pub use sub_path::sub_paths;
 pub use sysctls::{SysctlForbidden, sandbox_sysctls};
 
 /// The specification that every runtime in use reads (runc 1.1, crun 1.8).
@@ -82,6 +86,10 @@ pub struct BundleInput<'a> {
     pub pod_ips: &'a [String],
     /// Volumes of the pod by name, ready on the host.
     pub volumes: &'a BTreeMap<String, HostVolume>,
+    /// What to mount instead of the volume itself, by place in `volumeMounts`.
+    pub sources: &'a BTreeMap<usize, PathBuf>,
+    /// Files that `fileKeyRef` names, by volume and path; a missing one is not here.
+    pub env_files: &'a BTreeMap<(String, String), String>,
     /// Generated files.
     pub files: &'a GeneratedFiles,
     /// The node's devices; used by privileged containers only.
@@ -365,6 +373,7 @@ fn linux(
     let mut linux = Linux::default();
     linux
         .set_namespaces(Some(namespaces(input, privileged)))
+        .set_rootfs_propagation(mounts::root_propagation(container))
         .set_cgroups_path(Some(PathBuf::from(format!("{parent}/{}", input.container_id))))
         .set_resources(Some(resources))
         .set_seccomp(seccomp::filter(input, bounding, warnings)?)

@@ -29,8 +29,8 @@ pub(crate) fn mounts(input: &BundleInput, warnings: &mut Vec<String>) -> Result<
     let read_only_root = context.and_then(|c| c.read_only_root_filesystem) == Some(true);
 
     let mut of_manifest = Vec::with_capacity(container.volume_mounts.len());
-    for mount in &container.volume_mounts {
-        of_manifest.push(volume_mount(input, mount)?);
+    for (index, mount) in container.volume_mounts.iter().enumerate() {
+        of_manifest.push(volume_mount(input, index, mount)?);
     }
 
     let mut mounts = Vec::new();
@@ -74,12 +74,37 @@ pub(crate) fn mounts(input: &BundleInput, warnings: &mut Vec<String>) -> Result<
     Ok(mounts)
 }
 
-fn volume_mount(input: &BundleInput, wanted: &v1::VolumeMount) -> Result<Mount, ConfigError> {
+fn volume_mount(input: &BundleInput, index: usize, wanted: &v1::VolumeMount) -> Result<Mount, ConfigError> {
     let host = input.volumes.get(&wanted.name).ok_or_else(|| {
         ConfigError::create(format!("volume \"{}\" of container {} is not mounted", wanted.name, input.container_name))
     })?;
-    let content = volume(input.pod, &wanted.name).is_some_and(|v| v.config_map.is_some() || v.secret.is_some());
-    Ok(bind(&clean(&wanted.mount_path), &host.path, wanted.read_only || content))
+    let source = input.sources.get(&index).unwrap_or(&host.path);
+    let read_only = wanted.read_only || volume(input.pod, &wanted.name).is_some_and(v1::Volume::is_read_only);
+    let mut bind = bind(&clean(&wanted.mount_path), source, read_only);
+    let propagation = match wanted.mount_propagation.as_deref() {
+        Some(BIDIRECTIONAL) => "rshared",
+        Some(HOST_TO_CONTAINER) => "rslave",
+        _ => return Ok(bind),
+    };
+    bind.set_options(Some(["rbind", propagation, if read_only { "ro" } else { "rw" }].map(str::to_owned).to_vec()));
+    Ok(bind)
+}
+
+/// Values of `mountPropagation` beside the default.
+pub(crate) const BIDIRECTIONAL: &str = "Bidirectional";
+pub(crate) const HOST_TO_CONTAINER: &str = "HostToContainer";
+
+/// What the container's mount table as a whole must let through for its volumes' mounts to do so (containerd).
+pub(crate) fn root_propagation(container: &v1::Container) -> Option<String> {
+    let any = |wanted: &str| container.volume_mounts.iter().any(|m| m.mount_propagation.as_deref() == Some(wanted));
+    let propagation = if any(BIDIRECTIONAL) {
+        "rshared"
+    } else if any(HOST_TO_CONTAINER) {
+        "rslave"
+    } else {
+        return None;
+    };
+    Some(propagation.to_owned())
 }
 
 /// containerd gives such paths a writable directory of their own; here they are part of the root file system.
@@ -127,7 +152,7 @@ pub(crate) fn device_rules(
             .set_major(Some(device.major))
             .set_minor(Some(device.minor))
             // A read-only mount does not keep anyone from writing to a device; the cgroup does.
-            .set_access(Some(if mount.read_only { "rm" } else { "rwm" }.to_owned()));
+            .set_access(Some(if mount.read_only { "r" } else { "rw" }.to_owned()));
         rules.push(rule);
     }
     Ok(rules)

@@ -245,6 +245,13 @@ pub enum Event {
         /// Grace in seconds instead of the pod's own.
         grace: Option<i64>,
     },
+    /// A pod takes more of the node than it may.
+    Evict {
+        /// The pod.
+        pod: Uid,
+        /// What it takes too much of, in Kubernetes' words.
+        message: String,
+    },
     /// Stop all pods for good, lowest priority first (`--stop-pods`, node shutdown).
     StopAll,
 }

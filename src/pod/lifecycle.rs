@@ -23,6 +23,7 @@ use super::backoff::Retry;
 use super::conditions::Unmet;
 use super::container::{Container, Kind, State};
 use super::event::{Action, DesiredPod, Exit, Failure, PodPolicy, Seq, Uid};
+use super::eviction;
 use super::status::{self, PodStatus};
 use super::time::{Instant, Wall};
 use super::turn::{Scope, Turn};
@@ -43,6 +44,9 @@ pub(crate) struct Pod {
     pub(crate) ending: bool,
     pub(crate) grace_override: Option<i64>,
     pub(crate) quarantine: Option<String>,
+    /// Why it is ended for good, in this life.
+    #[serde(default)]
+    pub(crate) eviction: Option<Failure>,
     pub(crate) stage: Stage,
     /// The pod's namespaces and volumes stand.
     pub(crate) sandbox: bool,
@@ -107,6 +111,7 @@ impl Pod {
             ending: false,
             grace_override: None,
             quarantine: None,
+            eviction: None,
             stage: Stage::Blocked,
             sandbox: false,
             ips: Vec::new(),
@@ -333,7 +338,7 @@ impl Pod {
                 }
                 Flow::Wait
             }
-            Stage::Up if !wanted => self.enter(Stage::Stopping),
+            Stage::Up if !wanted || self.eviction.is_some() => self.enter(Stage::Stopping),
             Stage::Up => self.run_containers(turn),
             Stage::Stopping => self.stop_containers(turn),
             Stage::Teardown { asked: true, .. } => Flow::Wait,
@@ -341,7 +346,7 @@ impl Pod {
                 if let Some(at) = retry.pending(now) {
                     turn.wake_at(at);
                 } else {
-                    let discard = self.ending;
+                    let discard = self.ending || self.eviction.is_some();
                     self.stage = Stage::Teardown { asked: true, discard, retry };
                     turn.ask(Action::TeardownSandbox { pod: Rc::clone(&self.uid), discard_volumes: discard });
                 }
@@ -368,6 +373,7 @@ impl Pod {
     fn begin(&mut self, turn: &mut Turn<'_>) {
         self.ending = false;
         self.grace_override = None;
+        self.eviction = None;
         self.start_time = Some(turn.now.wall);
         for container in &mut self.containers {
             container.reset(false);
@@ -468,7 +474,8 @@ impl Pod {
     }
 
     fn stop_containers(&mut self, turn: &mut Turn<'_>) -> Flow {
-        let asked = self.grace_override;
+        let evicted = self.eviction.as_ref().map(|_| eviction::GRACE_S);
+        let asked = evicted.into_iter().chain(self.grace_override).min();
         self.with_containers(turn, |containers, scope, turn| {
             for container in containers {
                 container.restart = false;
@@ -478,6 +485,9 @@ impl Pod {
         });
         if self.containers.iter().any(|c| c.live().is_some() || !c.leftovers.is_empty()) {
             return Flow::Wait;
+        }
+        if self.outcome.is_none() && self.desired && !self.ending && self.eviction.is_some() {
+            self.finish(self.eviction.clone(), turn);
         }
         self.tear_down()
     }

@@ -24,6 +24,7 @@ mod backoff;
 mod conditions;
 mod container;
 mod durable;
+mod eviction;
 mod lifecycle;
 mod lookup;
 mod node;

@@ -137,6 +137,16 @@ impl Node {
         self.pods.keys()
     }
 
+    /// Whether the pod's namespaces and volumes stand.
+    pub fn has_sandbox(&self, uid: &str) -> bool {
+        self.pods.get(uid).is_some_and(|pod| pod.sandbox)
+    }
+
+    /// Whether the pod is over because it took too much of the node: its status and logs stay, its volumes do not.
+    pub fn is_evicted(&self, uid: &str) -> bool {
+        self.pods.get(uid).is_some_and(|pod| pod.eviction.is_some() && !pod.ending)
+    }
+
     /// Which container an instance belongs to: pod and container name.
     pub fn instance(&self, seq: Seq) -> Option<(&Uid, &Rc<str>)> {
         self.pods.values().find_map(|pod| pod.containers.iter().find(|c| c.owns(seq)).map(|c| (&pod.uid, &c.name)))
@@ -216,6 +226,7 @@ impl Node {
                 self.on_pod(&pod, work, |pod| pod.restart(container.as_deref(), turn));
             }
             Event::Delete { pod, grace } => self.on_pod(&pod, work, |pod| pod.delete(grace)),
+            Event::Evict { pod, message } => self.on_pod(&pod, work, |pod| pod.evict(message, turn)),
             Event::StopAll => {
                 let again = std::mem::replace(&mut self.stopping, true);
                 for pod in self.pods.values_mut() {

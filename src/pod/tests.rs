@@ -9,6 +9,7 @@
 )]
 
 mod bench;
+mod evicting;
 mod lifecycle;
 mod restarting;
 mod restoring;

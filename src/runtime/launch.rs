@@ -19,12 +19,12 @@ use std::rc::Rc;
 use rustix::fs::{OFlags, ResolveFlags};
 
 use super::failure::context;
-use super::{Failure, Runtime, protocol, sandbox};
+use super::{Failure, Runtime, protocol, sandbox, volume_mounts};
 use crate::config::{Layout, WritableLayer};
 use crate::image::{Reference, Store};
 use crate::json::{self, Deserialize, Serialize};
 use crate::manifest::v1::{ConfigMap, Container, Pod, Secret};
-use crate::oci::{self, BundleInput, Device, DeviceKind, HostDevice, HostVolume, NodeFacts};
+use crate::oci::{self, BundleInput, Device, DeviceKind, HostDevice, NodeFacts};
 use crate::sorted::BTreeMap;
 use crate::spec::image::ImageConfiguration;
 use crate::spec::runtime::{LinuxSeccomp, PosixRlimit, Spec};
@@ -177,7 +177,7 @@ pub fn prepare(request: &LaunchRequest) -> Result<(Command, Vec<String>), Failur
 }
 
 /// An image of the store, which the image worker has imported and unpacked before.
-fn stored(layout: &Layout, reference: &str) -> Result<Unpacked, Failure> {
+pub(super) fn stored(layout: &Layout, reference: &str) -> Result<Unpacked, Failure> {
     let failed = |error: crate::image::Error| Failure::new(REASON, format!("image {reference}: {error}"));
     let parsed: Reference = reference.parse().map_err(failed)?;
     let image = Store::open(layout).and_then(|store| store.resolve(&parsed)).map_err(failed)?;
@@ -239,7 +239,10 @@ fn write_bundle(
     }
     let [passwd, group] = ["etc/passwd", "etc/group"].map(|name| read_in_root(rootfs, name));
     let localhost_seccomp = localhost_profile(request);
-    let input = BundleInput {
+    let volumes = volume_mounts::volumes(request, dir)?;
+    let env_files = volume_mounts::env_files(container(request), &volumes);
+    let nothing_else = BTreeMap::new();
+    let mut input = BundleInput {
         pod,
         container_name: &request.container,
         container_id: id,
@@ -251,12 +254,16 @@ fn write_bundle(
         secrets: &request.secrets,
         namespaces: &sandbox::pod_namespaces(layout, pod),
         pod_ips: &request.pod_ips,
-        volumes: &volumes(layout, pod),
+        volumes: &volumes,
+        sources: &nothing_else,
+        env_files: &env_files,
         files: &files,
         host_devices: &if is_privileged(request) { host_devices(Path::new("/dev")) } else { Vec::new() },
         localhost_seccomp: localhost_seccomp.as_ref(),
         node: &request.node,
     };
+    let sources = volume_mounts::sources(&input, dir)?;
+    input.sources = &sources;
     let bundle = oci::bundle(&input).map_err(|error| Failure::new(error.reason.as_str(), error.message))?;
     let mut spec: Spec = bundle.spec;
     if let Some(linux) = spec.linux_mut() {
@@ -301,16 +308,8 @@ pub fn shrink(container_dir: &Path) {
     let _ = fs::remove_file(container_dir.join("pid"));
 }
 
-fn volumes(layout: &Layout, pod: &Pod) -> BTreeMap<String, HostVolume> {
-    let entry = |volume: &crate::manifest::v1::Volume| {
-        let path = crate::volume::path(layout, &pod.metadata.uid, volume);
-        let device = volume.host_path.as_ref().and_then(|_| device(&path.metadata().ok()?));
-        (volume.name.clone(), HostVolume { path, device })
-    };
-    pod.spec.volumes.iter().map(entry).collect()
-}
-
-fn device(metadata: &fs::Metadata) -> Option<Device> {
+/// The device that a file is, if it is one.
+pub(super) fn device(metadata: &fs::Metadata) -> Option<Device> {
     let kind = match metadata.file_type() {
         kind if kind.is_char_device() => DeviceKind::Char,
         kind if kind.is_block_device() => DeviceKind::Block,
@@ -320,7 +319,8 @@ fn device(metadata: &fs::Metadata) -> Option<Device> {
     Some(Device { kind, major: rustix::fs::major(number).into(), minor: rustix::fs::minor(number).into() })
 }
 
-fn container(request: &LaunchRequest) -> Option<&Container> {
+/// The container that is asked for.
+pub(super) fn container(request: &LaunchRequest) -> Option<&Container> {
     let spec = &request.pod.spec;
     spec.containers.iter().chain(&spec.init_containers).find(|container| container.name == request.container)
 }

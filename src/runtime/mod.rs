@@ -1,7 +1,8 @@
 //! Drives the OCI runtime's binary and makes what its containers stand on: pod sandboxes, root file systems, clean-up.
 //!
 //! [`Runtime`] knows the binary's command lines and reads what it leaves behind. The short-lived helper roles, each
-//! with its request and report, are [`sandbox`], [`launch`], [`cleanup`] and [`leftovers`]; [`protocol`] is how they are spoken to.
+//! with its request and report, are [`sandbox`], [`launch`], [`cleanup`], [`leftovers`] and [`volumes`]; [`protocol`] is how they are
+//! spoken to.
 
 pub mod cleanup;
 mod driver;
@@ -12,6 +13,8 @@ pub mod node;
 mod probe;
 pub mod protocol;
 pub mod sandbox;
+mod volume_mounts;
+pub mod volumes;
 
 pub use driver::{Flavour, Observed, Runtime, RuntimeError, Status, list, observed};
 pub use failure::{Failure, log_failure};

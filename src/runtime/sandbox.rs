@@ -21,14 +21,14 @@ use super::failure::context;
 use super::protocol::{self, Outcome};
 use crate::config::Layout;
 use crate::json::{Deserialize, Serialize};
-use crate::manifest::v1::{ConfigMap, Pod, Secret, Volume};
-use crate::manifest::{QosClass, Quantity, qos_class};
-use crate::oci::{self, GeneratedFiles, PodNamespaces};
+use crate::manifest::v1::Pod;
+use crate::manifest::{QosClass, qos_class};
+use crate::oci::{self, GeneratedFiles, NodeFacts, PodNamespaces};
 use crate::sys::cgroup::{Cgroups, Limits};
 use crate::sys::mount;
 use crate::sys::namespace::{self, Kind};
 use crate::sys::replace::replace;
-use crate::volume;
+use crate::volume::{self, Objects, Site};
 
 /// CRI: 64 MiB for `/dev/shm`.
 const SHM_BYTES: u64 = 64 << 20;
@@ -62,10 +62,10 @@ pub enum Verb {
 pub struct PrepareRequest {
     /// The pod, defaulted.
     pub pod: Rc<Pod>,
-    /// ConfigMaps that its volumes may show.
-    pub config_maps: Vec<Rc<ConfigMap>>,
-    /// Secrets that its volumes may show.
-    pub secrets: Vec<Rc<Secret>>,
+    /// Documents that its volumes show or use.
+    pub objects: Objects,
+    /// Facts of the node, for the resources that its volumes show.
+    pub node: NodeFacts,
     /// Where things lie.
     pub layout: Layout,
     /// The cgroup that holds all pods; `kubepods`.
@@ -202,9 +202,10 @@ pub fn prepare(request: &PrepareRequest) -> Outcome<Prepared> {
         let shm = shm(layout, uid);
         make_tmpfs(&shm, SHM_BYTES, 0o1777)?;
     }
-    let objects = volume::Objects { config_maps: &request.config_maps, secrets: &request.secrets };
-    let made = volume::prepare(layout, pod, objects, |volume| memory_bytes(pod, volume))
-        .map_err(|failure| Failure::new(&failure.reason, failure.message))?;
+    let field = |item: &_| oci::downward_item(pod, &request.node, item).map_err(|error| error.message);
+    let memory_bytes = memory_bytes(pod, request.caps);
+    let site = Site { layout, pod, objects: &request.objects, field: &field, memory_bytes };
+    let made = volume::prepare(site).map_err(|failure| Failure::new(&failure.reason, failure.message))?;
     warnings.extend(made);
     // Last, since from here on this thread sees the pod's network and host name instead of the node's.
     for kind in kinds(pod) {
@@ -289,12 +290,10 @@ fn make_tmpfs(path: &Path, bytes: u64, mode: u32) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Kubernetes: the size of a tmpfs volume is the least of its sizeLimit and the pod's memory limit.
-fn memory_bytes(pod: &Pod, volume: &Volume) -> Option<u64> {
-    let own = volume.empty_dir.as_ref()?.size_limit.as_deref().and_then(|text| Quantity::parse(text).ok());
+/// Kubernetes: a tmpfs volume is no larger than what the pod, or all pods together, may take.
+fn memory_bytes(pod: &Pod, caps: Caps) -> Option<u64> {
     let of_pod = oci::pod_resources(pod, 0).memory_max.and_then(|bytes| u64::try_from(bytes).ok());
-    let own = own.and_then(|size| u64::try_from(size.whole()).ok()).filter(|bytes| *bytes > 0);
-    own.into_iter().chain(of_pod).min()
+    of_pod.into_iter().chain((caps.memory_bytes > 0).then_some(caps.memory_bytes)).min()
 }
 
 fn make_namespace(
@@ -356,14 +355,28 @@ pub fn teardown(request: &TeardownRequest) -> Result<(), Failure> {
         cgroups.remove(&path).map_err(failed("removing the cgroup"))?;
     }
     let dir = layout.pod(uid);
-    mount::detach_below(&dir).map_err(context(TEARDOWN_REASON, "unmounting below", &dir))?;
-    let left = mount::mounts().map_err(context(TEARDOWN_REASON, "reading the mounts below", &dir))?;
-    if left.iter().any(|entry| entry.target.starts_with(&dir)) {
-        // Nothing may be removed through a mount that is still there.
+    unmount_below(&dir)?;
+    remove_tree(&dir)?;
+    if !request.discard_volumes {
+        return Ok(());
+    }
+    let data = layout.pod_data(uid);
+    // What a privileged container has mounted in an emptyDir with mountPropagation Bidirectional.
+    unmount_below(&data)?;
+    volume::forget_limits(&data);
+    remove_tree(&data)
+}
+
+/// Nothing may be removed through a mount that is still there.
+fn unmount_below(dir: &Path) -> Result<(), Failure> {
+    // As the mount table names it.
+    let dir = &fs::canonicalize(dir).unwrap_or_else(|_| dir.to_owned());
+    mount::detach_below(dir).map_err(context(TEARDOWN_REASON, "unmounting below", dir))?;
+    let left = mount::mounts().map_err(context(TEARDOWN_REASON, "reading the mounts below", dir))?;
+    if left.iter().any(|entry| entry.target.starts_with(dir)) {
         return Err(Failure::new(TEARDOWN_REASON, format!("mounts are left below {}", dir.display())));
     }
-    remove_tree(&dir)?;
-    if request.discard_volumes { remove_tree(&layout.pod_data(uid)) } else { Ok(()) }
+    Ok(())
 }
 
 #[cfg(test)]

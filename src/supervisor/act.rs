@@ -53,6 +53,10 @@ pub(crate) enum Task {
     Recall,
     /// Reading the last words of a container that failed without a message.
     LastWords(Seq),
+    /// Bringing the volumes of running pods up to date.
+    RefreshVolumes,
+    /// Measuring them.
+    MeasureVolumes,
     /// Looking for what former pods have left.
     FindLeftovers,
     /// Removing what a former pod has left.
@@ -235,13 +239,12 @@ impl Supervisor {
             let failure = Failure { reason: "FailedCreatePodSandBox".to_owned(), message };
             return self.inbox.push_back(Event::SandboxFailed { pod: uid, failure });
         }
-        let (config_maps, secrets) = self.manifests.objects_for(&pod.metadata.namespace);
         let pod_ips = self.addresses(&pod);
         let verb = Verb::Prepare(Box::new(PrepareRequest {
             layout: self.config.layout.clone(),
             pod: Rc::clone(&pod),
-            config_maps: config_maps.into_values().collect(),
-            secrets: secrets.into_values().collect(),
+            objects: self.manifests.objects_of(&pod),
+            node: self.node_facts.clone(),
             cgroup_root: self.config.cgroup_root.clone(),
             caps: Caps {
                 memory_bytes: self.config.pods_memory_limit,

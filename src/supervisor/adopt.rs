@@ -151,6 +151,7 @@ fn remove_traces(layout: &Layout, id: &str) {
 impl Supervisor {
     /// Goes on copying the output of every instance whose log is not finished, and watches what init cannot tell of.
     pub(super) fn resume(&mut self) {
+        self.watch_all_sizes();
         let all: Vec<Seq> = self.instances.keys().copied().collect();
         for seq in all {
             let Some(instance) = self.instances.get(&seq) else { continue };

@@ -9,6 +9,7 @@ use super::act::{Task, container_of};
 use super::helpers::{Command, Job, Outcome};
 use crate::image::{ImageSummary, Reference, worker};
 use crate::json;
+use crate::manifest::v1;
 use crate::pod::event::{ContainerRef, Event, Failure};
 use crate::sorted::BTreeMap;
 
@@ -38,7 +39,7 @@ pub(crate) struct Images {
     doing: Option<ImageTask>,
     next: VecDeque<ImageTask>,
     /// Who waits for an answer.
-    waiting: BTreeMap<ContainerRef, Reference>,
+    waiting: BTreeMap<ContainerRef, Vec<Wanted>>,
     /// Images whose layers could not be unpacked, and why.
     broken: BTreeMap<String, String>,
 }
@@ -68,18 +69,35 @@ impl Images {
     }
 }
 
+/// An image that a container cannot do without: its own, or one that a volume of it shows.
+#[derive(Debug, Clone)]
+struct Wanted {
+    reference: Reference,
+    /// As the manifest names it.
+    written: String,
+    /// `pullPolicy: Never`.
+    never: bool,
+}
+
+/// What is known of an image.
+enum Answer {
+    Ready(ImageSummary),
+    /// A worker is at it.
+    Soon,
+    Failed(Failure),
+}
+
 impl Supervisor {
-    /// Answers whether a container's image is there; later, if that is not known yet.
+    /// Answers whether a container's images are there; later, if that is not known yet.
     pub(super) fn ensure_image(&mut self, container: ContainerRef) {
         let Some(pod) = self.node.pod(&container.pod) else { return };
         let Some(spec) = container_of(&pod, &container.name) else { return };
-        match spec.image.parse::<Reference>() {
-            Ok(reference) => {
-                self.images.waiting.insert(container, reference);
+        match wanted(&pod, spec) {
+            Ok(wanted) => {
+                self.images.waiting.insert(container, wanted);
                 self.answer_waiting();
             }
-            Err(error) => {
-                let message = format!("Failed to apply default image tag \"{}\": {error}", spec.image);
+            Err(message) => {
                 let failure = Failure { reason: "InvalidImageName".to_owned(), message };
                 self.inbox.push_back(Event::ImageFailed { container, failure });
             }
@@ -90,57 +108,52 @@ impl Supervisor {
     /// Answers everybody whose answer is known.
     fn answer_waiting(&mut self) {
         let waiting = std::mem::take(&mut self.images.waiting);
-        for (container, reference) in waiting {
-            let image = self.images.find(&reference).cloned();
-            match image {
-                Some(image) if image.unpacked => {
-                    let stop_signal = image.stop_signal.as_deref().and_then(signal_number);
-                    let image_id = image.manifest_digest;
-                    self.inbox.push_back(Event::ImageReady { container, image_id, stop_signal });
+        for (container, wanted) in waiting {
+            let mut own = None;
+            let (mut failure, mut soon) = (None, false);
+            // All of them are asked for, so that what must be unpacked is so at once.
+            for image in &wanted {
+                match self.look_up(image) {
+                    Answer::Ready(found) => drop(own.get_or_insert(found)),
+                    Answer::Soon => soon = true,
+                    Answer::Failed(why) => drop(failure.get_or_insert(why)),
                 }
-                Some(image) => {
-                    if let Some(why) = self.images.broken.get(&image.manifest_digest) {
-                        let failure = Failure { reason: "ImageInspectError".to_owned(), message: why.clone() };
-                        self.inbox.push_back(Event::ImageFailed { container, failure });
-                    } else {
-                        self.images.waiting.insert(container, reference);
-                        let task = ImageTask::Unpack(image.manifest_digest);
-                        if !self.images.is_asked_for(&task) {
-                            self.images.next.push_back(task);
-                        }
-                    }
-                }
-                None if self.images.importing() => {
-                    self.images.waiting.insert(container, reference);
-                }
-                None if self.images.preload_failed => {
-                    self.images.preload_failed = false;
-                    self.images.next.push_back(ImageTask::Preload);
-                    self.images.waiting.insert(container, reference);
-                }
-                None => {
-                    let failure = self.missing(&container, &reference);
-                    self.inbox.push_back(Event::ImageFailed { container, failure });
-                }
+            }
+            if let Some(failure) = failure {
+                self.inbox.push_back(Event::ImageFailed { container, failure });
+            } else if soon {
+                self.images.waiting.insert(container, wanted);
+            } else if let Some(image) = own {
+                let stop_signal = image.stop_signal.as_deref().and_then(signal_number);
+                let image_id = image.manifest_digest;
+                self.inbox.push_back(Event::ImageReady { container, image_id, stop_signal });
             }
         }
         // All who waited for them know; who asks again wants another try.
         self.images.broken.clear();
     }
 
-    fn missing(&self, container: &ContainerRef, reference: &Reference) -> Failure {
-        let pod = self.node.pod(&container.pod);
-        let spec = pod.as_ref().and_then(|p| container_of(p, &container.name));
-        let image = spec.map_or_else(|| reference.to_string(), |c| c.image.clone());
-        if spec.is_some_and(|c| c.image_pull_policy == "Never") {
-            let message = format!("Container image \"{image}\" is not present with pull policy of Never");
-            return Failure { reason: "ErrImageNeverPull".to_owned(), message };
+    fn look_up(&mut self, wanted: &Wanted) -> Answer {
+        match self.images.find(&wanted.reference).cloned() {
+            Some(image) if image.unpacked => Answer::Ready(image),
+            Some(image) => {
+                if let Some(why) = self.images.broken.get(&image.manifest_digest) {
+                    return Answer::Failed(Failure { reason: "ImageInspectError".to_owned(), message: why.clone() });
+                }
+                let task = ImageTask::Unpack(image.manifest_digest);
+                if !self.images.is_asked_for(&task) {
+                    self.images.next.push_back(task);
+                }
+                Answer::Soon
+            }
+            None if self.images.importing() => Answer::Soon,
+            None if self.images.preload_failed => {
+                self.images.preload_failed = false;
+                self.images.next.push_back(ImageTask::Preload);
+                Answer::Soon
+            }
+            None => Answer::Failed(missing(wanted)),
         }
-        let message = format!(
-            "image {reference} is not on this node and no registry is configured to pull it from; \
-             import it with `gatepost image import FILE`, or put its archive into imagePreloadPath"
-        );
-        Failure { reason: "ErrImagePull".to_owned(), message }
     }
 
     /// Asks for a new list: somebody changed the store.
@@ -226,6 +239,33 @@ impl Supervisor {
         }
         self.work_at_store();
     }
+}
+
+/// The container's own image first.
+fn wanted(pod: &v1::Pod, container: &v1::Container) -> Result<Vec<Wanted>, String> {
+    let own = (container.image.as_str(), container.image_pull_policy.as_str());
+    let mounted = |volume: &&v1::Volume| container.volume_mounts.iter().any(|mount| mount.name == volume.name);
+    let images = pod.spec.volumes.iter().filter(mounted).filter_map(|volume| volume.image.as_ref());
+    let all = std::iter::once(own).chain(images.map(|image| (image.reference.as_str(), image.pull_policy.as_str())));
+    all.map(|(written, policy)| {
+        let reference =
+            written.parse().map_err(|error| format!("Failed to apply default image tag \"{written}\": {error}"))?;
+        Ok(Wanted { reference, written: written.to_owned(), never: policy == "Never" })
+    })
+    .collect()
+}
+
+fn missing(wanted: &Wanted) -> Failure {
+    let Wanted { reference, written, never } = wanted;
+    if *never {
+        let message = format!("Container image \"{written}\" is not present with pull policy of Never");
+        return Failure { reason: "ErrImageNeverPull".to_owned(), message };
+    }
+    let message = format!(
+        "image {reference} is not on this node and no registry is configured to pull it from; \
+         import it with `gatepost image import FILE`, or put its archive into imagePreloadPath"
+    );
+    Failure { reason: "ErrImagePull".to_owned(), message }
 }
 
 /// A stop signal as images write it: a name with or without `SIG`, or a number.

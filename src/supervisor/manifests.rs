@@ -1,5 +1,6 @@
 //! [`Manifests`]: the desired pods: when the directories are read, what came of it, and what people should know about it.
 
+use crate::sorted::{BTreeMap, BTreeSet};
 use std::os::fd::AsFd;
 use std::rc::Rc;
 
@@ -17,8 +18,8 @@ use crate::manifest::watch::Watches;
 use crate::manifest::{Object, qos_class, source, v1};
 use crate::pod::event::{BackoffOverride, Condition, DesiredPod, Event, PodPolicy, Recorded, Uid};
 use crate::pod::time::Instant;
-use crate::sorted::BTreeMap;
 use crate::state::volatile;
+use crate::volume::Objects;
 
 /// Milliseconds the reader of the manifests may take.
 const BOUND_MS: u64 = 60_000;
@@ -136,6 +137,30 @@ impl Manifests {
         (config_maps, secrets)
     }
 
+    /// What a pod's volumes show or use.
+    pub(super) fn objects_of(&self, pod: &v1::Pod) -> Objects {
+        let mut objects = Objects::default();
+        let names = Named::of(pod);
+        for desired in &self.desired {
+            let metadata = desired.object.metadata();
+            let here = metadata.namespace == pod.metadata.namespace;
+            match &desired.object {
+                Object::ConfigMap(object) if here && names.config_maps.contains(metadata.name.as_str()) => {
+                    objects.config_maps.push(Rc::clone(object));
+                }
+                Object::Secret(object) if here && names.secrets.contains(metadata.name.as_str()) => {
+                    objects.secrets.push(Rc::clone(object));
+                }
+                Object::PersistentVolumeClaim(object) if here && names.claims.contains(metadata.name.as_str()) => {
+                    objects.claims.push(Rc::clone(object));
+                }
+                Object::PersistentVolume(object) if !names.claims.is_empty() => objects.volumes.push(Rc::clone(object)),
+                _ => {}
+            }
+        }
+        objects
+    }
+
     /// One line for each thing a person should know.
     pub(super) fn warnings(&self) -> Vec<String> {
         self.problems.iter().map(line_of).collect()
@@ -187,6 +212,30 @@ impl Manifests {
                 _ => None,
             })
             .collect()
+    }
+}
+
+/// Names of the objects that a pod's volumes show or use.
+#[derive(Default)]
+struct Named<'a> {
+    config_maps: BTreeSet<&'a str>,
+    secrets: BTreeSet<&'a str>,
+    claims: BTreeSet<&'a str>,
+}
+
+impl<'a> Named<'a> {
+    fn of(pod: &'a v1::Pod) -> Self {
+        let mut names = Self::default();
+        for volume in &pod.spec.volumes {
+            names.config_maps.extend(volume.config_map.as_ref().map(|source| source.name.as_str()));
+            names.secrets.extend(volume.secret.as_ref().map(|source| source.secret_name.as_str()));
+            names.claims.extend(volume.persistent_volume_claim.as_ref().map(|source| source.claim_name.as_str()));
+            for source in volume.projected.iter().flat_map(|projected| &projected.sources) {
+                names.config_maps.extend(source.config_map.as_ref().map(|source| source.name.as_str()));
+                names.secrets.extend(source.secret.as_ref().map(|source| source.name.as_str()));
+            }
+        }
+        names
     }
 }
 
@@ -296,6 +345,7 @@ impl Supervisor {
             log::warn!(target: "event", "{}", line_of(problem));
             self.record_problem(problem);
         }
+        let shown = self.shown();
         let set_changed = outcome.set != self.manifests.set;
         self.manifests.set = outcome.set;
         self.manifests.desired = outcome.desired;
@@ -306,6 +356,7 @@ impl Supervisor {
             }
             self.manifests_to_disk();
         }
+        self.documents_changed(&shown);
         let pods = self.manifests.desired_pods();
         self.guard.keep_only(|uid| pods.iter().any(|p| p.pod.metadata.uid == uid));
         self.inbox.push_back(Event::Desired(pods));

@@ -15,6 +15,7 @@
 //! | `manifests`, `watch` | the desired pods |
 //! | `images` | which images are there |
 //! | `conditions`, `look` | start conditions |
+//! | `volumes` | volumes that change, and their sizes |
 //! | `sweep` | what former pods have left |
 //! | `logs` | the log writer |
 //! | `requests`, `clients` | people at the control socket |
@@ -43,6 +44,7 @@ mod safe_mode;
 mod start;
 mod sweep;
 mod token;
+mod volumes;
 mod watch;
 
 mod logs;
@@ -78,6 +80,7 @@ use logs::Logs;
 use manifests::Manifests;
 use persist::Durable;
 use token::Token;
+use volumes::Volumes;
 
 /// Events taken from the kernel in one turn.
 const BATCH: usize = 64;
@@ -107,6 +110,7 @@ struct Supervisor {
     images: Images,
     manifests: Manifests,
     conditions: Conditions,
+    volumes: Volumes,
     logs: Logs,
     clients: Clients,
     chart: Chart,
@@ -214,6 +218,7 @@ impl Supervisor {
             self.handle(event);
         }
         self.start_waiting();
+        self.tend_volumes(now.boot);
         self.save_clock_if_due();
         self.look_at_paths(now.boot);
         self.save_durable_if_due();
@@ -264,7 +269,8 @@ impl Supervisor {
     fn deadline(&self) -> Option<Instant> {
         let emptying = self.instances.values().filter_map(|i| i.look_again.map(|(at, _)| at)).min();
         let reading = self.safe_until.or_else(|| self.manifests.deadline()).filter(|_| !self.recalling);
-        let rooms = [self.node.deadline(), self.helpers.deadline(), self.logs.deadline(), reading];
+        let volumes = self.volumes.deadline();
+        let rooms = [self.node.deadline(), self.helpers.deadline(), self.logs.deadline(), volumes, reading];
         let others = [
             self.durable.deadline().filter(|_| !self.recalling),
             self.conditions.deadline(),

@@ -28,14 +28,24 @@ impl Supervisor {
             Task::Save => self.saved(outcome),
             Task::Recall => self.recalled(outcome),
             Task::LastWords(seq) => self.last_words_read(seq, outcome),
+            Task::RefreshVolumes => self.volumes_refreshed(outcome),
+            Task::MeasureVolumes => self.volumes_measured(outcome),
             Task::FindLeftovers => self.leftovers_found(outcome),
             Task::Sweep(pod) => Self::leftovers_removed(&pod, outcome),
         }
     }
 
     fn prepared(&mut self, pod: Uid, outcome: Outcome) {
+        if let Outcome::Done(report) = &outcome
+            && let Ok(report) = json::from_slice::<Report<Option<Prepared>>>(report)
+        {
+            for warning in report.warnings {
+                self.warn_of_pod(&pod, "SandboxWarning", warning);
+            }
+        }
         match result::<Option<Prepared>>(outcome, "FailedCreatePodSandBox") {
             Ok(_) => {
+                self.watch_sizes(&pod);
                 let ips = self.node.pod(&pod).map(|p| self.addresses(&p)).unwrap_or_default();
                 self.inbox.push_back(Event::SandboxReady { pod, ips });
             }
@@ -47,6 +57,7 @@ impl Supervisor {
         match result::<Option<Prepared>>(outcome, "FailedKillPod") {
             Ok(_) => {
                 if self.discard.remove(&pod).unwrap_or(false)
+                    && !self.node.is_evicted(&pod)
                     && let Some(known) = self.node.pod(&pod)
                 {
                     let meta = &known.metadata;

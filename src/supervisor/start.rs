@@ -21,6 +21,7 @@ use super::memory::Memory;
 use super::persist::{self, Durable};
 use super::safe_mode::{self, Caution};
 use super::token::Token;
+use super::volumes::Volumes;
 use crate::config::{Config, Layout};
 use crate::control::Server;
 use crate::json;
@@ -167,6 +168,7 @@ impl Supervisor {
             events: Self::load_events(&layout.run),
             clients: Clients::new(server),
             chart: Chart::open(layout.boot_chart()),
+            volumes: Volumes::default(),
             conditions: Conditions::new(config.modified),
             durable: Durable::default(),
             inbox: VecDeque::new(),

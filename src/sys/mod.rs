@@ -1,5 +1,6 @@
 //! Thin named wrappers over Linux: the only room with `unsafe`, knowing nothing of pods.
 
+pub mod beneath;
 pub mod cgroup;
 pub mod clock;
 pub mod clock_change;
@@ -13,11 +14,13 @@ pub mod host_log;
 pub mod inherited;
 pub mod memory;
 pub mod mount;
+pub mod mount_tree;
 pub mod namespace;
 pub mod netlink;
 pub mod partition;
 pub mod pipe;
 pub mod process;
+pub mod quota;
 pub mod reboot;
 pub mod replace;
 pub mod route;
@@ -26,4 +29,5 @@ pub mod shared_memory;
 pub mod signal;
 pub mod socket;
 pub mod spawn;
+pub mod walk;
 pub mod watchdog;

@@ -1,6 +1,6 @@
 //! Mounts: overlay, bind, tmpfs, detach, and the mount table ([`MountEntry`]).
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fmt::Write as _;
 use std::io;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
@@ -28,6 +28,8 @@ pub struct MountEntry {
     pub options: String,
     /// Whether it is in a peer group (`shared:N`).
     pub shared: bool,
+    /// Whether it receives from a peer group (`master:N`).
+    pub slave: bool,
     /// File system type.
     pub fs_type: String,
     /// Source as given to mount(2).
@@ -56,17 +58,20 @@ fn parse_line(line: &[u8]) -> Option<MountEntry> {
     let root = unescape(fields.next()?);
     let target = unescape(fields.next()?);
     let options = text(fields.next()?);
-    let mut shared = false;
+    let (mut shared, mut slave) = (false, false);
     loop {
         match fields.next()? {
             b"-" => break,
-            optional => shared |= optional.starts_with(b"shared:"),
+            optional => {
+                shared |= optional.starts_with(b"shared:");
+                slave |= optional.starts_with(b"master:");
+            }
         }
     }
     let fs_type = text(fields.next()?);
     let source = text(fields.next()?);
     let super_options = text(fields.next().unwrap_or_default());
-    Some(MountEntry { id, parent, device, root, target, options, shared, fs_type, source, super_options })
+    Some(MountEntry { id, parent, device, root, target, options, shared, slave, fs_type, source, super_options })
 }
 
 /// Undoes the octal escapes of blanks and backslashes.
@@ -107,14 +112,19 @@ pub fn is_mount_point(path: &Path) -> io::Result<bool> {
 /// directories lie below `base`, the working directory of the process is `base` during the call and is `/` afterwards.
 /// 127 layers fit when their names below `base` have at most 28 bytes.
 pub fn overlay(base: &Path, lower: &[PathBuf], upper: &Path, work: &Path, target: &Path) -> io::Result<()> {
-    let options = overlay_options(base, lower, upper, work)?;
+    let options = overlay_options(base, lower, Some((upper, work)))?;
+    mount_overlay(base, target, MountFlags::empty(), &options)
+}
+
+fn mount_overlay(base: &Path, target: &Path, flags: MountFlags, options: &CStr) -> io::Result<()> {
     std::env::set_current_dir(base)?;
-    let mounted = rustix::mount::mount("overlay", target, "overlay", MountFlags::empty(), options.as_c_str());
+    let mounted = rustix::mount::mount("overlay", target, "overlay", flags, options);
     std::env::set_current_dir("/")?;
     Ok(mounted?)
 }
 
-fn overlay_options(base: &Path, lower: &[PathBuf], upper: &Path, work: &Path) -> io::Result<CString> {
+/// `writable`: upper and work directory.
+fn overlay_options(base: &Path, lower: &[PathBuf], writable: Option<(&Path, &Path)>) -> io::Result<CString> {
     let mut options = b"lowerdir=".to_vec();
     for (index, layer) in lower.iter().enumerate() {
         if index > 0 {
@@ -122,7 +132,8 @@ fn overlay_options(base: &Path, lower: &[PathBuf], upper: &Path, work: &Path) ->
         }
         escape_into(&mut options, layer.strip_prefix(base).unwrap_or(layer), b":,\\");
     }
-    for (key, path) in [(",upperdir=", upper), (",workdir=", work)] {
+    let writable = writable.map(|(upper, work)| [(",upperdir=", upper), (",workdir=", work)]);
+    for (key, path) in writable.into_iter().flatten() {
         options.extend_from_slice(key.as_bytes());
         escape_into(&mut options, path, b",\\");
     }
@@ -159,6 +170,35 @@ pub fn tmpfs(target: &Path, size: Option<u64>, mode: u32, exec: bool) -> io::Res
         flags |= MountFlags::NOEXEC;
     }
     mount_tmpfs(target, flags, &options)
+}
+
+/// As [`tmpfs`], and never swapped out where the kernel has that (Linux 6.4); programs in it may be run.
+pub fn tmpfs_unswapped(target: &Path, size: Option<u64>, mode: u32) -> io::Result<()> {
+    let size = size.map(|size| format!(",size={size}")).unwrap_or_default();
+    let flags = MountFlags::NOSUID | MountFlags::NODEV;
+    match mount_tmpfs(target, flags, &format!("mode={mode:o}{size},noswap")) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+            mount_tmpfs(target, flags, &format!("mode={mode:o}{size}"))
+        }
+        done => done,
+    }
+}
+
+/// A hugetlbfs at `target` with pages of this size, written as in resource names: `2Mi`.
+pub fn hugetlbfs(target: &Path, page_size: &str) -> io::Result<()> {
+    let options = format!("pagesize={}", page_size.trim_end_matches('i'));
+    let options = CString::new(options).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    let flags = MountFlags::NOSUID | MountFlags::NODEV;
+    Ok(rustix::mount::mount("nodev", target, "hugetlbfs", flags, options.as_c_str())?)
+}
+
+/// An overlay of layers only, read-only, at `target`; `lower` and `base` as for [`overlay`]. Of a single layer the kernel makes no
+/// overlay, so `empty` is put below it: an empty directory.
+pub fn overlay_read_only(base: &Path, lower: &[PathBuf], empty: &Path, target: &Path) -> io::Result<()> {
+    let mut lower = lower.to_vec();
+    lower.push(empty.to_owned());
+    let options = overlay_options(base, &lower, None)?;
+    mount_overlay(base, target, MountFlags::RDONLY, &options)
 }
 
 /// A tmpfs for a container's writable layer: programs, set-user-id bits and device nodes work in it as in the image.
@@ -224,7 +264,8 @@ mod tests {
     #[test]
     fn layers_are_named_relative_to_their_base_and_escaped() {
         let lower = [PathBuf::from("/d/layers/l/a:b"), PathBuf::from("/elsewhere")];
-        let options = overlay_options(Path::new("/d/layers"), &lower, Path::new("/u,1"), Path::new("/w")).unwrap();
+        let options =
+            overlay_options(Path::new("/d/layers"), &lower, Some((Path::new("/u,1"), Path::new("/w")))).unwrap();
         assert_eq!(options.to_str().unwrap(), r"lowerdir=l/a\:b:/elsewhere,upperdir=/u\,1,workdir=/w");
     }
 
@@ -234,7 +275,7 @@ mod tests {
             (0..127).map(|n| PathBuf::from(format!("/d/l/{n:0>length$}"))).collect()
         };
         let data = Path::new("/var/lib/gatepost/containers/container-12345678-1234567890/upper");
-        assert!(overlay_options(Path::new("/d"), &names(26), data, data).is_ok());
-        assert!(overlay_options(Path::new("/d"), &names(64), data, data).is_err());
+        assert!(overlay_options(Path::new("/d"), &names(26), Some((data, data))).is_ok());
+        assert!(overlay_options(Path::new("/d"), &names(64), Some((data, data))).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! ConfigMaps and Secrets as files, in the layout that readers of such volumes rely on: [`write`].
+//! Files in the layout that readers of such volumes rely on: [`write`].
 //!
 //! `<volume>/..<time>.<random>/` holds the files, `..data` links to it, and each top-level name links into `..data`. A change
 //! makes a new directory and renames a new `..data` over the old one, so a reader sees all of the old or all of the new
@@ -9,136 +9,29 @@ use std::io::Write as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
-use super::ownership::{self, Access};
-use super::{VolumeError, at, is_file_name};
-use crate::manifest::base64;
-use crate::manifest::v1::{ConfigMap, ConfigMapVolumeSource, KeyToPath, Secret, SecretVolumeSource};
+use super::content::Files;
+use super::ownership::{self, Group};
+use super::{VolumeError, at};
 use crate::sorted::BTreeMap;
-use crate::sys::mount::is_plain_relative;
-
-/// Kubernetes' default mode of the files.
-const DEFAULT_MODE: u32 = 0o644;
-
-/// One file of a volume.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct ProjectedFile {
-    mode: u32,
-    content: Vec<u8>,
-}
-
-/// Files by path relative to the volume.
-pub(super) type Files = BTreeMap<PathBuf, ProjectedFile>;
-
-/// The files that a configMap volume shows.
-pub(super) fn config_map_files(
-    source: &ConfigMapVolumeSource,
-    object: Option<&ConfigMap>,
-) -> Result<Files, VolumeError> {
-    let Some(object) = object else {
-        return absent(source.optional, || format!("configmap \"{}\" not found", source.name));
-    };
-    let mut content: BTreeMap<&str, Vec<u8>> = BTreeMap::new();
-    for (key, text) in &object.data {
-        content.insert(key, text.clone().into_bytes());
-    }
-    for (key, text) in &object.binary_data {
-        content.insert(key, decode(key, text)?);
-    }
-    select(content, &source.items, source.default_mode, source.optional, "configmap")
-}
-
-/// The files that a secret volume shows.
-pub(super) fn secret_files(source: &SecretVolumeSource, object: Option<&Secret>) -> Result<Files, VolumeError> {
-    let Some(object) = object else {
-        return absent(source.optional, || format!("secret \"{}\" not found", source.secret_name));
-    };
-    let mut content: BTreeMap<&str, Vec<u8>> = BTreeMap::new();
-    for (key, text) in &object.data {
-        content.insert(key, decode(key, text)?);
-    }
-    select(content, &source.items, source.default_mode, source.optional, "secret")
-}
-
-fn absent(optional: bool, message: impl FnOnce() -> String) -> Result<Files, VolumeError> {
-    if optional { Ok(Files::new()) } else { Err(VolumeError::Refused(message())) }
-}
-
-fn select(
-    mut content: BTreeMap<&str, Vec<u8>>,
-    items: &[KeyToPath],
-    default_mode: Option<i32>,
-    optional: bool,
-    object: &str,
-) -> Result<Files, VolumeError> {
-    let mode = |own: Option<i32>| match own.or(default_mode) {
-        None => Ok(DEFAULT_MODE),
-        Some(mode) => u32::try_from(mode)
-            .ok()
-            .filter(|mode| *mode <= 0o777)
-            .ok_or_else(|| VolumeError::Refused(format!("file mode {mode} is not within 0 and 0777"))),
-    };
-    let mut files = Files::new();
-    if items.is_empty() {
-        for (key, content) in content {
-            if !is_file_name(key) || key.starts_with("..") {
-                return Err(VolumeError::Refused(format!("{object} key {key:?} cannot be a file name")));
-            }
-            files.insert(PathBuf::from(key), ProjectedFile { mode: mode(None)?, content });
-        }
-        return Ok(files);
-    }
-    for item in items {
-        let path = Path::new(&item.path);
-        if !is_plain_relative(path) || item.path.starts_with("..") || item.path.contains('\0') {
-            return Err(VolumeError::Refused(format!(
-                "path {:?} of key {} must be relative and contain no '..'",
-                item.path, item.key
-            )));
-        }
-        match content.get_mut(item.key.as_str()) {
-            Some(content) => {
-                files.insert(
-                    path.components().collect(),
-                    ProjectedFile { mode: mode(item.mode)?, content: content.clone() },
-                );
-            }
-            None if optional => {}
-            None => {
-                return Err(VolumeError::Refused(format!(
-                    "{object} references non-existent {} key: {}",
-                    noun(object),
-                    item.key
-                )));
-            }
-        }
-    }
-    // One path cannot be both a file and the directory of another.
-    if let Some(path) = files.keys().find(|path| path.ancestors().skip(1).any(|parent| files.contains_key(parent))) {
-        return Err(VolumeError::Refused(format!("path {} lies below another file of the volume", path.display())));
-    }
-    Ok(files)
-}
-
-/// Kubernetes says "config key" for a ConfigMap and "secret key" for a Secret.
-fn noun(object: &str) -> &str {
-    if object == "configmap" { "config" } else { object }
-}
 
 /// Writes the files; nothing is touched when all of it is there already.
 pub(super) fn write(
     dir: &Path,
     files: &Files,
-    group: Option<u32>,
+    group: Option<Group>,
     warnings: &mut Vec<String>,
 ) -> Result<(), VolumeError> {
     std::fs::create_dir_all(dir).map_err(at("creating", dir))?;
-    std::fs::set_permissions(dir, Permissions::from_mode(0o755)).map_err(at("setting the mode of", dir))?;
+    let mode = dir.metadata().map_err(at("looking at", dir))?.permissions().mode();
+    if mode & 0o777 != 0o755 && group.is_none() {
+        std::fs::set_permissions(dir, Permissions::from_mode(0o755)).map_err(at("setting the mode of", dir))?;
+    }
     let data = dir.join("..data");
     if !is_current(&data, files, group) {
         let fresh = dir.join(fresh_name());
         write_tree(&fresh, files)?;
         if let Some(group) = group {
-            ownership::apply(&fresh, group, Access::ReadOnly, warnings);
+            ownership::apply(&fresh, group, warnings);
         }
         let link = dir.join("..data_tmp");
         remove_entry(&link)?;
@@ -148,7 +41,7 @@ pub(super) fn write(
     link_names(dir, files)?;
     if let Some(group) = group {
         // The links and the volume's own directory too; what `..data` holds was done before it became visible.
-        ownership::apply(dir, group, Access::ReadOnly, warnings);
+        ownership::apply(dir, group, warnings);
     }
     Ok(())
 }
@@ -193,7 +86,7 @@ fn write_tree(top: &Path, files: &Files) -> Result<(), VolumeError> {
 }
 
 /// Whether `..data` holds exactly these files.
-fn is_current(data: &Path, files: &Files, group: Option<u32>) -> bool {
+fn is_current(data: &Path, files: &Files, group: Option<Group>) -> bool {
     let mut pending = vec![PathBuf::new()];
     let mut seen = 0_usize;
     while let Some(relative) = pending.pop() {
@@ -234,6 +127,8 @@ fn link_names(dir: &Path, files: &Files) -> Result<(), VolumeError> {
             Some(target) if std::fs::read_link(entry.path()).is_ok_and(|found| found == *target) => {
                 wanted.remove(&name);
             }
+            // A directory that a subPath has made.
+            None if entry.file_type().is_ok_and(|kind| kind.is_dir()) && !is_hidden(&name) => {}
             _ => remove_entry(&entry.path())?,
         }
     }
@@ -244,6 +139,11 @@ fn link_names(dir: &Path, files: &Files) -> Result<(), VolumeError> {
     Ok(())
 }
 
+/// Names that start with `..` are the layout's own.
+fn is_hidden(name: &Path) -> bool {
+    name.as_os_str().as_encoded_bytes().starts_with(b"..")
+}
+
 fn remove_entry(path: &Path) -> Result<(), VolumeError> {
     let removed = match path.symlink_metadata() {
         Ok(metadata) if metadata.is_dir() => std::fs::remove_dir_all(path),
@@ -251,8 +151,4 @@ fn remove_entry(path: &Path) -> Result<(), VolumeError> {
         Err(_) => return Ok(()),
     };
     removed.map_err(at("removing", path))
-}
-
-fn decode(key: &str, text: &str) -> Result<Vec<u8>, VolumeError> {
-    base64::decode(text).map_err(|error| VolumeError::Refused(format!("the value of key {key} is {error}")))
 }

@@ -3,15 +3,15 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
 use super::*;
 use crate::manifest::v1::{
-    ConfigMapVolumeSource, EmptyDirVolumeSource, HostPathVolumeSource, KeyToPath, SecretVolumeSource,
+    ConfigMapVolumeSource, DownwardApiVolumeFile, EmptyDirVolumeSource, HostPathVolumeSource, KeyToPath,
+    PersistentVolumeClaimVolumeSource, SecretVolumeSource,
 };
 
 struct Room {
     dir: tempfile::TempDir,
     layout: Layout,
     pod: Pod,
-    config_maps: Vec<Rc<ConfigMap>>,
-    secrets: Vec<Rc<Secret>>,
+    objects: Objects,
 }
 
 impl Room {
@@ -32,7 +32,8 @@ impl Room {
         secret.metadata.name = "s".into();
         secret.metadata.namespace = "default".into();
         secret.data.insert("token".into(), "c2VjcmV0".into());
-        Self { dir, layout, pod, config_maps: vec![Rc::new(map)], secrets: vec![Rc::new(secret)] }
+        let objects = Objects { config_maps: vec![Rc::new(map)], secrets: vec![Rc::new(secret)], ..Objects::default() };
+        Self { dir, layout, pod, objects }
     }
 
     fn config_map(source: ConfigMapVolumeSource) -> Self {
@@ -48,11 +49,17 @@ impl Room {
     }
 
     fn prepare(&self) -> Result<PathBuf, Failure> {
-        let objects = Objects { config_maps: &self.config_maps, secrets: &self.secrets };
-        prepare(&self.layout, &self.pod, objects, |_| None).map(|warnings| {
+        self.prepare_with_warnings().map(|(path, warnings)| {
             assert!(warnings.is_empty(), "{warnings:?}");
-            path(&self.layout, "u1", &self.pod.spec.volumes[0])
+            path
         })
+    }
+
+    fn prepare_with_warnings(&self) -> Result<(PathBuf, Vec<String>), Failure> {
+        let field = |item: &DownwardApiVolumeFile| Ok(format!("field of {}", item.path));
+        let site =
+            Site { layout: &self.layout, pod: &self.pod, objects: &self.objects, field: &field, memory_bytes: None };
+        prepare(site).map(|warnings| (path(&self.layout, "u1", &self.pod.spec.volumes[0]), warnings))
     }
 }
 
@@ -92,7 +99,7 @@ fn equal_content_is_not_rewritten_and_changed_content_is_swapped_in_one_step() {
     let first = std::fs::read_link(dir.join("..data")).unwrap();
     room.prepare().unwrap();
     assert_eq!(std::fs::read_link(dir.join("..data")).unwrap(), first);
-    Rc::make_mut(&mut room.config_maps[0]).data = [("c.conf".to_owned(), "two".to_owned())].into();
+    Rc::make_mut(&mut room.objects.config_maps[0]).data = [("c.conf".to_owned(), "two".to_owned())].into();
     room.prepare().unwrap();
     assert_ne!(std::fs::read_link(dir.join("..data")).unwrap(), first);
     assert!(!dir.join(&first).exists());
@@ -136,7 +143,7 @@ fn a_missing_key_or_object_is_told_in_kubernetes_words() {
         failure.message,
         "MountVolume.SetUp failed for volume \"v\" : configmap references non-existent config key: k"
     );
-    room.config_maps.clear();
+    room.objects.config_maps.clear();
     assert!(room.prepare().unwrap_err().message.ends_with("configmap \"cm\" not found"));
     room.pod.spec.volumes[0].config_map.as_mut().unwrap().optional = true;
     assert_eq!(
@@ -155,7 +162,7 @@ fn a_missing_key_or_object_is_told_in_kubernetes_words() {
 fn hostile_keys_and_paths_are_refused() {
     for key in ["../x", "a/b", "..", ".", "", "..data"] {
         let mut room = Room::config_map(ConfigMapVolumeSource::default());
-        Rc::make_mut(&mut room.config_maps[0]).data.insert(key.into(), "x".into());
+        Rc::make_mut(&mut room.objects.config_maps[0]).data.insert(key.into(), "x".into());
         assert!(room.prepare().is_err(), "{key:?}");
     }
     for path in ["../x", "/etc/x", "a/../../x", "..x", "", "."] {
@@ -240,4 +247,109 @@ fn host_paths_are_checked_or_made_as_their_type_says() {
     Room::host_path("", &temp.path().join("implicit")).prepare().unwrap();
     assert!(temp.path().join("implicit").is_dir());
     assert!(Room::host_path("", &temp.path().join("../x")).prepare().unwrap_err().message.contains("'..'"));
+}
+
+fn claim_room(documents: &[PersistentVolumeClaim], volumes: &[PersistentVolume]) -> Room {
+    let source = PersistentVolumeClaimVolumeSource { claim_name: "data".into(), read_only: false };
+    let mut room = Room::new(Volume { persistent_volume_claim: Some(source), ..Volume::default() });
+    room.objects.claims = documents.iter().cloned().map(Rc::new).collect();
+    room.objects.volumes = volumes.iter().cloned().map(Rc::new).collect();
+    room
+}
+
+fn claim_of(class: &str, size: &str) -> PersistentVolumeClaim {
+    let mut claim = PersistentVolumeClaim::default();
+    claim.metadata.name = "data".into();
+    claim.metadata.namespace = "default".into();
+    claim.spec.access_modes = vec!["ReadWriteOnce".into()];
+    claim.spec.storage_class_name = Some(class.into());
+    claim.spec.resources.requests.insert("storage".into(), size.into());
+    claim
+}
+
+fn volume_of(name: &str, class: &str, size: &str, path: &Path) -> PersistentVolume {
+    let mut volume = PersistentVolume::default();
+    volume.metadata.name = name.into();
+    volume.spec.storage_class_name = class.into();
+    volume.spec.access_modes = vec!["ReadWriteOnce".into(), "ReadWriteMany".into()];
+    volume.spec.capacity.insert("storage".into(), size.into());
+    volume.spec.host_path =
+        Some(HostPathVolumeSource { path: path.to_str().unwrap().into(), kind: "DirectoryOrCreate".into() });
+    volume
+}
+
+#[test]
+fn a_claim_takes_the_smallest_volume_that_suits_and_keeps_it() {
+    let temp = tempfile::tempdir().unwrap();
+    let at = |name: &str| temp.path().join(name);
+    let volumes = [
+        volume_of("small", "fast", "1Gi", &at("small")),
+        volume_of("large", "fast", "9Gi", &at("large")),
+        volume_of("right", "fast", "3Gi", &at("right")),
+        volume_of("other", "slow", "3Gi", &at("other")),
+    ];
+    let mut room = claim_room(&[claim_of("fast", "2Gi")], &volumes);
+    let bound = |room: &Room| room.prepare().map(|link| std::fs::read_link(link).unwrap());
+    assert_eq!(bound(&room).unwrap(), at("right"));
+    room.objects.volumes.push(Rc::new(volume_of("better", "fast", "2Gi", &at("better"))));
+    assert_eq!(bound(&room).unwrap(), at("right"));
+    // Another claim does not get it, although nothing suits it better.
+    let mut other = claim_of("fast", "2Gi");
+    other.metadata.name = "other".into();
+    room.objects.claims.push(Rc::new(other));
+    room.pod.spec.volumes[0].persistent_volume_claim.as_mut().unwrap().claim_name = "other".into();
+    assert_eq!(bound(&room).unwrap(), at("better"));
+    // The volume's document is gone: the data is not to be mistaken.
+    room.objects.volumes.clear();
+    assert!(room.prepare().unwrap_err().message.ends_with("persistentvolume \"better\" not found"));
+}
+
+#[test]
+fn a_claim_without_a_suitable_volume_is_a_directory_for_ever() {
+    let temp = tempfile::tempdir().unwrap();
+    let mut room = claim_room(&[claim_of("fast", "2Gi")], &[]);
+    let (link, warnings) = room.prepare_with_warnings().unwrap();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    let place = room.layout.claims("default").join("data");
+    assert_eq!((std::fs::read_link(&link).unwrap(), mode(&place)), (place.clone(), 0o777));
+    room.objects.volumes = vec![Rc::new(volume_of("new", "fast", "3Gi", &temp.path().join("new")))];
+    assert_eq!(std::fs::read_link(room.prepare().unwrap()).unwrap(), place);
+    // Unless it is told to.
+    Rc::make_mut(&mut room.objects.claims[0]).spec.volume_name = "new".into();
+    let (link, warnings) = room.prepare_with_warnings().unwrap();
+    assert_eq!(std::fs::read_link(link).unwrap(), temp.path().join("new"));
+    assert!(warnings[0].contains("what it held before stays in"), "{warnings:?}");
+    for name in ["..", "a/b", ".hidden", ""] {
+        room.pod.spec.volumes[0].persistent_volume_claim.as_mut().unwrap().claim_name = name.into();
+        assert!(room.prepare().is_err(), "{name:?}");
+    }
+}
+
+#[test]
+fn a_tree_that_is_swapped_for_a_link_is_never_followed_by_fs_group() {
+    let mut room = Room::new(Volume { empty_dir: Some(EmptyDirVolumeSource::default()), ..Volume::default() });
+    let dir = room.prepare().unwrap();
+    let outside = tempfile::tempdir().unwrap();
+    std::fs::write(outside.path().join("victim"), "").unwrap();
+    std::fs::create_dir(dir.join("a")).unwrap();
+    room.pod.spec.security_context.fs_group = Some(2000);
+    let (a, b, target) = (dir.join("a"), dir.join("b"), outside.path().to_owned());
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let stopped = std::sync::Arc::clone(&stop);
+    let swapper = std::thread::spawn(move || {
+        while !stopped.load(std::sync::atomic::Ordering::Relaxed) {
+            let _ = std::fs::rename(&a, &b);
+            let _ = std::os::unix::fs::symlink(&target, &a);
+            let _ = std::fs::remove_file(&a);
+            let _ = std::fs::rename(&b, &a);
+        }
+    });
+    for _ in 0..300 {
+        let _ = std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o777));
+        let _ = room.prepare_with_warnings();
+    }
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    swapper.join().unwrap();
+    assert_ne!(outside.path().join("victim").metadata().unwrap().gid(), 2000);
+    assert_ne!(outside.path().metadata().unwrap().gid(), 2000);
 }

@@ -22,6 +22,7 @@ use gatepost::runtime::sandbox::{
 use gatepost::runtime::{Runtime, node};
 use gatepost::sys::cgroup::Cgroups;
 use gatepost::sys::mount;
+use gatepost::volume::Objects;
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
@@ -72,8 +73,8 @@ impl Node {
     pub fn prepare_request(&self, pod: &Pod) -> SandboxRequest {
         let request = PrepareRequest {
             pod: Rc::new(pod.clone()),
-            config_maps: Vec::new(),
-            secrets: Vec::new(),
+            objects: Objects::default(),
+            node: self.facts.clone(),
             layout: self.layout.clone(),
             cgroup_root: self.cgroup_root.clone(),
             caps: Caps::default(),

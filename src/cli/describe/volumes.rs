@@ -49,6 +49,38 @@ fn fields(volume: &Value) -> Vec<(&'static str, String)> {
             ("SecretName", text(source, "/secretName").to_owned()),
             optional(source),
         ]
+    } else if part(volume, "/downwardAPI").is_some() {
+        vec![("Type", "DownwardAPI (a volume populated by information about the pod)".to_owned())]
+    } else if part(volume, "/projected").is_some() {
+        let mut fields =
+            vec![("Type", "Projected (a volume that contains injected data from multiple sources)".to_owned())];
+        for source in list(volume, "/projected/sources") {
+            if let Some(secret) = part(source, "/secret") {
+                fields.extend([("SecretName", text(secret, "/name").to_owned()), optional(secret)]);
+            } else if let Some(map) = part(source, "/configMap") {
+                fields.extend([("ConfigMapName", text(map, "/name").to_owned()), optional(map)]);
+            } else if part(source, "/downwardAPI").is_some() {
+                fields.push(("DownwardAPI", "true".to_owned()));
+            }
+        }
+        fields
+    } else if let Some(source) = part(volume, "/persistentVolumeClaim") {
+        vec![
+            ("Type", "PersistentVolumeClaim (a reference to a PersistentVolumeClaim in the same namespace)".to_owned()),
+            ("ClaimName", text(source, "/claimName").to_owned()),
+            ("ReadOnly", flag(source, "/readOnly").to_string()),
+        ]
+    } else if part(volume, "/ephemeral").is_some() {
+        vec![(
+            "Type",
+            "EphemeralVolume (an inline specification for a volume that lives as long as the pod)".to_owned(),
+        )]
+    } else if let Some(source) = part(volume, "/image") {
+        vec![
+            ("Type", "Image (a container image or OCI artifact)".to_owned()),
+            ("Reference", text(source, "/reference").to_owned()),
+            ("PullPolicy", text(source, "/pullPolicy").to_owned()),
+        ]
     } else {
         vec![("Type", "<unknown>".to_owned())]
     }

@@ -90,7 +90,7 @@ pub(super) static ENV_VAR_SOURCE: Object = Object {
     fields: &[
         carried("configMapKeyRef", Kind::Object(&CONFIG_MAP_KEY_SELECTOR)),
         carried("fieldRef", Kind::Object(&OBJECT_FIELD_SELECTOR)),
-        later("fileKeyRef", Kind::Object(&FILE_KEY_SELECTOR)),
+        carried("fileKeyRef", Kind::Object(&FILE_KEY_SELECTOR)),
         carried("resourceFieldRef", Kind::Object(&RESOURCE_FIELD_SELECTOR)),
         carried("secretKeyRef", Kind::Object(&SECRET_KEY_SELECTOR)),
     ],
@@ -193,11 +193,11 @@ pub(super) static VOLUME_MOUNT: Object = Object {
     name: "VolumeMount",
     fields: &[
         carried("mountPath", Kind::String),
-        later("mountPropagation", Kind::String).unless(&["\"None\""]),
+        carried("mountPropagation", Kind::String),
         carried("name", Kind::String),
         carried("readOnly", Kind::Bool),
-        later("recursiveReadOnly", Kind::String).unless(&["\"Disabled\"", "\"IfPossible\""]),
-        later("subPath", Kind::String),
-        later("subPathExpr", Kind::String),
+        carried("recursiveReadOnly", Kind::String),
+        carried("subPath", Kind::String),
+        carried("subPathExpr", Kind::String),
     ],
 };

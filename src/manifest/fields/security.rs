@@ -8,7 +8,7 @@ pub(super) static POD_SECURITY_CONTEXT: Object = Object {
     fields: &[
         later("appArmorProfile", Kind::Object(&APP_ARMOR_PROFILE)).unless(&["{}", "{\"type\":\"Unconfined\"}"]),
         carried("fsGroup", Kind::Int64),
-        later("fsGroupChangePolicy", Kind::String).unless(&["\"Always\""]),
+        carried("fsGroupChangePolicy", Kind::String),
         carried("runAsGroup", Kind::Int64),
         carried("runAsNonRoot", Kind::Bool),
         carried("runAsUser", Kind::Int64),

@@ -9,7 +9,9 @@ use super::driver::{
     SCALE_IO_VOLUME_SOURCE, STORAGE_OS_VOLUME_SOURCE, VSPHERE_VIRTUAL_DISK_VOLUME_SOURCE,
 };
 use super::{LABEL_SELECTOR, OBJECT_META, QUANTITIES, QUANTITY, STRING_MAP, STRINGS};
-use crate::document::{Kind, Object, carried, later, refused};
+use crate::document::{Kind, Object, carried, quiet, refused, warned};
+
+const NO_COPY: &str = "nothing is copied into a claim here; fill it in an init container";
 
 pub(super) static VOLUME: Object = Object {
     name: "Volume",
@@ -45,9 +47,9 @@ pub(super) static VOLUME: Object = Object {
             Kind::Object(&CSI_VOLUME_SOURCE),
             "no driver for it is built in, and data would go to the wrong place; use emptyDir or hostPath",
         ),
-        later("downwardAPI", Kind::Object(&DOWNWARD_API_VOLUME_SOURCE)),
+        carried("downwardAPI", Kind::Object(&DOWNWARD_API_VOLUME_SOURCE)),
         carried("emptyDir", Kind::Object(&EMPTY_DIR_VOLUME_SOURCE)),
-        later("ephemeral", Kind::Object(&EPHEMERAL_VOLUME_SOURCE)),
+        carried("ephemeral", Kind::Object(&EPHEMERAL_VOLUME_SOURCE)),
         refused(
             "fc",
             Kind::Object(&FC_VOLUME_SOURCE),
@@ -79,7 +81,7 @@ pub(super) static VOLUME: Object = Object {
             "no driver for it is built in, and data would go to the wrong place; use emptyDir or hostPath",
         ),
         carried("hostPath", Kind::Object(&HOST_PATH_VOLUME_SOURCE)),
-        later("image", Kind::Object(&IMAGE_VOLUME_SOURCE)),
+        carried("image", Kind::Object(&IMAGE_VOLUME_SOURCE)),
         refused(
             "iscsi",
             Kind::Object(&ISCSI_VOLUME_SOURCE),
@@ -91,7 +93,7 @@ pub(super) static VOLUME: Object = Object {
             Kind::Object(&NFS_VOLUME_SOURCE),
             "mounting network file systems is not built in; mount it on the host and use hostPath",
         ),
-        later("persistentVolumeClaim", Kind::Object(&PERSISTENT_VOLUME_CLAIM_VOLUME_SOURCE)),
+        carried("persistentVolumeClaim", Kind::Object(&PERSISTENT_VOLUME_CLAIM_VOLUME_SOURCE)),
         refused(
             "photonPersistentDisk",
             Kind::Object(&PHOTON_PERSISTENT_DISK_VOLUME_SOURCE),
@@ -102,7 +104,7 @@ pub(super) static VOLUME: Object = Object {
             Kind::Object(&PORTWORX_VOLUME_SOURCE),
             "no driver for it is built in, and data would go to the wrong place; use emptyDir or hostPath",
         ),
-        later("projected", Kind::Object(&PROJECTED_VOLUME_SOURCE)),
+        carried("projected", Kind::Object(&PROJECTED_VOLUME_SOURCE)),
         refused(
             "quobyte",
             Kind::Object(&QUOBYTE_VOLUME_SOURCE),
@@ -267,7 +269,7 @@ pub(super) static EPHEMERAL_VOLUME_SOURCE: Object = Object {
 pub(super) static PERSISTENT_VOLUME_CLAIM_TEMPLATE: Object = Object {
     name: "PersistentVolumeClaimTemplate",
     fields: &[
-        carried("metadata", Kind::Object(&OBJECT_META)),
+        quiet("metadata", Kind::Object(&OBJECT_META), "the volume is a directory of the pod, no claim of its own"),
         carried("spec", Kind::Object(&PERSISTENT_VOLUME_CLAIM_SPEC)),
     ],
 };
@@ -276,12 +278,12 @@ pub(super) static PERSISTENT_VOLUME_CLAIM_SPEC: Object = Object {
     name: "PersistentVolumeClaimSpec",
     fields: &[
         carried("accessModes", STRINGS),
-        carried("dataSource", Kind::Object(&TYPED_LOCAL_OBJECT_REFERENCE)),
-        carried("dataSourceRef", Kind::Object(&TYPED_OBJECT_REFERENCE)),
+        refused("dataSource", Kind::Object(&TYPED_LOCAL_OBJECT_REFERENCE), NO_COPY),
+        refused("dataSourceRef", Kind::Object(&TYPED_OBJECT_REFERENCE), NO_COPY),
         carried("resources", Kind::Object(&VOLUME_RESOURCE_REQUIREMENTS)),
         carried("selector", Kind::Object(&LABEL_SELECTOR)),
         carried("storageClassName", Kind::String),
-        carried("volumeAttributesClassName", Kind::String),
+        warned("volumeAttributesClassName", Kind::String, "there are no such classes here"),
         carried("volumeMode", Kind::String),
         carried("volumeName", Kind::String),
     ],

@@ -2,7 +2,7 @@
 
 use crate::json::{Deserialize, Serialize};
 
-use super::{ObjectFieldSelector, ResourceFieldSelector, is_false};
+use super::{ObjectFieldSelector, PersistentVolumeClaimSpec, ResourceFieldSelector, is_false};
 
 /// A volume; exactly one source is set (none is defaulted to emptyDir).
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -31,9 +31,25 @@ pub struct Volume {
     /// A directory that outlives the pod.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub persistent_volume_claim: Option<PersistentVolumeClaimVolumeSource>,
+    /// A claim that lives as long as the pod.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ephemeral: Option<EphemeralVolumeSource>,
     /// The files of an image, read-only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<ImageVolumeSource>,
+}
+
+impl Volume {
+    /// It shows documents or fields of the pod, which may change.
+    pub fn shows_documents(&self) -> bool {
+        self.config_map.is_some() || self.secret.is_some() || self.downward_api.is_some() || self.projected.is_some()
+    }
+
+    /// Every mount of it is read-only.
+    pub fn is_read_only(&self) -> bool {
+        let claim = self.persistent_volume_claim.as_ref();
+        self.shows_documents() || self.image.is_some() || claim.is_some_and(|claim| claim.read_only)
+    }
 }
 
 /// emptyDir.
@@ -171,6 +187,23 @@ pub struct PersistentVolumeClaimVolumeSource {
     /// Every mount is read-only.
     #[serde(skip_serializing_if = "is_false")]
     pub read_only: bool,
+}
+
+/// ephemeral.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct EphemeralVolumeSource {
+    /// What the claim would be made of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub volume_claim_template: Option<PersistentVolumeClaimTemplate>,
+}
+
+/// The claim of an ephemeral volume.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PersistentVolumeClaimTemplate {
+    /// What is claimed.
+    pub spec: PersistentVolumeClaimSpec,
 }
 
 /// image volume.

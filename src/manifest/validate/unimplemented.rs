@@ -45,7 +45,7 @@ pub(super) fn refuse_unimplemented(spec: &At<'_>, node_name: &str, errors: &mut 
         }
     }
     for volume in spec.child("volumes").items() {
-        check_empty_dir(&volume.child("emptyDir"), errors, warnings);
+        check_empty_dir(&volume.child("emptyDir"), errors);
         let image = volume.child("image");
         if image.is_set() && !image.child("reference").is_truthy() {
             errors.later_at(&image.child("reference"), "no image is named, and nothing else names it here");
@@ -99,9 +99,7 @@ fn check_resources(container: &At<'_>, errors: &mut Errors, warnings: &mut Warni
         for (name, amount) in resources.child(list).entries() {
             // Requests that only repeat a limit were put there by defaulting.
             let defaulted = list == "requests" && limits.json.get(name) == Some(amount.json);
-            if name.starts_with("hugepages-") {
-                errors.later_at(&amount, "huge pages; remove the entry");
-            } else if name.contains('/') {
+            if name.contains('/') {
                 let detail = "there are no device plugins here; mount the device by hostPath of type CharDevice";
                 errors.later_at(&amount, detail);
             } else if name == "ephemeral-storage" && !defaulted {
@@ -119,16 +117,9 @@ fn check_resources(container: &At<'_>, errors: &mut Errors, warnings: &mut Warni
     }
 }
 
-fn check_empty_dir(source: &At<'_>, errors: &mut Errors, warnings: &mut Warnings) {
-    let (medium, size) = (source.child("medium"), source.child("sizeLimit"));
-    match medium.text() {
-        "Memory" => {}
-        "" => {
-            if size.quantity().is_some_and(|size| size.nanos() > 0) {
-                warnings.push((size.to_string(), "enforced for medium Memory only".to_owned()));
-            }
-        }
-        other if other.starts_with("HugePages") => errors.later_at(&medium, "huge pages; use medium Memory"),
-        _ => errors.later_at(&medium, "no such medium; use Memory, or remove the field for the disk"),
+fn check_empty_dir(source: &At<'_>, errors: &mut Errors) {
+    let medium = source.child("medium");
+    if !matches!(medium.text(), "" | "Memory" | "HugePages") && !medium.text().starts_with("HugePages-") {
+        errors.later_at(&medium, "no such medium; use Memory, or remove the field for the disk");
     }
 }
