@@ -17,6 +17,7 @@ pub mod manifest;
 pub mod oci;
 pub mod pod;
 mod printer;
+pub mod probe;
 pub mod runtime;
 pub mod state;
 pub mod supervisor;

@@ -29,11 +29,12 @@ const MAP: &[(&str, &[&str])] = &[
     ("image", &["config", "json", "sys"]),
     ("volume", &["config", "manifest", "sys"]),
     ("runtime", &["config", "image", "json", "manifest", "oci", "sys", "volume"]),
+    ("probe", &["json", "manifest", "runtime", "sys"]),
     (
         "supervisor",
         &[
-            "config", "control", "image", "json", "log", "manifest", "oci", "pod", "runtime", "state", "sys", "volume",
-            "wire",
+            "config", "control", "image", "json", "log", "manifest", "oci", "pod", "probe", "runtime", "state", "sys",
+            "volume", "wire",
         ],
     ),
     ("console", &["config", "control", "printer", "sys"]),
@@ -43,7 +44,7 @@ const MAP: &[(&str, &[&str])] = &[
 /// Files that start a role, and so may name its room whatever the map says.
 const ROLE_FILES: &[(&str, &[&str])] = &[
     ("main.rs", &["cli", "runtime"]),
-    ("cli/roles.rs", &["init", "state", "supervisor", "sys"]),
+    ("cli/roles.rs", &["init", "probe", "state", "supervisor", "sys"]),
     ("cli/console.rs", &["console"]),
     ("cli/host.rs", &["init", "pod", "supervisor", "sys", "wire"]),
     ("cli/prepare.rs", &["state", "supervisor", "sys"]),

@@ -17,15 +17,15 @@ pub(crate) enum After {
     RestartsAll,
 }
 
-impl Scope<'_> {
+impl<'a> Scope<'a> {
     /// The container's manifest.
-    pub(crate) fn spec(&self, container: &str) -> Option<&v1::Container> {
+    pub(crate) fn spec(&self, container: &str) -> Option<&'a v1::Container> {
         let spec = &self.pod.spec;
         spec.init_containers.iter().chain(&spec.containers).find(|c| c.name == container)
     }
 
     /// The policy that holds for a container.
-    fn policy_of(&self, name: &str, kind: Kind) -> RestartPolicy {
+    pub(crate) fn policy_of(&self, name: &str, kind: Kind) -> RestartPolicy {
         let own = self.spec(name).and_then(|spec| spec.restart_policy);
         if kind == Kind::Sidecar { RestartPolicy::Always } else { own.unwrap_or(self.pod.spec.restart_policy) }
     }

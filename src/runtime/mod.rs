@@ -14,5 +14,5 @@ pub mod protocol;
 pub mod sandbox;
 
 pub use driver::{Flavour, Observed, Runtime, RuntimeError, Status, list, observed};
-pub use failure::{Failure, log_failure};
+pub use failure::{Failure, failure_in, log_failure};
 pub use probe::{Finding, may_administer, may_lower_oom_score, probe};

@@ -17,6 +17,7 @@ use super::init_link::Link;
 use super::logs::Logs;
 use super::manifests::Manifests;
 use super::persist::{self, Durable};
+use super::probes::Probes;
 use super::safe_mode::{self, Caution};
 use super::token::Token;
 use crate::config::{Config, Layout};
@@ -160,6 +161,7 @@ impl Supervisor {
             safe_until: (caution != Caution::None).then(|| now.boot.after(safe_mode::LASTS_MS)),
             images: Images::new(caution == Caution::None && !config.image_preload_path.is_empty()),
             starts: Starts::new(parallel_starts(&config)),
+            probes: Probes::new(std::thread::available_parallelism().map_or(1, std::num::NonZero::get)),
             events: Self::load_events(&layout.run),
             clients: Clients::new(server),
             chart: Chart::open(layout.boot_chart()),
@@ -325,7 +327,7 @@ fn runtime_name(runtime: &Runtime) -> String {
 }
 
 /// The address by which this node would reach others. No packet is sent: connect(2) on UDP only picks a route.
-fn host_ips() -> Vec<String> {
+pub(super) fn host_ips() -> Vec<String> {
     let address = std::net::UdpSocket::bind("0.0.0.0:0")
         .and_then(|socket| socket.connect("192.0.2.1:9").and_then(|()| socket.local_addr()));
     match address {
