@@ -92,6 +92,12 @@ impl Container {
         matches!(self.state, State::Running { .. }) && self.health.post_start.is_some()
     }
 
+    /// What comes after it waits for its postStart hook, which is under way or about to be.
+    pub(crate) fn holds_the_next(&self, scope: Scope<'_>) -> bool {
+        let hooked = || scope.spec(&self.name).is_some_and(|spec| hook(spec, HookKind::PostStart).is_some());
+        self.in_post_start() || (self.is_starting() && hooked())
+    }
+
     /// A new instance has begun to run.
     pub(crate) fn begin_health(&mut self, scope: Scope<'_>, turn: &mut Turn<'_>) {
         let State::Running { seq, .. } = self.state else { return };

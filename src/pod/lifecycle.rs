@@ -534,7 +534,7 @@ impl Pod {
                         container.advance(!held, scope, turn);
                     }
                 }
-                held |= container.in_post_start();
+                held |= container.holds_the_next(scope);
             }
             let starting = containers.iter().any(Container::is_starting);
             for container in containers {

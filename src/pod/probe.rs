@@ -270,7 +270,9 @@ impl Worker {
         let word = kind.word();
         let (record, good) = match outcome {
             ProbeOutcome::Success => (None, Some(true)),
-            ProbeOutcome::Warning(text) => (Some(("ProbeWarning", format!("{word} probe warning: {text}"))), Some(true)),
+            ProbeOutcome::Warning(text) => {
+                (Some(("ProbeWarning", format!("{word} probe warning: {text}"))), Some(true))
+            }
             ProbeOutcome::Failure(text) => (Some(("Unhealthy", format!("{word} probe failed: {text}"))), Some(false)),
             ProbeOutcome::Error(_) if self.tries.saturating_add(1) < TRIES => {
                 self.tries = self.tries.saturating_add(1);

@@ -159,7 +159,8 @@ impl Container {
             Some(Doom { probe: Some(ProbeKind::Startup), .. }) => "startup",
             Some(Doom { probe: Some(ProbeKind::Liveness | ProbeKind::Readiness), .. }) => "liveness",
         };
-        let again = if scope.policy_of(&self.name, self.kind) == RestartPolicy::Never { "" } else { ", will be restarted" };
+        let again =
+            if scope.policy_of(&self.name, self.kind) == RestartPolicy::Never { "" } else { ", will be restarted" };
         format!("Container {} failed {probe} probe{again}", self.name)
     }
 

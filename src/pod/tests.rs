@@ -9,8 +9,11 @@
 )]
 
 mod bench;
+mod hooks;
 mod lifecycle;
+mod probing;
 mod restarting;
 mod restoring;
+mod sidecars;
 mod stopping;
 mod waiting;

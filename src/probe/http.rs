@@ -37,7 +37,10 @@ impl Request {
         let (mut has_agent, mut has_accept, mut bad_header) = (false, false, None);
         for (name, value) in headers {
             let is = |other: &str| name.eq_ignore_ascii_case(other);
-            if name.is_empty() || !name.bytes().all(is_token) || !value.bytes().all(|b| b == b'\t' || (b >= b' ' && b != 127)) {
+            if name.is_empty()
+                || !name.bytes().all(is_token)
+                || !value.bytes().all(|b| b == b'\t' || (b >= b' ' && b != 127))
+            {
                 bad_header = Some(format!("invalid header field {name:?}"));
                 continue;
             }

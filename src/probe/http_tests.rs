@@ -42,7 +42,10 @@ fn a_request_is_what_a_kubelet_sends() {
 
 #[test]
 fn given_headers_replace_the_usual_ones_and_empty_ones_remove_them() {
-    let text = request("x", &[("host", "example.org"), ("USER-AGENT", ""), ("accept", "text/plain"), ("X-A", "1"), ("X-A", "")]);
+    let text = request(
+        "x",
+        &[("host", "example.org"), ("USER-AGENT", ""), ("accept", "text/plain"), ("X-A", "1"), ("X-A", "")],
+    );
     assert_eq!(
         text,
         "GET /x HTTP/1.1\r\nHost: example.org\r\naccept: text/plain\r\nX-A: 1\r\nX-A: \r\nConnection: close\r\n\r\n"
@@ -89,14 +92,19 @@ fn an_endless_answer_ends_at_ten_kibibytes() {
     let body = "x".repeat(50_000);
     let response = read(&format!("HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n{body}")).unwrap();
     assert_eq!(response.body.len(), BODY);
-    assert_eq!(read(&format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffff\r\n{body}")).unwrap().body.len(), BODY);
+    assert_eq!(
+        read(&format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffff\r\n{body}")).unwrap().body.len(),
+        BODY
+    );
     let head = format!("HTTP/1.1 200 OK\r\n{}", "X: y\r\n".repeat(10_000));
     assert!(read(&head).unwrap_err().contains("exceeded"));
 }
 
 #[test]
 fn what_is_no_http_is_told_as_such() {
-    for text in ["SSH-2.0-OpenSSH_9.2\r\n", "HTTP/2.0 200 OK\r\n\r\n", "HTTP/1.1 abc\r\n\r\n", "\u{0}\u{1}\u{2}\u{3}\u{4}\u{5}"] {
+    for text in
+        ["SSH-2.0-OpenSSH_9.2\r\n", "HTTP/2.0 200 OK\r\n\r\n", "HTTP/1.1 abc\r\n\r\n", "\u{0}\u{1}\u{2}\u{3}\u{4}\u{5}"]
+    {
         assert!(read(text).unwrap_err().starts_with("malformed HTTP response"), "{text}");
     }
     assert!(read("HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n").unwrap_err().contains("Content-Length"));
@@ -117,7 +125,9 @@ fn a_redirect_is_followed_on_the_same_host_only() {
     ] {
         assert_eq!(follows(location), Some((port, url.to_owned())), "{location}");
     }
-    for location in ["http://example.org/", "https://127.0.0.1:8080/", "http://192.0.2.1/", "mailto:a@b", "http://[::1]/"] {
+    for location in
+        ["http://example.org/", "https://127.0.0.1:8080/", "http://192.0.2.1/", "mailto:a@b", "http://[::1]/"]
+    {
         assert_eq!(follows(location), None, "{location}");
     }
 }

@@ -111,13 +111,15 @@ fn address(container: &v1::Container, port: &Port, host: &str, reach: Reach) -> 
             named.or_else(|| name.parse().ok()).ok_or_else(|| format!("port {name} not found"))?
         }
     };
-    let port = u16::try_from(number).ok().filter(|port| *port > 0).ok_or_else(|| format!("invalid port number: {number}"))?;
+    let port =
+        u16::try_from(number).ok().filter(|port| *port > 0).ok_or_else(|| format!("invalid port number: {number}"))?;
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let (address, place) = match bare {
         "" => (reach.address, reach.place),
         "localhost" => (IpAddr::V4(Ipv4Addr::LOCALHOST), Place::Node),
         _ => {
-            let address = bare.parse().map_err(|_| format!("host {host} is no address, and names are not looked up"))?;
+            let address =
+                bare.parse().map_err(|_| format!("host {host} is no address, and names are not looked up"))?;
             (address, Place::Node)
         }
     };
@@ -172,7 +174,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_carried_out_says_so() {
-        let get = |scheme: &str| v1::HttpGetAction { scheme: scheme.to_owned(), port: Port::Number(1), ..Default::default() };
+        let get =
+            |scheme: &str| v1::HttpGetAction { scheme: scheme.to_owned(), port: Port::Number(1), ..Default::default() };
         let probe = v1::Probe { http_get: Some(get("HTTPS")), ..Default::default() };
         assert!(of_probe(&container(), &probe, Reach::of(&[])).unwrap_err().contains("HTTPS"));
         let hook = v1::LifecycleHandler { tcp_socket: Some(v1::TcpSocketAction::default()), ..Default::default() };

@@ -265,7 +265,14 @@ impl Supervisor {
         let emptying = self.instances.values().filter_map(|i| i.look_again.map(|(at, _)| at)).min();
         let reading = self.safe_until.or_else(|| self.manifests.deadline());
         let rooms = [self.node.deadline(), self.helpers.deadline(), self.logs.deadline(), reading];
-        let others = [self.probes.deadline(), self.durable.deadline(), self.conditions.deadline(), emptying, self.rest_at, self.clock_due];
+        let others = [
+            self.probes.deadline(),
+            self.durable.deadline(),
+            self.conditions.deadline(),
+            emptying,
+            self.rest_at,
+            self.clock_due,
+        ];
         rooms.into_iter().chain(others).flatten().min()
     }
 

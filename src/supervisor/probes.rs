@@ -251,7 +251,10 @@ impl Supervisor {
             self.probes.deadlines.remove(&(at, number));
         }
         self.probes.young.retain(|_, until| *until > now);
-        while self.probes.young.len() < self.probes.places && (self.probes.young.is_empty() || memory_allows()) {
+        while !self.probes.waiting.is_empty()
+            && self.probes.young.len() < self.probes.places
+            && (self.probes.young.is_empty() || memory_allows())
+        {
             let Some(waiting) = self.probes.waiting.pop_front() else { return };
             self.execute(waiting, now);
         }

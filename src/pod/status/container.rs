@@ -60,7 +60,7 @@ fn states(
         State::Image { why, .. } | State::Starting { why, .. } => (why, None),
     };
     let its_turn = pod.stage == Stage::Up && (container.kind != Kind::App || pod.is_initialized());
-    if *why == Why::Starting && its_turn && last.is_some() {
+    if *why == Why::Starting && its_turn && last.is_some() && !pod.restarts_all() {
         // It is being started again, without a wait: as kubelet, the end of the former run is shown until it runs.
         return (ContainerState { terminated: last, ..Default::default() }, None);
     }
