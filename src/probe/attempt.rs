@@ -142,6 +142,8 @@ impl Attempt {
                     Err(error) => return Err(self.connection.broken("read", error)),
                 };
                 match response {
+                    // To a hook the head is answer enough.
+                    Ok(None) if self.connection.any_answer && reader.has_head() => Err(Outcome::Good),
                     // Level-triggered: what else has come is told again, after others have had their turn.
                     Ok(None) => Ok(Next::Wait(Interest::Read)),
                     Ok(Some(response)) => self.judge(&response),
@@ -192,6 +194,10 @@ enum Next {
 
 impl Connection {
     fn refused(&self, error: Errno) -> Outcome {
+        if matches!(error, Errno::ADDRNOTAVAIL | Errno::NOMEM | Errno::NOBUFS) {
+            // This node has no port or memory for it.
+            return Outcome::Unable(format!("dial tcp {}: connect: {}", self.to, words(&error.into())));
+        }
         self.failed(&format!("connect: {}", words(&error.into())))
     }
 

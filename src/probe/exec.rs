@@ -78,10 +78,11 @@ pub fn main() -> ExitCode {
         helper.drop_request().map_err(|error| error.to_string())?;
         let pid_file = request.directory.join(format!("{}.pid", request.name));
         let log = request.directory.join(format!("{}.log", request.name));
+        let remove = || [&pid_file, &log].map(|path| std::fs::remove_file(path).is_ok());
+        // A supervisor before, which counted from 1 too, may have been ended in the middle of a call.
+        remove();
         let report = run(&request, &log, &pid_file);
-        for path in [&pid_file, &log] {
-            let _ = std::fs::remove_file(path);
-        }
+        remove();
         report
     });
     let report = report.unwrap_or_else(|error| Report { error, ..Report::default() });

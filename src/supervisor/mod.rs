@@ -236,6 +236,7 @@ impl Supervisor {
         for action in actions {
             self.act(action);
         }
+        self.changed |= self.events_changed;
         self.await_conditions();
         self.guard.leave();
     }

@@ -413,6 +413,15 @@ impl World {
     fn calm_down(&mut self) -> Result<(), String> {
         self.machine.faults = false;
         self.quarantined.clear();
+        let machine = &mut self.machine;
+        for instance in machine.instances.values_mut() {
+            // Nobody restarts what is only not ready; it gets well by itself.
+            let spec = &machine.pods[&instance.container.pod].spec;
+            let spec = spec.init_containers.iter().chain(&spec.containers).find(|c| c.name == *instance.container.name);
+            if spec.is_some_and(|spec| spec.liveness_probe.is_none()) {
+                instance.sick_since = None;
+            }
+        }
         let quarantined = |pod: &gatepost::pod::status::PodObject| pod.status.reason == "Quarantined";
         let uids: Vec<String> =
             self.node.pod_objects(self.machine.now()).into_iter().filter(quarantined).map(|p| p.metadata.uid).collect();
