@@ -262,7 +262,9 @@ impl Supervisor {
 
     fn execute(&mut self, waiting: Waiting, now: Instant) {
         let Waiting { purpose, command, bound_ms } = waiting;
-        let Some(id) = self.instances.get(&purpose.seq).map(|instance| instance.record.id.clone()) else { return };
+        let Some(id) = self.instances.get(&purpose.seq).map(|instance| instance.record.id.clone()) else {
+            return self.attempted(&purpose, Outcome::Unable("it is not known".to_owned()));
+        };
         let number = purpose.number;
         let request = exec::Request {
             version: exec::VERSION,

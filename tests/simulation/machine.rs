@@ -287,15 +287,7 @@ impl Machine {
                 return Ok(None);
             }
             Action::Remove { seq } if fails => Event::RemoveFailed { seq: *seq, failure: failure("Busy") },
-            Action::Remove { seq } => {
-                match self.instances.get_mut(seq) {
-                    Some(instance) if self.faults && instance.ended() && random.percent(3) => {
-                        (instance.forsaken, instance.overlooked) = (true, true);
-                    }
-                    _ => _ = self.instances.remove(seq),
-                }
-                Event::Removed { seq: *seq }
-            }
+            Action::Remove { seq } => self.removed(*seq, random),
             Action::Probe { seq, container, kind, .. } => {
                 let outcome = self.probe(*seq, *kind, random);
                 Event::Probed { pod: container.pod.clone(), seq: *seq, kind: *kind, outcome }
@@ -304,6 +296,16 @@ impl Machine {
             Action::Record(_) => return Ok(None),
         };
         Ok(Some(event))
+    }
+
+    fn removed(&mut self, seq: Seq, random: &mut Random) -> Event {
+        match self.instances.get_mut(&seq) {
+            Some(instance) if self.faults && instance.ended() && random.percent(3) => {
+                (instance.forsaken, instance.overlooked) = (true, true);
+            }
+            _ => _ = self.instances.remove(&seq),
+        }
+        Event::Removed { seq }
     }
 
     fn probe(&mut self, seq: Seq, kind: ProbeKind, random: &mut Random) -> ProbeOutcome {

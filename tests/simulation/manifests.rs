@@ -21,13 +21,13 @@ fn pod(name: &str, version: u64, random: &mut Random) -> DesiredPod {
     let container = |name: String| Container { image: format!("image-{name}"), name, ..Container::default() };
     let mut init_containers: Vec<Container> = (0..random.below(3)).map(|n| container(format!("init{n}"))).collect();
     if random.percent(40) {
-        for n in 0..1 + random.below(2) {
+        for n in 0..=random.below(2) {
             let side = Container { restart_policy: Some(RestartPolicy::Always), ..container(format!("side{n}")) };
             let at = usize::try_from(random.below(init_containers.len() as u64 + 1)).unwrap();
             init_containers.insert(at, side);
         }
     }
-    let mut containers: Vec<Container> = (0..1 + random.below(2)).map(|n| container(format!("app{n}"))).collect();
+    let mut containers: Vec<Container> = (0..=random.below(2)).map(|n| container(format!("app{n}"))).collect();
     for lasting in init_containers.iter_mut().filter(|c| c.restart_policy.is_some()).chain(&mut containers) {
         look_after(lasting, random);
     }

@@ -3,6 +3,7 @@
 use super::bench::*;
 use crate::manifest::v1::{Container, Probe, RestartPolicy};
 use crate::pod::event::{Action, DesiredPod, Event, Found};
+use crate::pod::health::Health;
 use crate::pod::probe::{ProbeKind, ProbeOutcome};
 
 fn probe() -> Probe {
@@ -332,7 +333,7 @@ fn a_new_supervisor_keeps_what_was_known_and_spreads_the_first_attempts_over_a_p
 fn a_container_saved_before_there_were_probes_is_as_ready_as_it_was() {
     let mut bench = Bench::running(&[always("web")]);
     let live = bench.live("web", "app");
-    bench.node.pods.values_mut().for_each(|pod| pod.containers[0].health = Default::default());
+    bench.node.pods.values_mut().for_each(|pod| pod.containers[0].health = Health::default());
     bench.restore([(live, Found::Running { pid: 1 })].into(), false);
     assert!(bench.is_ready("web") && bench.status("web", "app").started);
 }
