@@ -11,8 +11,8 @@
 //! | Ended | | · | · | · | · | · | · | · |
 //!
 //! Every instance that ends or cannot start becomes a leftover until `Removed` is told. What could not start may run all the
-//! same for a while (a runtime that was killed half-way), so the next start waits for its `Removed`. A word about a
-//! leftover never moves the instance after it. Stopping is a second, smaller table in `termination`.
+//! same for a while (a runtime that was killed half-way), so the next start waits for its `Emptied`, and not for its `Removed`,
+//! which may wait for the log's disk. A word about a leftover never moves the instance after it. Stopping is a second, smaller table in `termination`.
 
 use std::rc::Rc;
 
@@ -139,7 +139,7 @@ pub(crate) struct Leftover {
     pub(crate) seq: Seq,
     pub(crate) asked: bool,
     pub(crate) retry: Retry,
-    /// Its start failed: something of it may run until it is removed.
+    /// Its start failed: something of it may run until it is known to be empty, or removed.
     #[serde(default)]
     pub(crate) doubtful: bool,
 }
@@ -391,6 +391,11 @@ impl Container {
             }
             State::Waiting { .. } | State::Image { .. } | State::Ended => return,
         };
+        // What was told to end has not done its work, whatever its code.
+        let by_itself = !stopping && self.stop.is_none() && !self.restart;
+        if by_itself && scope.is_done_by(self, exit.code) {
+            turn.durable.succeeded(scope.uid, scope.first_seen, &self.name, exit.at_wall);
+        }
         self.leave(seq, false);
         let ended = exit.at.min(turn.now.boot);
         let doomed = self.health.doom.take().is_some();
@@ -413,6 +418,13 @@ impl Container {
                 State::Waiting { until: Some(ended.after(wait_ms)), why: Why::Backoff { wait_ms } }
             }
         };
+    }
+
+    /// Nothing of a leftover runs any more.
+    pub(crate) fn emptied(&mut self, seq: Seq) {
+        for leftover in self.leftovers.iter_mut().filter(|leftover| leftover.seq == seq) {
+            leftover.doubtful = false;
+        }
     }
 
     pub(crate) fn removed(&mut self, seq: Seq) {
@@ -474,6 +486,7 @@ impl Container {
             State::Starting { .. } | State::Image { .. } => {}
             State::Waiting { ref mut until, .. } => *until = None,
             State::Ended if self.kind != Kind::Init => {
+                turn.durable.again(scope.uid, &self.name);
                 self.state = State::Waiting { until: None, why: Why::Starting };
             }
             State::Ended => {}

@@ -55,6 +55,7 @@ impl Event {
             | Self::Started { seq, .. }
             | Self::StartFailed { seq, .. }
             | Self::Exited { seq, .. }
+            | Self::Emptied { seq }
             | Self::Removed { seq }
             | Self::RemoveFailed { seq, .. }
             | Self::HookEnded { seq, .. } => Some(*seq),

@@ -51,6 +51,12 @@ impl<'a> Scope<'a> {
         }
     }
 
+    /// semantics 3.1: whether an app container that ended with `code` by itself is not to run again, whatever becomes of the pod.
+    pub(crate) fn is_done_by(&self, container: &Container, code: i32) -> bool {
+        let on_failure = self.policy_of(&container.name, container.kind) == RestartPolicy::OnFailure;
+        container.kind == Kind::App && on_failure && code == 0 && self.after(container, code, false) == After::Stays
+    }
+
     pub(crate) fn backoff_rule(&self, container: &str, node: BackoffRule) -> BackoffRule {
         let own = self.policy.container_backoff.get(container).copied().unwrap_or_default();
         node.with(self.policy.backoff).with(own)

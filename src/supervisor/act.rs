@@ -8,6 +8,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::rc::Rc;
 
 use super::Supervisor;
+use super::ending::FIRST_LOOK_MS;
 use super::helpers::{Command, Job};
 use super::images::ImageTask;
 use super::instance::{self, End, Instance, Phase, Record};
@@ -23,6 +24,7 @@ use crate::runtime::cleanup::CleanupRequest;
 use crate::runtime::launch::{LaunchRequest, Mode, RootSource};
 use crate::runtime::protocol::VERSION;
 use crate::runtime::sandbox::{self, Caps, PrepareRequest, SandboxRequest, TeardownRequest, Verb};
+use crate::sys::cgroup::Cgroups;
 use crate::sys::epoll::EventFlags;
 use crate::sys::socket;
 use crate::wire;
@@ -48,6 +50,8 @@ pub(crate) enum Task {
     Images(ImageTask),
     /// Writing durable state.
     Save,
+    /// Reading that of the boot before.
+    Recall,
     /// Reading the last words of a container that failed without a message.
     LastWords(Seq),
     /// Looking for what former pods have left.
@@ -251,6 +255,7 @@ impl Supervisor {
             resolv_conf: self.config.resolv_conf.clone(),
             pod_ips,
             allowed_sysctls: Vec::new(),
+            cgroups: self.known_cgroups(),
         }));
         let request = SandboxRequest { version: VERSION, verb };
         self.call_role("sandbox", Task::Prepare(uid), &request);
@@ -262,9 +267,15 @@ impl Supervisor {
             uid: uid.to_string(),
             cgroup_root: self.config.cgroup_root.clone(),
             discard_volumes,
+            cgroups: self.known_cgroups(),
         });
         let request = SandboxRequest { version: VERSION, verb };
         self.call_role("sandbox", task, &request);
+    }
+
+    /// Without any a helper looks itself, and says what is missing.
+    fn known_cgroups(&self) -> Option<Cgroups> {
+        Some(&self.cgroups).filter(|cgroups| !cgroups.is_none()).cloned()
     }
 
     /// A pod has the node's addresses, or none: only loopback is in its own network.
@@ -497,15 +508,19 @@ impl Supervisor {
             layout: self.config.layout.clone(),
             runtime: self.runtime.clone(),
             cgroup: record.cgroup,
+            cgroups: self.known_cgroups(),
         };
         self.call_role("cleanup", Task::CleanUp(seq), &request);
     }
 
-    /// Nothing of it runs.
+    /// Its first process has not come to run, or not to be known. What may be left of it is ended, and then the core told, so
+    /// that the next start need not wait for its log to be stored, or for its removal.
     pub(super) fn start_failed(&mut self, seq: Seq, reason: &str, message: String) {
         let failure = Failure { reason: reason.to_owned(), message };
+        let now = self.now().boot;
         if let Some(instance) = self.instances.get_mut(&seq) {
             instance.phase = Phase::Ended;
+            instance.look_again = Some((now, FIRST_LOOK_MS));
             self.close_streams(seq);
         }
         self.inbox.push_back(Event::StartFailed { seq, failure });

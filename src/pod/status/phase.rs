@@ -19,7 +19,7 @@ pub(super) fn phase(pod: &Pod) -> &'static str {
     if ordinary.any(|c| matches!(c.state, State::Ended) && failed_for_good(c)) {
         return "Failed";
     }
-    if !pod.is_initialized() || pod.lasting().any(|c| !c.is_up() && c.last.is_none()) {
+    if !pod.is_initialized() || pod.apps().any(|c| !c.is_up() && c.last.is_none()) {
         return "Pending";
     }
     if pod.apps().any(|c| c.is_up() || !matches!(c.state, State::Ended)) {
