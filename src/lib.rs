@@ -18,6 +18,7 @@ pub mod oci;
 pub mod pod;
 pub mod policy;
 mod printer;
+pub mod probe;
 pub mod runtime;
 pub mod sorted;
 pub mod spec;

@@ -32,11 +32,12 @@ const MAP: &[(&str, &[&str])] = &[
     ("image", &["config", "json", "sorted", "spec", "sys"]),
     ("volume", &["config", "json", "manifest", "sorted", "sys"]),
     ("runtime", &["config", "image", "json", "manifest", "oci", "sorted", "spec", "sys", "volume"]),
+    ("probe", &["json", "manifest", "runtime", "sorted", "sys"]),
     (
         "supervisor",
         &[
-            "config", "control", "image", "json", "log", "manifest", "oci", "pod", "runtime", "sorted", "state", "sys",
-            "volume", "wire",
+            "config", "control", "image", "json", "log", "manifest", "oci", "pod", "probe", "runtime", "sorted",
+            "state", "sys", "volume", "wire",
         ],
     ),
     ("console", &["config", "control", "json", "printer", "sorted", "sys"]),
@@ -49,7 +50,7 @@ const MAP: &[(&str, &[&str])] = &[
 /// Files that start a role, and so may name its room whatever the map says.
 const ROLE_FILES: &[(&str, &[&str])] = &[
     ("main.rs", &["cli", "runtime"]),
-    ("cli/roles.rs", &["init", "state", "supervisor", "sys"]),
+    ("cli/roles.rs", &["init", "probe", "state", "supervisor", "sys"]),
     ("cli/console.rs", &["console"]),
     ("cli/stderr_log.rs", &["sys"]),
     ("cli/host.rs", &["init", "pod", "supervisor", "sys", "wire"]),

@@ -11,12 +11,16 @@ mod commands;
 mod conditions;
 #[path = "pods/containers.rs"]
 mod containers;
+#[path = "pods/hooks.rs"]
+mod hooks;
 #[path = "pods/images.rs"]
 mod images;
 #[path = "pods/limited.rs"]
 mod limited;
 #[path = "pods/logs.rs"]
 mod logs;
+#[path = "pods/probes.rs"]
+mod probes;
 #[path = "pods/restarts.rs"]
 mod restarts;
 #[path = "pods/samples.rs"]

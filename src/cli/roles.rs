@@ -26,6 +26,7 @@ pub(super) const ROLES: &[(&str, Entry)] = &[
     ("look", crate::supervisor::look::main),
     ("sandbox", crate::runtime::sandbox::main),
     ("launch", crate::runtime::launch::main),
+    ("container-exec", crate::probe::exec::main),
     ("cleanup", crate::runtime::cleanup::main),
     ("volumes", crate::runtime::volumes::main),
     ("leftovers", crate::runtime::leftovers::main),

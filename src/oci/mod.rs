@@ -358,6 +358,17 @@ fn command_line(
     Ok(line)
 }
 
+/// The command of a probe, in which the container's own literal variables are known and no others (kubelet).
+///
+/// # Errors
+/// It becomes longer than the kernel takes.
+pub fn probe_command(container: &v1::Container, command: &[String]) -> Result<Vec<String>, String> {
+    // The last one of a name counts; one whose value comes from elsewhere is empty here.
+    let value = |name: &str| container.env.iter().rev().find(|env| env.name == name).map(|env| env.value.clone());
+    let expand = |word: &String| expansion::expand(word, value);
+    command.iter().map(expand).collect::<Result<_, _>>().map_err(|problem| format!("the command is {problem}"))
+}
+
 fn linux(
     input: &BundleInput,
     container: &v1::Container,

@@ -18,11 +18,12 @@ use std::rc::Rc;
 
 use super::backoff::{CrashBackoff, Retry};
 use super::event::{Action, Exit, Failure, Seq, StartMode};
-use super::termination::Stop;
+use super::health::Health;
+use super::policy::After;
+use super::termination::{Order, Stop};
 use super::time::{Instant, Wall};
 use super::turn::{Scope, Turn};
 use crate::json::{Deserialize, Serialize};
-use crate::manifest::v1::RestartPolicy;
 
 /// kubelet: image pull backoff, first and longest wait.
 const PULL_FIRST_MS: u64 = 10_000;
@@ -35,6 +36,8 @@ const CONFIG_RETRY_MS: u64 = 10_000;
 pub(crate) enum Kind {
     /// Runs to its end before the next one starts.
     Init,
+    /// An init container that runs on: the next one starts once it has started.
+    Sidecar,
     /// Runs beside the others.
     App,
 }
@@ -47,6 +50,9 @@ pub(crate) struct Container {
     pub(crate) state: State,
     /// The stop under way of the live instance.
     pub(crate) stop: Option<Stop>,
+    /// What is known of the running instance.
+    #[serde(default)]
+    pub(crate) health: Health,
     /// How the last run ended.
     pub(crate) last: Option<Terminated>,
     /// What was found for its image at the last start.
@@ -61,6 +67,9 @@ pub(crate) struct Container {
     pub(crate) leftovers: Vec<Leftover>,
     /// A person asked for a restart that has not begun.
     pub(crate) restart: bool,
+    /// A rule of it asks for a restart of all containers of the pod.
+    #[serde(default)]
+    pub(crate) restarts_all: bool,
 }
 
 /// Where a container is.
@@ -141,6 +150,7 @@ impl Container {
             kind,
             state: State::Waiting { until: None, why: Why::Starting },
             stop: None,
+            health: Health::default(),
             last: None,
             image: None,
             restart_count: 0,
@@ -150,6 +160,7 @@ impl Container {
             pulls: Retry::default(),
             leftovers: Vec::new(),
             restart: false,
+            restarts_all: false,
         }
     }
 
@@ -163,10 +174,6 @@ impl Container {
 
     pub(crate) fn owns(&self, seq: Seq) -> bool {
         self.live() == Some(seq) || self.leftovers.iter().any(|leftover| leftover.seq == seq)
-    }
-
-    pub(crate) fn is_running(&self) -> bool {
-        matches!(self.state, State::Running { .. })
     }
 
     /// It ended with code 0 and stays ended.
@@ -185,21 +192,22 @@ impl Container {
         }
     }
 
-    /// Goes on with whatever is due: the row "due" of the table.
-    pub(crate) fn advance(&mut self, scope: Scope<'_>, turn: &mut Turn<'_>) {
+    /// Goes on with whatever is due: the row "due" of the table. Without `may_start` nothing is begun that runs.
+    pub(crate) fn advance(&mut self, may_start: bool, scope: Scope<'_>, turn: &mut Turn<'_>) {
         if self.restart {
             self.begin_restart(scope, turn);
         }
+        let never = scope.never(&self.name, self.kind);
         match &mut self.state {
             State::Waiting { until: Some(until), .. } if *until > turn.now.boot => turn.wake_at(*until),
-            State::Waiting { .. } if self.leftovers.iter().any(|leftover| leftover.doubtful) => {}
+            State::Waiting { .. } if !may_start || self.leftovers.iter().any(|leftover| leftover.doubtful) => {}
             State::Waiting { why, .. } => {
                 let why = std::mem::replace(why, Why::Starting);
                 self.state = State::Image { again: false, why };
                 turn.ask(Action::EnsureImage { container: scope.container(&self.name) });
             }
             State::Starting { seq, step, .. } => match *step {
-                Step::Created { retry } if scope.never() => {
+                Step::Created { retry } if never => {
                     if let Some(at) = retry.pending(turn.now.boot) {
                         turn.wake_at(at);
                         return;
@@ -214,7 +222,11 @@ impl Container {
                 }
                 Step::Run | Step::Create | Step::Marking { .. } | Step::Launching => {}
             },
-            State::Image { .. } | State::Running { .. } | State::Ended => {}
+            State::Running { .. } => self.look_after(scope, turn),
+            State::Image { .. } | State::Ended => {}
+        }
+        if let Some(doom) = self.health.doom {
+            self.drive_stop(Order::of_doom(doom), scope, turn);
         }
     }
 
@@ -245,7 +257,8 @@ impl Container {
         self.image = Some(image);
         self.pulls = Retry::default();
         let seq = turn.seqs.next();
-        let (mode, step) = if scope.never() { (StartMode::Create, Step::Create) } else { (StartMode::Run, Step::Run) };
+        let never = scope.never(&self.name, self.kind);
+        let (mode, step) = if never { (StartMode::Create, Step::Create) } else { (StartMode::Run, Step::Run) };
         let present = format!(
             "Container image \"{}\" already present on machine and can be accessed by the pod",
             scope.image_of(&self.name)
@@ -321,6 +334,7 @@ impl Container {
         self.record(scope, turn, false, "Started", "Container started".to_owned());
         self.state = State::Running { seq, since: turn.now.wall };
         self.count_run(at, scope, turn);
+        self.begin_health(scope, turn);
     }
 
     pub(crate) fn start_failed(&mut self, failure: Failure, stopping: bool, scope: Scope<'_>, turn: &mut Turn<'_>) {
@@ -328,7 +342,7 @@ impl Container {
         let now = turn.now;
         self.leave(seq, true);
         self.record(scope, turn, true, "Failed", format!("Error: {}", failure.message));
-        if scope.never() && step == Step::Launching {
+        if scope.never(&self.name, self.kind) && step == Step::Launching {
             // The mark is on disk, so this was its run (containerd: exit code 128, StartError).
             self.last = Some(Terminated {
                 seq: Some(seq),
@@ -377,18 +391,21 @@ impl Container {
             State::Waiting { .. } | State::Image { .. } | State::Ended => return,
         };
         // What was told to end has not done its work, whatever its code.
-        if self.kind == Kind::App && scope.is_done_by(exit.code) && !stopping && self.stop.is_none() && !self.restart {
+        let by_itself = !stopping && self.stop.is_none() && !self.restart;
+        if by_itself && scope.is_done_by(self, exit.code) {
             turn.durable.succeeded(scope.uid, scope.first_seen, &self.name, exit.at_wall);
         }
         self.leave(seq, false);
         let ended = exit.at.min(turn.now.boot);
-        let again = scope.restarts(exit.code);
-        let done = self.kind == Kind::Init && exit.code == 0;
+        let doomed = self.health.doom.take().is_some();
+        let after = scope.after(self, exit.code, doomed);
+        let done = self.kind == Kind::Init && exit.code == 0 && !doomed;
         self.last = Some(Terminated { seq: Some(seq), started, exit });
-        self.state = if self.restart && !stopping {
+        self.restarts_all = after == After::RestartsAll && !stopping;
+        self.state = if (self.restart || self.restarts_all) && !stopping {
             self.restart = false;
             State::Waiting { until: None, why: Why::Starting }
-        } else if stopping || done || !again {
+        } else if stopping || done || after == After::Stays {
             State::Ended
         } else {
             let wait_ms = self.backoff.after_run(ended);
@@ -435,20 +452,21 @@ impl Container {
     }
 
     pub(crate) fn record(&self, scope: Scope<'_>, turn: &mut Turn<'_>, warning: bool, reason: &str, message: String) {
-        let list = if self.kind == Kind::Init { "initContainers" } else { "containers" };
+        let list = if self.kind == Kind::App { "containers" } else { "initContainers" };
         scope.record_at(turn, format!("spec.{list}{{{}}}", self.name), warning, reason, message);
     }
 
     /// The live instance becomes a leftover.
     pub(crate) fn leave(&mut self, seq: Seq, doubtful: bool) {
         self.stop = None;
+        self.health = Health { doom: self.health.doom, ..Health::default() };
         self.leftovers.push(Leftover { seq, asked: false, retry: Retry::default(), doubtful });
     }
 
     /// The start asked at `at` counts for the backoff, if it was not the first.
     fn let_through(&mut self, at: Instant, scope: Scope<'_>, turn: &Turn<'_>) {
         if self.has_run || self.start_failed {
-            self.backoff.restarting(at, scope.rule(&self.name, turn.settings.backoff));
+            self.backoff.restarting(at, scope.backoff_rule(&self.name, turn.settings.backoff));
         }
     }
 
@@ -462,46 +480,16 @@ impl Container {
 
     fn begin_restart(&mut self, scope: Scope<'_>, turn: &mut Turn<'_>) {
         match self.state {
-            State::Running { .. } => return self.drive_stop(scope.grace_ms(None), scope, turn),
+            State::Running { .. } => return self.drive_stop(Order::graceful(None), scope, turn),
             // What is being made is as new as a restart would make it.
             State::Starting { .. } | State::Image { .. } => {}
             State::Waiting { ref mut until, .. } => *until = None,
-            State::Ended if self.kind == Kind::App => {
+            State::Ended if self.kind != Kind::Init => {
                 turn.durable.again(scope.uid, &self.name);
                 self.state = State::Waiting { until: None, why: Why::Starting };
             }
             State::Ended => {}
         }
         self.restart = false;
-    }
-}
-
-impl Scope<'_> {
-    pub(crate) fn never(&self) -> bool {
-        self.pod.spec.restart_policy == RestartPolicy::Never
-    }
-
-    /// semantics 3.1: whether policy starts a container again that ended with `code`.
-    pub(crate) fn restarts(&self, code: i32) -> bool {
-        match self.pod.spec.restart_policy {
-            RestartPolicy::Always => true,
-            RestartPolicy::OnFailure => code != 0,
-            RestartPolicy::Never => false,
-        }
-    }
-
-    /// semantics 3.1: whether an app container that ended with `code` by itself is not to run again, whatever becomes of the pod.
-    pub(crate) fn is_done_by(&self, code: i32) -> bool {
-        self.pod.spec.restart_policy == RestartPolicy::OnFailure && code == 0
-    }
-
-    fn rule(&self, container: &str, node: super::backoff::BackoffRule) -> super::backoff::BackoffRule {
-        let own = self.policy.container_backoff.get(container).copied().unwrap_or_default();
-        node.with(self.policy.backoff).with(own)
-    }
-
-    pub(crate) fn image_of(&self, container: &str) -> &str {
-        let spec = &self.pod.spec;
-        spec.init_containers.iter().chain(&spec.containers).find(|c| c.name == container).map_or("", |c| &c.image)
     }
 }

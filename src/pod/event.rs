@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use super::probe::{ProbeKind, ProbeOutcome};
 use super::time::{Instant, Now, Wall};
 use crate::json::{Deserialize, Serialize};
 use crate::manifest::v1;
@@ -224,6 +225,26 @@ pub enum Event {
         /// Why.
         failure: Failure,
     },
+    /// Answer to [`Action::Probe`].
+    Probed {
+        /// The pod.
+        pod: Uid,
+        /// Instance.
+        seq: Seq,
+        /// Which probe.
+        kind: ProbeKind,
+        /// How the attempt ended.
+        outcome: ProbeOutcome,
+    },
+    /// Answer to [`Action::Hook`].
+    HookEnded {
+        /// Instance.
+        seq: Seq,
+        /// Which hook.
+        kind: HookKind,
+        /// It succeeded. Why it did not is for the log only, since it may hold what is secret.
+        ok: bool,
+    },
     /// A start condition's state has changed.
     Condition {
         /// Which.
@@ -263,6 +284,15 @@ pub enum StartMode {
     Run,
     /// `create`; [`Action::StartCreated`] follows after the durable mark.
     Create,
+}
+
+/// Which hook of a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum HookKind {
+    /// Right after its start.
+    PostStart,
+    /// Before its stop signal.
+    PreStop,
 }
 
 /// What the core asks for. The executor does each in order for one pod, and answers with an [`Event`].
@@ -308,6 +338,28 @@ pub enum Action {
     StartCreated {
         /// Instance.
         seq: Seq,
+    },
+    /// Make one attempt of a probe. Answer: `Probed`, at most `timeout_ms` and a moment later.
+    Probe {
+        /// Instance.
+        seq: Seq,
+        /// Which container.
+        container: ContainerRef,
+        /// Which of its probes.
+        kind: ProbeKind,
+        /// Milliseconds after which it has failed.
+        timeout_ms: u64,
+    },
+    /// Carry a hook out. Answer: `HookEnded`.
+    Hook {
+        /// Instance.
+        seq: Seq,
+        /// Which container.
+        container: ContainerRef,
+        /// Which of its hooks.
+        kind: HookKind,
+        /// Milliseconds it may take; `None`: as long as it likes.
+        bound_ms: Option<u64>,
     },
     /// Send a signal to the instance's first process.
     Signal {

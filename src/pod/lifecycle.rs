@@ -8,11 +8,14 @@
 //! | Blocked | no older pod of the same name is left | Conditions, or Completed from an earlier boot |
 //! | Conditions | all start conditions hold, or their time is over | Sandbox |
 //! | Sandbox | `SandboxReady` (`SandboxFailed`: again after 1, 2, 4 … 60 s) | Up |
-//! | Up | init containers in order, then app containers; when all are done | Stopping |
+//! | Up | init containers in order, then app containers; when all are done, or the pod's deadline is over | Stopping |
 //! | Stopping | no container lives and nothing is left of any | Teardown |
 //! | Teardown | `SandboxGone` (`TeardownFailed`: again after 1, 2, 4 … 60 s) | Completed if it has its final status, else Blocked |
 //! | Completed | its manifest goes, or a person deletes or restarts it | Teardown, Blocked |
 //! | Halted | the node no longer stops | Blocked |
+//!
+//! While a rule of a container restarts all of them, Up ends each of them and begins anew. Sidecars (restartable init containers)
+//! hold back what comes after them until they have started, and go last.
 //!
 //! Across all stages: an unwanted pod (manifest gone, deleted, node stopping) goes to Stopping, with nothing to stop to
 //! Teardown, and from Blocked it is dropped. A quarantined pod takes in facts and asks for nothing.
@@ -24,7 +27,9 @@ use super::conditions::Unmet;
 use super::container::{Container, Kind, State};
 use super::event::{Action, DesiredPod, Exit, Failure, PodPolicy, Seq, Uid};
 use super::eviction;
+use super::probe::Wanted;
 use super::status::{self, PodStatus};
+use super::termination::Order;
 use super::time::{Instant, Wall};
 use super::turn::{Scope, Turn};
 use crate::json::{Deserialize, Serialize};
@@ -59,6 +64,12 @@ pub(crate) struct Pod {
     pub(crate) trouble: Option<Failure>,
     pub(crate) first_seen: Wall,
     pub(crate) start_time: Option<Wall>,
+    /// When this life of it began.
+    #[serde(default)]
+    pub(crate) start_at: Option<Instant>,
+    /// Its init containers are done, and its sidecars have started, in this life.
+    #[serde(default)]
+    pub(crate) initialized: bool,
     pub(crate) deletion: Option<Wall>,
     pub(crate) was_ready: bool,
     pub(crate) transitions: status::Transitions,
@@ -120,6 +131,8 @@ impl Pod {
             trouble: None,
             first_seen: now,
             start_time: None,
+            start_at: None,
+            initialized: false,
             deletion: None,
             was_ready: false,
             transitions: status::Transitions::default(),
@@ -188,9 +201,15 @@ impl Pod {
         self.manifest.spec.priority
     }
 
-    /// All app containers run and nothing stops them.
+    /// All containers that are to run are ready, and nothing stops them.
     pub(crate) fn is_ready(&self) -> bool {
-        self.stage == Stage::Up && self.apps().all(Container::is_running)
+        self.stage == Stage::Up && self.lasting().all(Container::is_ready)
+    }
+
+    /// Init containers are done and sidecars have started, now or before in this life.
+    pub(crate) fn is_initialized(&self) -> bool {
+        let done = |c: &Container| if c.kind == Kind::Sidecar { c.is_started() } else { c.succeeded() };
+        self.initialized || self.inits().all(done)
     }
 
     /// Nothing of it is or will be on the machine while the node stops.
@@ -202,12 +221,35 @@ impl Pod {
         matches!(self.stage, Stage::Stopping | Stage::Teardown { .. })
     }
 
+    /// Whether a container that ends is one that is to end.
+    pub(crate) fn ends_containers(&self) -> bool {
+        self.stopping() || self.restarts_all()
+    }
+
+    /// A rule wants all containers to be started anew.
+    pub(crate) fn restarts_all(&self) -> bool {
+        self.containers.iter().any(|c| c.restarts_all)
+    }
+
     pub(crate) fn apps(&self) -> impl Iterator<Item = &Container> {
         self.containers.iter().filter(|c| c.kind == Kind::App)
     }
 
+    /// Init containers, sidecars among them.
     pub(crate) fn inits(&self) -> impl Iterator<Item = &Container> {
-        self.containers.iter().filter(|c| c.kind == Kind::Init)
+        self.containers.iter().filter(|c| c.kind != Kind::App)
+    }
+
+    /// Sidecars and app containers.
+    pub(crate) fn lasting(&self) -> impl Iterator<Item = &Container> {
+        self.containers.iter().filter(|c| c.kind != Kind::Init)
+    }
+
+    /// The probes that are wanted of its containers now.
+    pub(crate) fn wanted_probes(&self) -> Vec<Wanted<'_>> {
+        let ends = self.stage != Stage::Up || self.restarts_all();
+        let asks = self.quarantine.is_none().then_some(&self.containers);
+        asks.into_iter().flatten().flat_map(|container| container.wanted_probes(ends, self.scope())).collect()
     }
 
     /// Calls `f` on the container that has the instance; `None` when this pod has no such instance.
@@ -313,6 +355,9 @@ impl Pod {
     fn step(&mut self, around: &Around, turn: &mut Turn<'_>) -> Flow {
         let now = turn.now.boot;
         let wanted = self.desired && !self.ending && !around.stop_now;
+        if wanted && self.exceeds_deadline(turn) {
+            return Flow::Again;
+        }
         match self.stage {
             Stage::Blocked if !self.desired => Flow::Gone,
             Stage::Blocked if around.node_stops => self.enter(Stage::Halted),
@@ -375,6 +420,8 @@ impl Pod {
         self.grace_override = None;
         self.eviction = None;
         self.start_time = Some(turn.now.wall);
+        self.start_at = Some(turn.now.boot);
+        self.initialized = false;
         for container in &mut self.containers {
             container.reset(false);
         }
@@ -388,7 +435,7 @@ impl Pod {
             }
         }
         // Once told, it stays done, while the pod's other containers go on (semantics 3.1).
-        let done = durable.succeeded.clone();
+        let (done, marks) = (durable.succeeded.clone(), durable.marks.clone());
         for container in self.containers.iter_mut().filter(|c| c.kind == Kind::App) {
             if let Some(at_wall) = done.get(&container.name) {
                 container.has_succeeded(*at_wall, turn);
@@ -398,18 +445,25 @@ impl Pod {
         if let Some(status) = &durable.completed {
             self.outcome = Some(status.clone());
             self.stage = Stage::Completed;
-        } else if let Some(at_wall) = ends.and_then(|ends| ends.into_iter().next()) {
+            return;
+        }
+        if let Some(at_wall) = ends.and_then(|ends| ends.into_iter().next()) {
             // The power went between the last success and the final status. The init containers came before the first success.
             for init in self.containers.iter_mut().filter(|c| c.kind == Kind::Init) {
                 init.has_succeeded(at_wall, turn);
             }
+            self.initialized = true;
             self.stage = Stage::Completed;
             self.finish(None, turn);
-        } else if self.manifest.spec.restart_policy == RestartPolicy::Never && !durable.marks.is_empty() {
-            let marks = durable.marks.clone();
-            for container in self.containers.iter_mut().filter(|c| marks.contains(&c.name)) {
-                container.interrupted(turn);
-            }
+            return;
+        }
+        if marks.is_empty() {
+            return;
+        }
+        for container in self.containers.iter_mut().filter(|c| marks.contains(&c.name)) {
+            container.interrupted(turn);
+        }
+        if self.manifest.spec.restart_policy == RestartPolicy::Never {
             let message =
                 "The pod was interrupted, and restartPolicy Never allows one run only. Delete the pod to run it again.";
             self.scope().record(turn, true, "Interrupted", message.to_owned());
@@ -446,50 +500,119 @@ impl Pod {
         self.enter(Stage::Sandbox { asked: false, retry: Retry::default() })
     }
 
+    /// Ends a pod that has been active for longer than its manifest allows.
+    fn exceeds_deadline(&mut self, turn: &mut Turn<'_>) -> bool {
+        let next = match self.stage {
+            Stage::Up => Stage::Stopping,
+            Stage::Conditions { .. } | Stage::Sandbox { asked: false, .. } => {
+                Stage::Teardown { asked: false, discard: false, retry: Retry::default() }
+            }
+            _ => return false,
+        };
+        let (Some(seconds), Some(start)) = (self.manifest.spec.active_deadline_seconds, self.start_at) else {
+            return false;
+        };
+        let end = start.after(u64::try_from(seconds).unwrap_or(0).saturating_mul(1000));
+        if turn.now.boot < end {
+            turn.wake_at(end);
+            return false;
+        }
+        let message = "Pod was active on the node longer than the specified deadline".to_owned();
+        self.scope().record(turn, false, "DeadlineExceeded", message.clone());
+        self.stage = next;
+        self.finish(Some(Failure { reason: "DeadlineExceeded".to_owned(), message }), turn);
+        true
+    }
+
     /// Init containers one at a time in order, then all app containers; or the end of the pod.
     fn run_containers(&mut self, turn: &mut Turn<'_>) -> Flow {
-        let never = self.manifest.spec.restart_policy == RestartPolicy::Never;
-        let init_failed = self.inits().any(|c| matches!(c.state, State::Ended) && !c.succeeded());
-        let apps_done = self.apps().all(|c| matches!(c.state, State::Ended) && !c.restart);
-        if (never && init_failed) || apps_done {
+        if self.restarts_all() {
+            return self.restart_all(turn);
+        }
+        let ended = |c: &Container| matches!(c.state, State::Ended) && !c.restart;
+        let init_failed = self.inits().any(|c| c.kind == Kind::Init && ended(c) && !c.succeeded());
+        if init_failed || self.apps().all(ended) {
             self.finish(None, turn);
             return self.enter(Stage::Stopping);
         }
+        let mut initialized = self.initialized;
         self.with_containers(turn, |containers, scope, turn| {
-            let mut initializing = false;
+            // Nothing from here on may be started now.
+            let mut held = false;
             for container in containers.iter_mut() {
-                if container.kind == Kind::Init && container.succeeded() {
-                    container.restart = false;
-                } else if !initializing {
-                    container.advance(scope, turn);
-                    initializing = container.kind == Kind::Init;
+                match container.kind {
+                    Kind::Init if container.succeeded() => container.restart = false,
+                    Kind::Init if held => {}
+                    Kind::Init => {
+                        container.advance(true, scope, turn);
+                        held = true;
+                    }
+                    Kind::Sidecar => {
+                        container.advance(!held, scope, turn);
+                        held |= !initialized && !container.is_started();
+                    }
+                    Kind::App => {
+                        initialized |= !held;
+                        container.advance(!held, scope, turn);
+                    }
                 }
+                held |= container.holds_the_next(scope);
             }
             let starting = containers.iter().any(Container::is_starting);
             for container in containers {
                 container.sweep(starting, turn);
             }
         });
+        self.initialized = initialized;
         Flow::Wait
+    }
+
+    /// Ends all containers and begins again with the first, in the same sandbox. No backoff: what counted it is gone.
+    fn restart_all(&mut self, turn: &mut Turn<'_>) -> Flow {
+        if !self.end_containers(Some(0), turn) {
+            return Flow::Wait;
+        }
+        for container in &mut self.containers {
+            turn.durable.again(&self.uid, &container.name);
+            container.reset(false);
+        }
+        self.initialized = false;
+        Flow::Again
     }
 
     fn stop_containers(&mut self, turn: &mut Turn<'_>) -> Flow {
         let evicted = self.eviction.as_ref().map(|_| eviction::GRACE_S);
-        let asked = evicted.into_iter().chain(self.grace_override).min();
-        self.with_containers(turn, |containers, scope, turn| {
-            for container in containers {
-                container.restart = false;
-                container.drive_stop(scope.grace_ms(asked), scope, turn);
-                container.sweep(false, turn);
-            }
-        });
-        if self.containers.iter().any(|c| c.live().is_some() || !c.leftovers.is_empty()) {
+        let grace = evicted.into_iter().chain(self.grace_override).min();
+        if !self.end_containers(grace, turn) {
             return Flow::Wait;
         }
-        if self.outcome.is_none() && self.desired && !self.ending && self.eviction.is_some() {
+        if let Some(before) = self.outcome.take() {
+            // What was still running when the pod was done has an end now.
+            let after = status::with_ends(&before, self, turn.now, turn.settings);
+            if after != before {
+                turn.durable.complete(&self.uid, self.first_seen, after.clone());
+            }
+            self.outcome = Some(after);
+        } else if self.desired && !self.ending && self.eviction.is_some() {
             self.finish(self.eviction.clone(), turn);
         }
         self.tear_down()
+    }
+
+    /// Takes all containers nearer to their ends; true when nothing is left of any.
+    fn end_containers(&mut self, grace: Option<i64>, turn: &mut Turn<'_>) -> bool {
+        self.with_containers(turn, |containers, scope, turn| {
+            for at in 0..containers.len() {
+                let lives = |c: &Container| c.kind != Kind::Init && c.live().is_some();
+                let served = containers.iter().skip(at.saturating_add(1)).any(lives);
+                let Some(container) = containers.get_mut(at) else { continue };
+                let order = Order::graceful(grace).in_turn(container.kind != Kind::Sidecar || !served);
+                container.restart = false;
+                container.drive_stop(order, scope, turn);
+                container.sweep(false, turn);
+            }
+        });
+        self.containers.iter().all(|c| c.live().is_none() && c.leftovers.is_empty())
     }
 
     /// Fixes the final status, here and on disk.
@@ -530,6 +653,10 @@ impl Container {
 }
 
 fn containers_of(pod: &v1::Pod) -> Vec<Container> {
-    let inits = pod.spec.init_containers.iter().map(|c| Container::new(&c.name, Kind::Init));
+    let kind = |c: &v1::Container| match c.restart_policy {
+        Some(RestartPolicy::Always) => Kind::Sidecar,
+        _ => Kind::Init,
+    };
+    let inits = pod.spec.init_containers.iter().map(|c| Container::new(&c.name, kind(c)));
     inits.chain(pod.spec.containers.iter().map(|c| Container::new(&c.name, Kind::App))).collect()
 }

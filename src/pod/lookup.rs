@@ -38,6 +38,7 @@ impl Event {
             | Self::SandboxFailed { pod, .. }
             | Self::SandboxGone { pod }
             | Self::TeardownFailed { pod, .. }
+            | Self::Probed { pod, .. }
             | Self::Restart { pod, .. }
             | Self::Delete { pod, .. } => Some(pod),
             Self::ImageReady { container, .. } | Self::ImageFailed { container, .. } => Some(&container.pod),
@@ -56,7 +57,8 @@ impl Event {
             | Self::Exited { seq, .. }
             | Self::Emptied { seq }
             | Self::Removed { seq }
-            | Self::RemoveFailed { seq, .. } => Some(*seq),
+            | Self::RemoveFailed { seq, .. }
+            | Self::HookEnded { seq, .. } => Some(*seq),
             _ => None,
         }
     }

@@ -4,7 +4,7 @@
 //! [`Node::node_changed`] and [`Node::durable_changed`] name, then do the [`event::Action`]s, each of which is answered by
 //! an event. [`Node::deadline`] says when to call again at the latest. A new supervisor begins with [`Node::restore`].
 //!
-//! The tables are in [`lifecycle`] (pods), [`container`], [`termination`] and [`restore`].
+//! The tables are in [`lifecycle`] (pods), [`container`], [`health`], [`probe`], [`termination`] and [`restore`].
 
 #![deny(
     clippy::unwrap_used,
@@ -17,6 +17,7 @@
 
 pub mod event;
 pub mod events;
+pub mod probe;
 pub mod status;
 pub mod time;
 
@@ -25,10 +26,12 @@ mod conditions;
 mod container;
 mod durable;
 mod eviction;
+mod health;
 mod lifecycle;
 mod lookup;
 mod node;
 mod orphan;
+mod policy;
 mod restore;
 mod termination;
 mod turn;
@@ -36,6 +39,7 @@ mod turn;
 pub use backoff::BackoffRule;
 pub use durable::{DurablePod, DurableState};
 pub use node::Node;
+pub use policy::signal_number;
 pub use restore::{Past, SavedNode, SavedPod};
 pub use turn::Settings;
 

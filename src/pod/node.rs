@@ -9,6 +9,7 @@ use super::durable::{Durable, DurableState};
 use super::event::{Action, Condition, DesiredPod, Event, Seq, Uid};
 use super::lifecycle::{Around, Fate, Pod, Stage};
 use super::orphan::Orphans;
+use super::probe::{Heard, Prober};
 use super::restore::{SavedNode, SavedPod};
 use super::status::{self, PodObject};
 use super::time::{Instant, Now};
@@ -23,6 +24,9 @@ pub struct Node {
     /// Highest priority first, then by namespace and name.
     order: Vec<Uid>,
     pub(crate) orphans: Orphans,
+    prober: Prober,
+    /// A former supervisor's containers are being taken over.
+    pub(crate) adopting: bool,
     pub(crate) seqs: SeqSource,
     met: BTreeMap<Condition, bool>,
     pub(crate) stopping: bool,
@@ -56,6 +60,8 @@ impl Node {
             pods,
             order: Vec::new(),
             orphans: Orphans::default(),
+            prober: Prober::default(),
+            adopting: false,
             saved: SavedNode::new(seqs.reserved(), stopping),
             seqs,
             met: BTreeMap::new(),
@@ -76,12 +82,14 @@ impl Node {
 
     /// The earliest time at which [`Event::Tick`] must come; `None`: nothing is due, for ever.
     pub fn deadline(&self) -> Option<Instant> {
-        self.pods.values().filter_map(|pod| pod.wake).chain(self.orphans.deadline()).min()
+        let own = self.pods.values().filter_map(|pod| pod.wake);
+        own.chain(self.orphans.deadline()).chain(self.prober.deadline()).min()
     }
 
     /// The same of one pod; `None`: it waits for an answer or a word from outside, or for nothing.
     pub fn pod_deadline(&self, uid: &str) -> Option<Instant> {
-        self.pods.get(uid).and_then(|pod| pod.wake)
+        let own = self.pods.get(uid).and_then(|pod| pod.wake);
+        own.into_iter().chain(self.prober.pod_deadline(uid)).min()
     }
 
     /// The start conditions whose state the core must be told now and at each change ([`Event::Condition`]). A condition
@@ -218,6 +226,22 @@ impl Node {
                     self.orphans.remove_failed(seq, turn.now.boot);
                 }
             }
+            Event::Probed { pod, seq, kind, outcome } => {
+                let heard = self.prober.answered(&pod, seq, kind, outcome, turn.now.boot);
+                let Some(known) = self.pods.get_mut(&pod).filter(|_| heard != Heard::default()) else { return };
+                known.with_instance(seq, turn, |container, scope, turn| {
+                    if let Some((reason, text)) = heard.record {
+                        container.record(scope, turn, true, reason, text);
+                    }
+                    if let Some(good) = heard.verdict.filter(|_| container.live() == Some(seq)) {
+                        container.probed(kind, good, scope);
+                        work.insert(pod);
+                    }
+                });
+            }
+            Event::HookEnded { seq, kind, ok } => {
+                self.on_live(seq, turn, work, |c, _, scope, turn| c.hook_ended(kind, ok, scope, turn));
+            }
             Event::Condition { condition, met } => {
                 self.met.insert(condition, met);
                 work.extend(self.order.iter().cloned());
@@ -281,6 +305,7 @@ impl Node {
                     self.changed.insert(Rc::clone(&uid));
                 }
                 asked.push((Reverse(pod.priority()), actions));
+                self.prober.keep_exactly(&uid, pod.wanted_probes(), now.boot, self.adopting);
                 if fate == Fate::Gone {
                     seen_by_others = true;
                     self.durable.forget(&uid);
@@ -301,6 +326,7 @@ impl Node {
         asked.sort_by_key(|(priority, _)| *priority);
         let mut actions: Vec<Action> = asked.into_iter().flat_map(|(_, actions)| actions).collect();
         self.orphans.settle(now.boot, &mut actions);
+        actions.extend(self.prober.due(now.boot));
         actions
     }
 
@@ -380,7 +406,7 @@ impl Node {
         let Some(pod) = self.pods.values_mut().find(|pod| pod.containers.iter().any(|c| c.owns(seq))) else {
             return false;
         };
-        let stopping = pod.stopping();
+        let stopping = pod.ends_containers();
         work.insert(Rc::clone(&pod.uid));
         pod.with_instance(seq, turn, |container, scope, turn| f(container, stopping, scope, turn));
         true

@@ -120,7 +120,9 @@ impl Node {
             }
         });
         let all: BTreeSet<Uid> = node.pods.keys().cloned().collect();
+        node.adopting = true;
         actions.extend(node.settle(now, all));
+        node.adopting = false;
         (node, actions)
     }
 }
@@ -135,7 +137,7 @@ impl Pod {
             Stage::Sandbox { asked, .. } | Stage::Teardown { asked, .. } => *asked = false,
             _ => {}
         }
-        let stopping = self.stopping();
+        let stopping = self.ends_containers();
         self.with_containers(turn, |containers, scope, turn| {
             for container in containers {
                 container.take_over(found, stopping, scope, turn);
@@ -153,18 +155,27 @@ impl Container {
             Some(Stop::Killed { .. }) => Some(Stop::Killed { again: turn.now.boot }),
             // Whether the signal went out is not known: once too often is better than SIGKILL without warning.
             Some(Stop::Signalled { .. }) | None => None,
+            // A hook was cut off, and is not begun again.
+            Some(Stop::Hook { at, grace_ms, until: None } | Stop::Queued { at, grace_ms }) => {
+                Some(Stop::Queued { at, grace_ms })
+            }
+            Some(pause @ Stop::Hook { .. }) => Some(pause),
         };
+        let never = scope.never(&self.name, self.kind);
         let found = self.live().map(|seq| (seq, found.get(&seq).cloned().unwrap_or(Found::Gone)));
         match (&mut self.state, found) {
             (State::Image { why, .. }, _) => {
                 self.state = State::Waiting { until: None, why: std::mem::replace(why, Why::Starting) };
             }
             (State::Starting { .. }, Some((_, Found::Running { .. }))) => self.started(scope, turn),
+            (State::Running { .. }, Some((_, Found::Running { .. } | Found::Created { .. }))) => {
+                self.adopt_health(scope, turn);
+            }
             (State::Starting { step, .. }, Some((_, Found::Created { .. }))) => match *step {
                 Step::Run | Step::Create => self.created(scope, turn),
                 Step::Marking { .. } => *step = Step::Created { retry: Retry::default() },
                 Step::Launching => {
-                    *step = if scope.never() { Step::Marked } else { Step::Created { retry: Retry::default() } };
+                    *step = if never { Step::Marked } else { Step::Created { retry: Retry::default() } };
                 }
                 Step::Created { .. } | Step::Marked => {}
             },

@@ -10,8 +10,11 @@
 
 mod bench;
 mod evicting;
+mod hooks;
 mod lifecycle;
+mod probing;
 mod restarting;
 mod restoring;
+mod sidecars;
 mod stopping;
 mod waiting;

@@ -128,6 +128,14 @@ impl Runtime {
         command
     }
 
+    /// The same without a terminal, and over when the program has begun: its pid is in `pid_file`, and this process is the parent
+    /// of whoever calls the command.
+    pub fn exec_detached(&self, root: &Path, log: &Path, pid_file: &Path, id: &str, program: &[String]) -> Command {
+        let mut command = self.command(root, log);
+        command.args(["exec", "--detach", "--pid-file"]).arg(pid_file).arg(id).args(program);
+        command
+    }
+
     /// Whether of a bundle's configuration only `process` is read after the container was made, by `exec` (runc), or nothing
     /// (crun, which copies the file). Of others nobody knows.
     pub fn rereads_the_process_only(&self) -> bool {

@@ -39,8 +39,12 @@ const TAIL: u64 = 16 << 10;
 /// The runtime's last error in `<container>/runtime.log` as a failure: `RunContainerError` when the container's own program
 /// could not be executed, else `CreateContainerError`. Without any line the message says so.
 pub fn log_failure(container_dir: &Path) -> Failure {
-    let log = container_dir.join("runtime.log");
-    match last_error(&log) {
+    failure_in(&container_dir.join("runtime.log"))
+}
+
+/// The same of any log that a runtime has written.
+pub fn failure_in(log: &Path) -> Failure {
+    match last_error(log) {
         Ok(Some(message)) => Failure::new(reason(&message), message),
         Ok(None) => Failure::new(
             "CreateContainerError",

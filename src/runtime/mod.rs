@@ -17,5 +17,5 @@ mod volume_mounts;
 pub mod volumes;
 
 pub use driver::{Flavour, Observed, Runtime, RuntimeError, Status, list, observed};
-pub use failure::{Failure, log_failure};
+pub use failure::{Failure, failure_in, log_failure};
 pub use probe::{Finding, may_administer, may_lower_oom_score, probe};

@@ -13,6 +13,7 @@ use super::helpers::{Command, Job};
 use super::images::ImageTask;
 use super::instance::{self, End, Instance, Phase, Record};
 use super::logs::Source;
+use super::probes::Purpose;
 use super::token::Token;
 use crate::json;
 use crate::log::protocol::{Open, StreamKind};
@@ -61,6 +62,8 @@ pub(crate) enum Task {
     FindLeftovers,
     /// Removing what a former pod has left.
     Sweep(Uid),
+    /// Running a command in a container.
+    Exec(Purpose),
 }
 
 impl Task {
@@ -145,6 +148,8 @@ impl Supervisor {
             Action::Start { seq, container, attempt, mode } => self.queue_start(seq, container, attempt, mode),
             Action::Mark { seq, .. } => self.durable.mark(seq),
             Action::StartCreated { seq } => self.starts.first.push_back(Task::StartCreated(seq)),
+            Action::Probe { seq, container, kind, timeout_ms } => self.begin_probe(seq, container, kind, timeout_ms),
+            Action::Hook { seq, container, kind, bound_ms } => self.begin_hook(seq, container, kind, bound_ms),
             Action::Signal { seq, signal } => self.signal(seq, signal),
             Action::Kill { seq } => self.kill(seq),
             Action::Remove { seq } => self.remove(seq),
@@ -538,7 +543,7 @@ fn encode<T: json::Serialize>(body: &T) -> Vec<u8> {
     json::to_vec(body).inspect_err(|error| log::error!("cannot encode a request: {error}")).unwrap_or_default()
 }
 
-fn memory_allows() -> bool {
+pub(super) fn memory_allows() -> bool {
     let available = fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
         let line = text.lines().find_map(|l| l.strip_prefix("MemAvailable:"))?;
         line.split_ascii_whitespace().next()?.parse::<u64>().ok()

@@ -153,6 +153,7 @@ impl Supervisor {
     /// The core is told how it ended.
     fn tell_end(&mut self, seq: Seq) {
         let Some(instance) = self.instances.get_mut(&seq) else { return };
+        self.probes.forget(seq);
         instance.look_again = None;
         instance.phase = Phase::Ended;
         if let Some(exit) = instance.exit.clone() {

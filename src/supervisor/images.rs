@@ -124,7 +124,7 @@ impl Supervisor {
             } else if soon {
                 self.images.waiting.insert(container, wanted);
             } else if let Some(image) = own {
-                let stop_signal = image.stop_signal.as_deref().and_then(signal_number);
+                let stop_signal = image.stop_signal.as_deref().and_then(crate::pod::signal_number);
                 let image_id = image.manifest_digest;
                 self.inbox.push_back(Event::ImageReady { container, image_id, stop_signal });
             }
@@ -266,65 +266,4 @@ fn missing(wanted: &Wanted) -> Failure {
          import it with `gatepost image import FILE`, or put its archive into imagePreloadPath"
     );
     Failure { reason: "ErrImagePull".to_owned(), message }
-}
-
-/// A stop signal as images write it: a name with or without `SIG`, or a number.
-fn signal_number(text: &str) -> Option<i32> {
-    if let Ok(number) = text.parse() {
-        return Some(number);
-    }
-    let name = text.trim_start_matches("SIG");
-    if let Some(offset) = name.strip_prefix("RTMIN+") {
-        // SIGRTMIN as programs see it with glibc and musl.
-        return Some(34_i32.saturating_add(offset.parse().ok()?));
-    }
-    let names = [
-        ("HUP", 1),
-        ("INT", 2),
-        ("QUIT", 3),
-        ("ILL", 4),
-        ("TRAP", 5),
-        ("ABRT", 6),
-        ("BUS", 7),
-        ("FPE", 8),
-        ("KILL", 9),
-        ("USR1", 10),
-        ("SEGV", 11),
-        ("USR2", 12),
-        ("PIPE", 13),
-        ("ALRM", 14),
-        ("TERM", 15),
-        ("STKFLT", 16),
-        ("CHLD", 17),
-        ("CONT", 18),
-        ("STOP", 19),
-        ("TSTP", 20),
-        ("TTIN", 21),
-        ("TTOU", 22),
-        ("URG", 23),
-        ("XCPU", 24),
-        ("XFSZ", 25),
-        ("VTALRM", 26),
-        ("PROF", 27),
-        ("WINCH", 28),
-        ("IO", 29),
-        ("PWR", 30),
-        ("SYS", 31),
-        ("RTMIN", 34),
-    ];
-    names.iter().find(|(known, _)| *known == name).map(|(_, number)| *number)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::signal_number;
-
-    #[test]
-    fn stop_signals_are_names_with_or_without_sig_or_numbers() {
-        assert_eq!(signal_number("SIGTERM"), Some(15));
-        assert_eq!(signal_number("QUIT"), Some(3));
-        assert_eq!(signal_number("28"), Some(28));
-        assert_eq!(signal_number("SIGRTMIN+3"), Some(37));
-        assert_eq!(signal_number("NONSENSE"), None);
-    }
 }

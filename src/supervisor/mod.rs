@@ -11,6 +11,7 @@
 //! | `act` | what the core asks for |
 //! | `outcome` | how helpers ended |
 //! | `ending` | how containers end |
+//! | `probes` | probes and hooks |
 //! | `instance` | one run of one container |
 //! | `manifests`, `watch` | the desired pods |
 //! | `images` | which images are there |
@@ -39,6 +40,7 @@ mod manifests;
 mod memory;
 mod outcome;
 mod persist;
+mod probes;
 mod requests;
 mod safe_mode;
 mod start;
@@ -79,6 +81,7 @@ use instance::Instance;
 use logs::Logs;
 use manifests::Manifests;
 use persist::Durable;
+use probes::Probes;
 use token::Token;
 use volumes::Volumes;
 
@@ -106,6 +109,7 @@ struct Supervisor {
     events_changed: bool,
     helpers: Helpers<Task>,
     starts: Starts,
+    probes: Probes,
     instances: BTreeMap<Seq, Instance>,
     images: Images,
     manifests: Manifests,
@@ -193,6 +197,7 @@ impl Supervisor {
             Token::Helper(number, descriptor) => self.helper_ready(number, descriptor),
             Token::Foreign(seq) => self.foreign_ended(seq),
             Token::Terminal(seq) => self.terminal_offered(seq),
+            Token::Attempt(number) => self.connection_ready(number),
         }
     }
 
@@ -204,6 +209,7 @@ impl Supervisor {
             self.watch_log_writer();
         }
         self.look_at_emptying(now);
+        self.tend_probes(now.boot);
         if self.recalling {
             // Whatever is wanted, it cannot be begun.
         } else if self.safe_until.is_none() {
@@ -235,14 +241,16 @@ impl Supervisor {
     fn handle(&mut self, event: Event) {
         let of_instance = event.seq().and_then(|seq| self.instances.get(&seq)).map(|i| &i.record.container.pod);
         self.guard.enter(event.pod().or(of_instance));
+        // Nobody wants to look at a pod again because a probe was made of it.
+        let seldom = !matches!(event, Event::Probed { .. } | Event::Tick);
         let actions = self.node.handle(self.now(), event);
-        self.store_changed_pods();
+        self.changed |= self.store_changed_pods() || seldom;
         for action in actions {
             self.act(action);
         }
+        self.changed |= self.events_changed;
         self.await_conditions();
         self.guard.leave();
-        self.changed = true;
     }
 
     #[allow(clippy::unused_self)] // asked for where time is needed, which is where `self` is
@@ -272,6 +280,7 @@ impl Supervisor {
         let volumes = self.volumes.deadline();
         let rooms = [self.node.deadline(), self.helpers.deadline(), self.logs.deadline(), volumes, reading];
         let others = [
+            self.probes.deadline(),
             self.durable.deadline().filter(|_| !self.recalling),
             self.conditions.deadline(),
             emptying,
@@ -284,11 +293,13 @@ impl Supervisor {
     /// Arms the timer and tells init, which kills a supervisor that sleeps through its deadline.
     fn announce_deadline(&mut self) {
         let deadline = self.deadline();
-        if deadline == self.announced {
-            return;
-        }
         if let Err(error) = self.timer.set(deadline.map(|d| d.0)) {
             log::error!("cannot set the timer: {error}");
+        }
+        // To the next second: probes move it many times a second, and init takes ten seconds for overdue.
+        let deadline = deadline.map(|d| Instant(d.0.checked_next_multiple_of(1_000).unwrap_or(u64::MAX)));
+        if deadline == self.announced {
+            return;
         }
         if let Err(error) = self.link.deadline(deadline.map(|d| d.0)) {
             log::error!("{error}");
@@ -337,7 +348,9 @@ impl Supervisor {
             }
         }
         if let Some((task, outcome)) = self.helpers.ready(number, descriptor) {
-            self.rest_later();
+            if !matches!(task, Task::Exec(_)) {
+                self.rest_later();
+            }
             self.finished(task, outcome);
         }
     }

@@ -98,9 +98,11 @@ impl Durable {
 }
 
 impl Supervisor {
-    /// Writes the state of every pod the core has changed.
-    pub(super) fn store_changed_pods(&mut self) {
-        for uid in self.node.changed_pods() {
+    /// Writes the state of every pod the core has changed, and says whether there was any.
+    pub(super) fn store_changed_pods(&mut self) -> bool {
+        let changed = self.node.changed_pods();
+        let any = !changed.is_empty();
+        for uid in changed {
             let directory = self.config.layout.pod(&uid);
             let path = directory.join("state.json");
             let result = if let Some(saved) = self.node.snapshot(&uid) {
@@ -125,6 +127,7 @@ impl Supervisor {
         if self.node.durable_changed() {
             self.put_durable_state();
         }
+        any
     }
 
     fn put_durable_state(&mut self) {

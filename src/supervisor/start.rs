@@ -19,6 +19,7 @@ use super::logs::Logs;
 use super::manifests::Manifests;
 use super::memory::Memory;
 use super::persist::{self, Durable};
+use super::probes::Probes;
 use super::safe_mode::{self, Caution};
 use super::token::Token;
 use super::volumes::Volumes;
@@ -165,6 +166,7 @@ impl Supervisor {
             safe_until: (caution != Caution::None).then(|| now.boot.after(safe_mode::LASTS_MS)),
             images: Images::new(caution == Caution::None && !config.image_preload_path.is_empty()),
             starts: Starts::new(parallel_starts(&config)),
+            probes: Probes::new(std::thread::available_parallelism().map_or(1, std::num::NonZero::get)),
             events: Self::load_events(&layout.run),
             clients: Clients::new(server),
             chart: Chart::open(layout.boot_chart()),
@@ -281,7 +283,7 @@ fn runtime_name(runtime: &Runtime) -> String {
 }
 
 /// The address by which this node would reach others. No packet is sent: connect(2) on UDP only picks a route.
-fn host_ips() -> Vec<String> {
+pub(super) fn host_ips() -> Vec<String> {
     // Addresses, not text: text would bring the resolver of the C library along.
     let address = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))
         .and_then(|socket| socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).and_then(|()| socket.local_addr()));

@@ -34,6 +34,8 @@ pub(crate) enum Token {
     Foreign(Seq),
     /// The runtime hands over a terminal.
     Terminal(Seq),
+    /// A connection of a probe or hook.
+    Attempt(u64),
 }
 
 /// The kind is the highest byte, the number the rest: numbers count up from 1 and never reach 2^56.
@@ -58,6 +60,7 @@ impl From<Token> for u64 {
             Token::Helper(number, Descriptor::Report) => (12, number),
             Token::Foreign(seq) => (13, seq.0),
             Token::Terminal(seq) => (14, seq.0),
+            Token::Attempt(number) => (15, number),
         };
         (kind << KIND_SHIFT) | (number & NUMBER)
     }
@@ -83,6 +86,7 @@ impl Token {
             12 => Self::Helper(number, Descriptor::Report),
             13 => Self::Foreign(Seq(number)),
             14 => Self::Terminal(Seq(number)),
+            15 => Self::Attempt(number),
             _ => return None,
         })
     }
@@ -110,6 +114,7 @@ mod tests {
             Token::Helper(8, Descriptor::Report),
             Token::Foreign(Seq(9)),
             Token::Terminal(Seq(10)),
+            Token::Attempt(11),
         ];
         for token in some {
             assert_eq!(Token::of(token.into()), Some(token));

@@ -20,6 +20,12 @@ impl World {
         let now = self.machine.boot;
         for (seq, instance) in &self.machine.instances {
             let late = |since: &u64| now.saturating_sub(*since) > 3 * 3_600_000;
+            let spec = self.machine.spec(&instance.container);
+            let probed = spec.liveness_probe.is_some() || spec.startup_probe.is_some();
+            let cared_for = !self.quarantined.contains(&instance.container.pod) && !instance.denied;
+            if !instance.ended() && probed && cared_for && instance.sick_since.as_ref().is_some_and(late) {
+                return Err(format!("{seq:?} of {:?} runs on though its probes fail", instance.container));
+            }
             if !instance.ended() && self.unwanted_since.get(&instance.container.pod).is_some_and(late) {
                 return Err(format!("{seq:?} of {:?} still runs though nobody wants it", instance.container));
             }
@@ -36,9 +42,9 @@ impl World {
 
     /// The program of a container that runs once is started only when a power cut would not let it run again.
     pub(super) fn check_marked(&self, seq: Seq) -> Result<(), String> {
-        let Some(ContainerRef { pod, name }) = self.containers.get(&seq) else { return Ok(()) };
+        let Some(container @ ContainerRef { pod, name }) = self.containers.get(&seq) else { return Ok(()) };
         let marked = self.disk.pods.get(pod).is_some_and(|durable| durable.marks.contains(name));
-        if self.machine.never(pod) && !marked {
+        if self.machine.never(container) && !marked {
             return Err(format!("{seq:?} of {pod} {name} is started before its mark is on disk"));
         }
         Ok(())
@@ -81,6 +87,9 @@ impl World {
             } else if !done {
                 // One that runs again, in the pod's next life, shows its last end until it does.
                 let initializes = |c: &&ContainerStatus| {
+                    if c.name.starts_with("side") {
+                        return !c.started;
+                    }
                     c.state.running.is_some()
                         || c.state.terminated.as_ref().is_none_or(|t| t.exit_code != 0)
                         || self.is_asked(uid, Some(&c.name))
@@ -93,7 +102,9 @@ impl World {
                 };
                 let stuck = |c: &ContainerStatus| {
                     let due = c.state.terminated.as_ref().map_or(c.state.waiting.is_some(), |t| restarts(t.exit_code));
-                    due && !self.is_asked(uid, Some(&c.name))
+                    // It may wait for the hook of one before it, which is about to start.
+                    let before = || status.container_statuses.iter().any(|c| self.is_asked(uid, Some(&c.name)));
+                    due && !self.is_asked(uid, Some(&c.name)) && !before()
                 };
                 if init.map_or_else(|| status.container_statuses.iter().any(stuck), stuck) {
                     return waits();
@@ -112,6 +123,7 @@ impl World {
         let asked = self.requests.iter().any(|(_, action)| {
             of(match action {
                 Action::PrepareSandbox { pod } | Action::TeardownSandbox { pod, .. } => Some((pod, None)),
+                Action::Probe { container, .. } | Action::Hook { container, .. } => Some((&container.pod, None)),
                 Action::EnsureImage { container }
                 | Action::Start { container, .. }
                 | Action::Mark { container, .. } => Some((&container.pod, Some(&container.name))),
@@ -152,6 +164,12 @@ impl World {
 
     pub(super) fn check_calm(&self) -> Result<(), String> {
         self.check_settled(true)?;
+        for (seq, instance) in &self.machine.instances {
+            let spec = self.machine.spec(&instance.container);
+            if instance.sick_since.is_some() && !instance.ended() && spec.liveness_probe.is_some() {
+                return Err(format!("{seq:?} runs on though its probes fail"));
+            }
+        }
         if let Some((seq, _)) = self.machine.instances.iter().find(|(_, i)| i.ended() && !i.overlooked) {
             return Err(format!("{seq:?} has ended and is never removed"));
         }

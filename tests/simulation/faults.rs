@@ -9,7 +9,7 @@ use super::World;
 
 impl World {
     pub(super) fn fault(&mut self) -> Result<(), String> {
-        match self.random.below(16) {
+        match self.random.below(17) {
             0 | 1 => self.change_manifests(),
             2 => self.restart(false, 0),
             3 if self.random.percent(40) => self.restart(true, 0),
@@ -55,6 +55,16 @@ impl World {
                 // It has just crashed over this pod for the second time.
                 self.quarantined.insert(pod);
                 self.restart(false, 0)
+            }
+            // One falls ill, or gets well.
+            15 => {
+                let live: Vec<_> = self.machine.instances.keys().copied().collect();
+                if !live.is_empty() {
+                    let boot = self.machine.boot;
+                    let instance = self.machine.instances.get_mut(self.random.pick(&live)).unwrap();
+                    instance.sick_since = instance.sick_since.is_none().then_some(boot);
+                }
+                Ok(())
             }
             // A word out of place.
             _ => {

@@ -4,8 +4,9 @@
 use gatepost::sorted::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use gatepost::manifest::v1::{Pod, RestartPolicy};
-use gatepost::pod::event::{Action, ContainerRef, Event, Exit, Failure, Found, Seq, StartMode, Uid};
+use gatepost::manifest::v1::{Container, Pod, RestartPolicy};
+use gatepost::pod::event::{Action, ContainerRef, Event, Exit, Failure, Found, HookKind, Seq, StartMode, Uid};
+use gatepost::pod::probe::{ProbeKind, ProbeOutcome};
 use gatepost::pod::time::{Instant, Now, Wall};
 
 use super::random::Random;
@@ -18,6 +19,12 @@ pub struct Instance {
     /// When it ends by itself.
     pub dies_at: u64,
     pub signalled: Option<u64>,
+    /// Since when no probe of it succeeds.
+    pub sick_since: Option<u64>,
+    /// A startup probe has been answered well.
+    pub started: bool,
+    /// Hooks that were asked for.
+    pub hooks: BTreeSet<HookKind>,
     /// The record of its end is lost.
     pub lost: bool,
     /// Its start was told to have failed though something of it runs.
@@ -35,6 +42,9 @@ impl Instance {
             state,
             dies_at: u64::MAX,
             signalled: None,
+            sick_since: None,
+            started: false,
+            hooks: BTreeSet::new(),
             lost: false,
             denied: false,
             forsaken: false,
@@ -118,8 +128,14 @@ impl Machine {
         }
     }
 
-    pub fn never(&self, pod: &Uid) -> bool {
-        self.pods[pod].spec.restart_policy == RestartPolicy::Never
+    /// Whether the container may run once only.
+    pub fn never(&self, container: &ContainerRef) -> bool {
+        self.pods[&container.pod].spec.restart_policy == RestartPolicy::Never && !container.name.starts_with("side")
+    }
+
+    pub fn spec(&self, container: &ContainerRef) -> &Container {
+        let spec = &self.pods[&container.pod].spec;
+        spec.init_containers.iter().chain(&spec.containers).find(|c| c.name == *container.name).unwrap()
     }
 
     /// Rules that hold at the moment of asking.
@@ -134,7 +150,7 @@ impl Machine {
                 if boot < rule.not_before {
                     return Err(format!("{container:?} starts {} ms before its backoff ends", rule.not_before - boot));
                 }
-                if self.never(&container.pod) != (*mode == StartMode::Create) {
+                if self.never(container) != (*mode == StartMode::Create) {
                     return Err(format!("{container:?} starts in mode {mode:?}"));
                 }
                 self.rule(container).started = boot;
@@ -142,11 +158,32 @@ impl Machine {
             Action::Kill { seq } => {
                 let Some(instance) = self.instances.get(seq) else { return Ok(()) };
                 let uid = &instance.container.pod;
-                let own = self.pods[uid].spec.termination_grace_period_seconds;
+                let spec = self.spec(&instance.container);
+                let shorter = spec.lifecycle.is_some()
+                    || spec.restart_policy.is_some()
+                    || spec.liveness_probe.is_some()
+                    || spec.startup_probe.is_some();
+                // A hook, or the wait of a sidecar, may have used all but the last two seconds, and a probe has its own.
+                let own = if shorter { 2 } else { self.pods[uid].spec.termination_grace_period_seconds };
                 let grace = self.grace.get(uid).map_or(own, |given| own.min(*given)).max(2).unsigned_abs() * 1000;
                 let over = instance.signalled.is_some_and(|at| at + grace <= self.boot);
                 if matches!(instance.state, Life::Running) && !over {
                     return Err(format!("{seq:?} is killed before its grace of {grace} ms is over"));
+                }
+            }
+            Action::Hook { seq, kind, .. } => {
+                let Some(instance) = self.instances.get_mut(seq) else { return Ok(()) };
+                if !instance.hooks.insert(*kind) {
+                    return Err(format!("{kind:?} of {seq:?} is asked for twice"));
+                }
+                if *kind == HookKind::PreStop && instance.signalled.is_some() {
+                    return Err(format!("the preStop hook of {seq:?} comes after its signal"));
+                }
+            }
+            Action::Probe { seq, container, kind, .. } => {
+                let holds = self.spec(container).startup_probe.is_some() && *kind != ProbeKind::Startup;
+                if holds && self.instances.get(seq).is_some_and(|i| !i.started) {
+                    return Err(format!("{kind:?} of {seq:?} is probed before it has started"));
                 }
             }
             // What was told not to have started may live; the clean-up ends it.
@@ -250,18 +287,44 @@ impl Machine {
                 return Ok(None);
             }
             Action::Remove { seq } if fails => Event::RemoveFailed { seq: *seq, failure: failure("Busy") },
-            Action::Remove { seq } => {
-                match self.instances.get_mut(seq) {
-                    Some(instance) if self.faults && instance.ended() && random.percent(3) => {
-                        (instance.forsaken, instance.overlooked) = (true, true);
-                    }
-                    _ => _ = self.instances.remove(seq),
-                }
-                Event::Removed { seq: *seq }
+            Action::Remove { seq } => self.removed(*seq, random),
+            Action::Probe { seq, container, kind, .. } => {
+                let outcome = self.probe(*seq, *kind, random);
+                Event::Probed { pod: container.pod.clone(), seq: *seq, kind: *kind, outcome }
             }
+            Action::Hook { seq, kind, .. } => Event::HookEnded { seq: *seq, kind: *kind, ok: !fails },
             Action::Record(_) => return Ok(None),
         };
         Ok(Some(event))
+    }
+
+    fn removed(&mut self, seq: Seq, random: &mut Random) -> Event {
+        match self.instances.get_mut(&seq) {
+            Some(instance) if self.faults && instance.ended() && random.percent(3) => {
+                (instance.forsaken, instance.overlooked) = (true, true);
+            }
+            _ => _ = self.instances.remove(&seq),
+        }
+        Event::Removed { seq }
+    }
+
+    fn probe(&mut self, seq: Seq, kind: ProbeKind, random: &mut Random) -> ProbeOutcome {
+        let faults = self.faults;
+        let Some(instance) = self.instances.get_mut(&seq).filter(|i| matches!(i.state, Life::Running)) else {
+            return ProbeOutcome::Error("simulated".to_owned());
+        };
+        let outcome = match random.below(20) {
+            0 if faults => ProbeOutcome::Error("simulated".to_owned()),
+            1 if faults => ProbeOutcome::Lost,
+            2 | 3 if faults => ProbeOutcome::Failure("simulated".to_owned()),
+            _ if instance.sick_since.is_some() => ProbeOutcome::Failure("simulated".to_owned()),
+            4 => ProbeOutcome::Warning("simulated".to_owned()),
+            _ => ProbeOutcome::Success,
+        };
+        if kind == ProbeKind::Startup && matches!(outcome, ProbeOutcome::Success | ProbeOutcome::Warning(_)) {
+            instance.started = true;
+        }
+        outcome
     }
 
     /// The instance ends now.
@@ -306,6 +369,7 @@ impl Machine {
         let faults = self.faults;
         let Some(instance) = self.instances.get_mut(&seq) else { return Err(format!("{seq:?} is not there")) };
         instance.state = Life::Running;
+        instance.sick_since = (faults && random.percent(10)).then_some(boot);
         let container = instance.container.clone();
         let init = container.name.starts_with("init");
         instance.dies_at = match (init, faults) {
@@ -323,7 +387,7 @@ impl Machine {
         let runs = self.runs.entry(key).or_default();
         *runs += 1;
         let runs = *runs;
-        if self.never(&container.pod) && runs > allowed {
+        if self.never(&container) && runs > allowed {
             return Err(format!("{container:?} with restartPolicy Never runs {runs} times, allowed are {allowed}"));
         }
         // It may be dead before anybody says that it started; then only the end is told.

@@ -2,7 +2,9 @@
 
 use std::rc::Rc;
 
-use gatepost::manifest::v1::{Container, ObjectMeta, Pod, PodSpec, RestartPolicy};
+use gatepost::manifest::v1::{
+    Container, Lifecycle, LifecycleHandler, ObjectMeta, Pod, PodSpec, Probe, RestartPolicy, SleepAction,
+};
 use gatepost::pod::event::{Condition, DesiredPod, PodPolicy};
 
 use super::random::Random;
@@ -17,13 +19,23 @@ pub fn library(random: &mut Random) -> Vec<Vec<DesiredPod>> {
 
 fn pod(name: &str, version: u64, random: &mut Random) -> DesiredPod {
     let container = |name: String| Container { image: format!("image-{name}"), name, ..Container::default() };
-    let inits = random.below(3);
-    let apps = 1 + random.below(2);
+    let mut init_containers: Vec<Container> = (0..random.below(3)).map(|n| container(format!("init{n}"))).collect();
+    if random.percent(40) {
+        for n in 0..=random.below(2) {
+            let side = Container { restart_policy: Some(RestartPolicy::Always), ..container(format!("side{n}")) };
+            let at = usize::try_from(random.below(init_containers.len() as u64 + 1)).unwrap();
+            init_containers.insert(at, side);
+        }
+    }
+    let mut containers: Vec<Container> = (0..=random.below(2)).map(|n| container(format!("app{n}"))).collect();
+    for lasting in init_containers.iter_mut().filter(|c| c.restart_policy.is_some()).chain(&mut containers) {
+        look_after(lasting, random);
+    }
     let restart_policy =
         *random.pick(&[RestartPolicy::Always, RestartPolicy::Always, RestartPolicy::OnFailure, RestartPolicy::Never]);
     let spec = PodSpec {
-        init_containers: (0..inits).map(|n| container(format!("init{n}"))).collect(),
-        containers: (0..apps).map(|n| container(format!("app{n}"))).collect(),
+        init_containers,
+        containers,
         restart_policy,
         termination_grace_period_seconds: *random.pick(&[-1, 0, 1, 5, 30]),
         priority: *random.pick(&[0, 0, 0, 100, -5]),
@@ -51,5 +63,31 @@ fn pod(name: &str, version: u64, random: &mut Random) -> DesiredPod {
         policy: PodPolicy { start_after, start_after_timeout_ms: timeout, ..PodPolicy::default() },
         qos_class: "BestEffort".to_owned(),
         manifest_error: None,
+    }
+}
+
+/// Gives a container probes and hooks, or none.
+fn look_after(container: &mut Container, random: &mut Random) {
+    let probe = |random: &mut Random| Probe {
+        initial_delay_seconds: *random.pick(&[0, 0, 5]),
+        period_seconds: *random.pick(&[10, 20, 60]),
+        timeout_seconds: 1,
+        success_threshold: 1,
+        failure_threshold: *random.pick(&[1, 3]),
+        termination_grace_period_seconds: *random.pick(&[None, Some(1), Some(40)]),
+        ..Probe::default()
+    };
+    for place in [&mut container.liveness_probe, &mut container.readiness_probe, &mut container.startup_probe] {
+        if random.percent(20) {
+            *place = Some(probe(random));
+        }
+    }
+    let handler = |random: &mut Random| {
+        let sleep = random.percent(40).then(|| SleepAction { seconds: i64::try_from(random.below(40)).unwrap() });
+        random.percent(20).then(|| LifecycleHandler { sleep, ..LifecycleHandler::default() })
+    };
+    let (post_start, pre_stop) = (handler(random), handler(random));
+    if post_start.is_some() || pre_stop.is_some() {
+        container.lifecycle = Some(Lifecycle { post_start, pre_stop, stop_signal: None });
     }
 }

@@ -48,6 +48,8 @@ pub struct World {
     disk: DurableState,
     notes: VecDeque<(u64, Note)>,
     stopping: bool,
+    /// When something happened that was not an attempt of a probe.
+    busy_at: u64,
     pub steps: u64,
 }
 
@@ -78,6 +80,7 @@ impl World {
             disk: DurableState::default(),
             notes: VecDeque::new(),
             stopping: false,
+            busy_at: 0,
             steps: 0,
         }
     }
@@ -195,7 +198,9 @@ impl World {
         self.note(Note::Told(event.clone()));
         match &event {
             Event::SandboxGone { pod } => self.clear_rules(|uid| uid == pod),
-            Event::Started { .. } => self.dependency_may_be_ready(),
+            Event::Started { .. } | Event::Probed { .. } | Event::HookEnded { .. } | Event::Tick => {
+                self.dependency_may_be_ready();
+            }
             _ => {}
         }
         let lost_before_saving = self.machine.faults && self.random.below(300) == 0;
@@ -204,6 +209,9 @@ impl World {
             _ => None,
         };
         let told = event.clone();
+        if !matches!(event, Event::Probed { .. } | Event::Tick) {
+            self.busy_at = self.machine.boot;
+        }
         let actions = self.node.handle(self.machine.now(), event);
         if lost_before_saving {
             return self.restart(false, 0);
@@ -281,6 +289,12 @@ impl World {
             match &action {
                 Action::Start { seq, container, .. } => _ = self.containers.insert(*seq, container.clone()),
                 Action::StartCreated { seq } => self.check_marked(*seq)?,
+                Action::Probe { seq, kind, .. } => {
+                    let same = |(_, other): &(u64, Action)| matches!(other, Action::Probe { seq: s, kind: k, .. } if (s, k) == (seq, kind));
+                    if self.requests.iter().any(same) {
+                        return Err(format!("{kind:?} of {seq:?} is probed while it is being probed"));
+                    }
+                }
                 Action::TeardownSandbox { pod, discard_volumes: true } => _ = self.discarding.insert(pod.clone()),
                 Action::TeardownSandbox { pod, .. } => _ = self.discarding.remove(pod),
                 _ => {}
@@ -411,6 +425,15 @@ impl World {
     fn calm_down(&mut self) -> Result<(), String> {
         self.machine.faults = false;
         self.quarantined.clear();
+        let machine = &mut self.machine;
+        for instance in machine.instances.values_mut() {
+            // Nobody restarts what is only not ready; it gets well by itself.
+            let spec = &machine.pods[&instance.container.pod].spec;
+            let spec = spec.init_containers.iter().chain(&spec.containers).find(|c| c.name == *instance.container.name);
+            if spec.is_some_and(|spec| spec.liveness_probe.is_none()) {
+                instance.sick_since = None;
+            }
+        }
         let quarantined = |pod: &gatepost::pod::status::PodObject| pod.status.reason == "Quarantined";
         let uids: Vec<String> =
             self.node.pod_objects(self.machine.now()).into_iter().filter(quarantined).map(|p| p.metadata.uid).collect();
@@ -426,10 +449,22 @@ impl World {
         self.run_out()
     }
 
+    /// Nothing is to come but attempts of probes, and what the core waits for.
+    fn only_probes(&self) -> bool {
+        self.reports.is_empty()
+            && self.requests.iter().all(|(_, action)| matches!(action, Action::Probe { .. }))
+            && self.machine.instances.values().all(|instance| instance.dies_at == u64::MAX)
+    }
+
     fn run_out(&mut self) -> Result<(), String> {
         self.machine.faults = false;
-        for _ in 0..5_000 {
+        self.busy_at = self.machine.boot;
+        for _ in 0..100_000 {
             match self.next_moment() {
+                // Longer than anything waits.
+                Some(_) if self.only_probes() && self.machine.boot.saturating_sub(self.busy_at) > 1_200_000 => {
+                    return Ok(());
+                }
                 Some(at) => self.happen(at)?,
                 None => return Ok(()),
             }

@@ -62,6 +62,13 @@ fn killing_the_supervisor_five_hundred_times_loses_nothing() {
     for (name, script) in long {
         let mut pod = pod(name, script);
         pod["spec"]["terminationGracePeriodSeconds"] = json!(0);
+        if name == "steady" {
+            // Whoever is killed over its hook or its probes, it runs on.
+            let hook = json!({"exec": {"command": ["sh", "-c", "echo hook >> /host/hooks"]}});
+            pod["spec"]["containers"][0]["lifecycle"] = json!({"postStart": hook});
+            pod["spec"]["containers"][0]["livenessProbe"] = json!({"exec": {"command": ["true"]}, "periodSeconds": 1});
+            pod["spec"]["containers"][0]["readinessProbe"] = json!({"exec": {"command": ["true"]}, "periodSeconds": 1});
+        }
         mount_host(&mut pod, &host);
         gateway.apply(&pod);
     }
@@ -95,6 +102,7 @@ fn killing_the_supervisor_five_hundred_times_loses_nothing() {
     for (name, pod, identity_before) in &identities {
         assert_untouched(&gateway, name, pod, identity_before);
     }
+    assert_eq!(gateway.host_file("hooks"), "hook\n", "one life, one postStart hook");
     assert_nobody_is_unknown(&gateway.pods());
     assert!(!gateway.run_dir().join("crashes.json").exists(), "somebody is called guilty of a crash");
 

@@ -3,7 +3,7 @@
 use super::probe::{LIFECYCLE, PROBE};
 use super::security::SECURITY_CONTEXT;
 use super::{INTS32, QUANTITIES, QUANTITY, STRINGS};
-use crate::document::{Kind, Object, carried, later, refused, warned};
+use crate::document::{Kind, Object, carried, refused, warned};
 
 pub(super) static CONTAINER: Object = Object {
     name: "Container",
@@ -14,21 +14,21 @@ pub(super) static CONTAINER: Object = Object {
         carried("envFrom", Kind::List(&Kind::Object(&ENV_FROM_SOURCE))),
         carried("image", Kind::String),
         carried("imagePullPolicy", Kind::String),
-        later("lifecycle", Kind::Object(&LIFECYCLE)).unless(&["{}"]),
-        later("livenessProbe", Kind::Object(&PROBE)),
+        carried("lifecycle", Kind::Object(&LIFECYCLE)),
+        carried("livenessProbe", Kind::Object(&PROBE)),
         carried("name", Kind::String),
         carried("ports", Kind::List(&Kind::Object(&CONTAINER_PORT))),
-        later("readinessProbe", Kind::Object(&PROBE)),
+        carried("readinessProbe", Kind::Object(&PROBE)),
         warned(
             "resizePolicy",
             Kind::List(&Kind::Object(&CONTAINER_RESIZE_POLICY)),
             "nothing resizes running pods here",
         ),
         carried("resources", Kind::Object(&RESOURCE_REQUIREMENTS)),
-        later("restartPolicy", Kind::String),
-        later("restartPolicyRules", Kind::List(&Kind::Object(&CONTAINER_RESTART_RULE))),
+        carried("restartPolicy", Kind::String),
+        carried("restartPolicyRules", Kind::List(&Kind::Object(&CONTAINER_RESTART_RULE))),
         carried("securityContext", Kind::Object(&SECURITY_CONTEXT)),
-        later("startupProbe", Kind::Object(&PROBE)),
+        carried("startupProbe", Kind::Object(&PROBE)),
         warned("stdin", Kind::Bool, "nothing attaches to containers here, so it reads as empty").unless(&["false"]),
         warned("stdinOnce", Kind::Bool, "nothing attaches to containers here").unless(&["false"]),
         carried("terminationMessagePath", Kind::String),

@@ -75,7 +75,7 @@ pub(super) static POD: Object = Object {
 pub(super) static POD_SPEC: Object = Object {
     name: "PodSpec",
     fields: &[
-        later("activeDeadlineSeconds", Kind::Int64),
+        carried("activeDeadlineSeconds", Kind::Int64),
         warned("affinity", Kind::Object(&AFFINITY), "there is one node, so nothing is scheduled").unless(&["{}"]),
         warned("automountServiceAccountToken", Kind::Bool, "there is no API server, so no token is mounted")
             .unless(&["false"]),

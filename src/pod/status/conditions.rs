@@ -34,8 +34,8 @@ pub(super) fn conditions(pod: &Pod, phase: &str, now: Now) -> Vec<PodCondition> 
     };
     let listed =
         |containers: Vec<&Container>| containers.iter().map(|c| c.name.to_string()).collect::<Vec<_>>().join(" ");
-    let incomplete = || listed(pod.inits().filter(|c| !c.succeeded()).collect());
-    let unready = || listed(pod.apps().filter(|c| !c.is_running()).collect());
+    let incomplete = || listed(pod.inits().filter(|c| !c.succeeded() && !c.is_started()).collect());
+    let unready = || listed(pod.lasting().filter(|c| !c.is_ready()).collect());
     let rows = std::iter::zip(TYPES, pod_holds(pod)).zip(pod.transitions.known);
     rows.map(|((condition_type, holds), known)| {
         let holds = holds || (condition_type == "Initialized" && succeeded);
@@ -64,5 +64,5 @@ pub(super) fn conditions(pod: &Pod, phase: &str, now: Now) -> Vec<PodCondition> 
 
 fn pod_holds(pod: &Pod) -> [bool; TYPES.len()] {
     let ready = pod.is_ready();
-    [pod.sandbox, pod.inits().all(Container::succeeded), ready, ready, true]
+    [pod.sandbox, pod.is_initialized(), ready, ready, true]
 }

@@ -23,10 +23,10 @@ pub(super) fn status(container: &Container, pod: &Pod, now: Now, settings: &Sett
     ContainerStatus {
         name: container.name.to_string(),
         ready: match container.kind {
-            Kind::App => container.is_running(),
+            Kind::App | Kind::Sidecar => container.is_ready(),
             Kind::Init => container.succeeded(),
         },
-        started: container.is_running(),
+        started: container.is_started(),
         restart_count: container.restart_count,
         image: pod.scope().image_of(&container.name).to_owned(),
         image_id: container.image.as_ref().map(|image| image.id.clone()).unwrap_or_default(),
@@ -46,6 +46,7 @@ fn states(
     last: Option<ContainerStateTerminated>,
 ) -> (ContainerState, Option<ContainerStateTerminated>) {
     let (why, until) = match &container.state {
+        State::Running { .. } if container.in_post_start() => (&Why::Starting, None),
         State::Running { since, .. } => {
             let running = ContainerStateRunning { started_at: rfc3339(*since) };
             return (ContainerState { running: Some(running), ..Default::default() }, last);
@@ -58,12 +59,18 @@ fn states(
         }
         State::Image { why, .. } | State::Starting { why, .. } => (why, None),
     };
-    let its_turn = pod.stage == Stage::Up && (container.kind == Kind::Init || pod.inits().all(Container::succeeded));
-    if *why == Why::Starting && its_turn && last.is_some() {
+    let its_turn = pod.stage == Stage::Up && (container.kind != Kind::App || pod.is_initialized());
+    if *why == Why::Starting && its_turn && last.is_some() && !pod.restarts_all() {
         // It is being started again, without a wait: as kubelet, the end of the former run is shown until it runs.
         return (ContainerState { terminated: last, ..Default::default() }, None);
     }
-    let (reason, mut message) = waiting(container, why, pod);
+    let (reason, mut message) = if container.in_post_start() && container.health.doom.is_some() {
+        ("PostStartHookError".to_owned(), "PostStartHook failed".to_owned())
+    } else if pod.restarts_all() {
+        ("RestartingAllContainers".to_owned(), String::new())
+    } else {
+        waiting(container, why, pod)
+    };
     if let Some(until) = until {
         let _ = write!(message, "; next try {}", rfc3339(wall_of(until, now)));
     }

@@ -93,9 +93,9 @@ pub struct ContainerStatus {
     /// How the run before ended.
     #[serde(skip_serializing_if = "ContainerState::is_empty")]
     pub last_state: ContainerState,
-    /// An app container runs; an init container has exited with 0.
+    /// It may be used; an ordinary init container has exited with 0.
     pub ready: bool,
-    /// It runs.
+    /// It runs, and its startup probe has succeeded.
     pub started: bool,
     /// How often it was started again.
     pub restart_count: u32,
@@ -173,6 +173,7 @@ pub struct ContainerStateTerminated {
 /// The status of a pod now.
 pub(crate) fn pod_status(pod: &Pod, now: Now, settings: &Settings) -> PodStatus {
     let mut status = match &pod.outcome {
+        Some(outcome) if pod.stage == Stage::Stopping => with_ends(outcome, pod, now, settings),
         Some(outcome) => outcome.clone(),
         None => live_status(pod, now, settings),
     };
@@ -191,6 +192,16 @@ pub(crate) fn final_status(pod: &Pod, now: Now, settings: &Settings) -> PodStatu
     }
     status.conditions = conditions::conditions(pod, &status.phase, now);
     status
+}
+
+/// The same, with the ends of containers that were still running when it was made.
+pub(crate) fn with_ends(done: &PodStatus, pod: &Pod, now: Now, settings: &Settings) -> PodStatus {
+    let live = live_status(pod, now, settings);
+    PodStatus {
+        init_container_statuses: live.init_container_statuses,
+        container_statuses: live.container_statuses,
+        ..done.clone()
+    }
 }
 
 fn live_status(pod: &Pod, now: Now, settings: &Settings) -> PodStatus {

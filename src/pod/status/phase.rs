@@ -1,8 +1,8 @@
 //! [`phase`]: semantics 2.1 (kubelet `getPhase`).
 
-use crate::manifest::v1::RestartPolicy;
-use crate::pod::container::State;
+use crate::pod::container::{Container, Kind, State};
 use crate::pod::lifecycle::{Pod, Stage};
+use crate::pod::policy::After;
 
 /// The phase of a pod that has no final status yet.
 pub(super) fn phase(pod: &Pod) -> &'static str {
@@ -11,26 +11,23 @@ pub(super) fn phase(pod: &Pod) -> &'static str {
         Stage::Blocked | Stage::Conditions { .. } | Stage::Sandbox { .. } => return "Pending",
         Stage::Up | Stage::Stopping | Stage::Teardown { .. } | Stage::Completed => {}
     }
-    let restarts = |code: i32| match pod.manifest.spec.restart_policy {
-        RestartPolicy::Always => true,
-        RestartPolicy::OnFailure => code != 0,
-        RestartPolicy::Never => false,
-    };
-    let failed_for_good = |code: i32| code != 0 && !restarts(code);
-    let mut inits = pod.inits();
-    if inits.any(|c| matches!(c.state, State::Ended) && c.last.as_ref().is_some_and(|l| failed_for_good(l.exit.code))) {
+    let scope = pod.scope();
+    let code = |c: &Container| c.last.as_ref().map(|last| last.exit.code);
+    let restarts = |c: &Container| code(c).is_some_and(|code| scope.after(c, code, false) != After::Stays);
+    let failed_for_good = |c: &Container| code(c).is_some_and(|code| code != 0) && !restarts(c);
+    let mut ordinary = pod.inits().filter(|c| c.kind == Kind::Init);
+    if ordinary.any(|c| matches!(c.state, State::Ended) && failed_for_good(c)) {
         return "Failed";
     }
-    if pod.inits().any(|c| !c.succeeded()) || pod.apps().any(|c| !c.is_running() && c.last.is_none()) {
+    if !pod.is_initialized() || pod.apps().any(|c| !c.is_up() && c.last.is_none()) {
         return "Pending";
     }
-    if pod.apps().any(|c| c.is_running() || !matches!(c.state, State::Ended)) {
+    if pod.apps().any(|c| c.is_up() || !matches!(c.state, State::Ended)) {
         return "Running";
     }
-    let codes = || pod.apps().filter_map(|c| c.last.as_ref()).map(|last| last.exit.code);
-    if codes().any(restarts) {
+    if pod.apps().any(restarts) {
         "Running"
-    } else if codes().all(|code| code == 0) {
+    } else if pod.apps().filter_map(code).all(|code| code == 0) {
         "Succeeded"
     } else {
         "Failed"

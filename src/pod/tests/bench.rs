@@ -3,7 +3,9 @@
 use std::rc::Rc;
 
 use crate::manifest::v1::{Container, ObjectMeta, Pod, PodSpec, RestartPolicy};
-use crate::pod::event::{Action, ContainerRef, DesiredPod, Event, Exit, Failure, Found, PodPolicy, Recorded, Seq, Uid};
+use crate::pod::event::{
+    Action, ContainerRef, DesiredPod, Event, Exit, Failure, Found, HookKind, PodPolicy, Recorded, Seq, Uid,
+};
 use crate::pod::status::{ContainerStatus, PodObject};
 use crate::pod::time::{Instant, Now, Wall};
 use crate::pod::{DurableState, Node, Past, Settings};
@@ -132,7 +134,11 @@ impl Bench {
             Action::Start { seq, .. } | Action::StartCreated { seq } => Event::Started { seq: *seq, pid: 1 },
             Action::Mark { seq, .. } => Event::Marked { seq: *seq },
             Action::Remove { seq } => Event::Removed { seq: *seq },
-            Action::Signal { .. } | Action::Kill { .. } | Action::Record(_) => return None,
+            Action::Signal { .. }
+            | Action::Kill { .. }
+            | Action::Record(_)
+            | Action::Probe { .. }
+            | Action::Hook { .. } => return None,
         })
     }
 
@@ -251,6 +257,9 @@ pub(super) fn words(actions: &[Action]) -> Vec<String> {
             Action::Signal { signal, .. } => format!("signal {signal}"),
             Action::Kill { .. } => "kill".into(),
             Action::Remove { .. } => "remove".into(),
+            Action::Probe { container, kind, .. } => format!("probe {} {kind:?}", container.name).to_lowercase(),
+            Action::Hook { container, kind: HookKind::PostStart, .. } => format!("post-start {}", container.name),
+            Action::Hook { container, kind: HookKind::PreStop, .. } => format!("pre-stop {}", container.name),
             Action::Record(_) => "record".into(),
         })
         .collect()
