@@ -30,7 +30,7 @@ pub(crate) struct Health {
     pub(crate) at: Instant,
     /// Its postStart hook, until that has succeeded.
     pub(crate) post_start: Option<Hook>,
-    /// Its preStop hook has been asked for.
+    /// Its stop has begun: the preStop hook has been asked for, or there is none, or there was no time for it.
     pub(crate) pre_stop: bool,
     pub(crate) started: bool,
     pub(crate) ready: bool,

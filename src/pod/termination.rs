@@ -134,14 +134,15 @@ impl Container {
         }
     }
 
-    /// Asks for the preStop hook, if there is one and time for it. An earlier stop may have had it.
+    /// Asks for the preStop hook, if there is one and time for it, and this is the first stop: an earlier one has had it, or
+    /// had no time for it and went on to the signal.
     fn begin_hook(&mut self, seq: Seq, grace_ms: u64, scope: Scope<'_>, turn: &mut Turn<'_>) -> Stop {
         let at = turn.now.boot;
         let handler = scope.spec(&self.name).and_then(|spec| health::hook(spec, HookKind::PreStop));
-        let Some(handler) = handler.filter(|_| grace_ms > 0 && !self.health.pre_stop) else {
+        let first = !std::mem::replace(&mut self.health.pre_stop, true);
+        let Some(handler) = handler.filter(|_| grace_ms > 0 && first) else {
             return Stop::Queued { at, grace_ms };
         };
-        self.health.pre_stop = true;
         let pause = health::pause_ms(handler);
         if pause.is_none() {
             let container = scope.container(&self.name);

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use gatepost::pod::event::{Action, Condition, ContainerRef, DesiredPod, Event, Seq, Uid};
+use gatepost::pod::probe::{ProbeKind, ProbeOutcome};
 use gatepost::pod::{DurableState, Node, Past, SavedNode, SavedPod, Settings};
 use gatepost::sorted::{BTreeMap, BTreeSet};
 
@@ -48,6 +49,10 @@ pub struct World {
     disk: DurableState,
     notes: VecDeque<(u64, Note)>,
     stopping: bool,
+    /// The pods that wait for a pod before they start.
+    waiting: BTreeSet<Uid>,
+    /// When pauses of postStart hooks end.
+    pauses: BTreeSet<u64>,
     /// When something happened that was not an attempt of a probe.
     busy_at: u64,
     pub steps: u64,
@@ -58,6 +63,8 @@ impl World {
         let mut random = Random::new(seed);
         let library = manifests::library(&mut random);
         let pods = library.iter().flatten().map(|d| (Rc::from(d.pod.metadata.uid.as_str()), d.pod.clone())).collect();
+        let waits = |d: &&DesiredPod| d.policy.start_after.iter().any(|c| matches!(c, Condition::Pod(_)));
+        let waiting = library.iter().flatten().filter(waits).map(|d| Rc::from(d.pod.metadata.uid.as_str())).collect();
         let machine = Machine { faults: true, wall: 1_700_000_000_000, pods, ..Machine::default() };
         Self {
             random,
@@ -80,6 +87,8 @@ impl World {
             disk: DurableState::default(),
             notes: VecDeque::new(),
             stopping: false,
+            waiting,
+            pauses: BTreeSet::new(),
             busy_at: 0,
             steps: 0,
         }
@@ -196,12 +205,11 @@ impl World {
     fn tell(&mut self, event: Event) -> Result<(), String> {
         self.steps += 1;
         self.note(Note::Told(event.clone()));
-        match &event {
-            Event::SandboxGone { pod } => self.clear_rules(|uid| uid == pod),
-            Event::Started { .. } | Event::Probed { .. } | Event::HookEnded { .. } | Event::Tick => {
-                self.dependency_may_be_ready();
-            }
-            _ => {}
+        if let Event::SandboxGone { pod } = &event {
+            self.clear_rules(|uid| uid == pod);
+        }
+        if self.may_make_ready(&event) {
+            self.dependency_may_be_ready();
         }
         let lost_before_saving = self.machine.faults && self.random.below(300) == 0;
         let failed_start = match &event {
@@ -369,6 +377,9 @@ impl World {
         self.save();
         self.check_deadline()?;
         self.begin(actions.into_iter())?;
+        for seq in self.machine.instances.keys().copied().collect::<Vec<_>>() {
+            self.note_pause(seq);
+        }
         self.dependency_may_be_ready();
         self.tell_desired()
     }
@@ -399,15 +410,39 @@ impl World {
         self.told = awaited;
     }
 
+    /// Whether a pod may become Ready by the event, or because a pause after a start is over.
+    fn may_make_ready(&mut self, event: &Event) -> bool {
+        if let Event::Started { seq, .. } = event {
+            self.note_pause(*seq);
+        }
+        let now = self.machine.boot;
+        let paused = self.pauses.len();
+        self.pauses.retain(|end| *end > now);
+        self.pauses.len() < paused
+            || match event {
+                Event::Started { .. } | Event::HookEnded { .. } | Event::Restart { .. } | Event::StopAll => true,
+                Event::Probed { kind, outcome, .. } => {
+                    *kind != ProbeKind::Liveness && matches!(outcome, ProbeOutcome::Success | ProbeOutcome::Warning(_))
+                }
+                _ => false,
+            }
+    }
+
+    /// The instance runs, and may have to pause before it is ready.
+    fn note_pause(&mut self, seq: Seq) {
+        let Some(instance) = self.machine.instances.get(&seq) else { return };
+        let hooks = self.machine.spec(&instance.container).lifecycle.as_ref();
+        let pause = hooks.and_then(|hooks| hooks.post_start.as_ref()?.sleep.as_ref());
+        if let Some(pause) = pause {
+            self.pauses.insert(self.machine.boot + pause.seconds.unsigned_abs() * 1000);
+        }
+    }
+
     /// A pod that becomes Ready clears the backoff of those that wait for it: here, of all that wait for any pod.
     fn dependency_may_be_ready(&mut self) {
-        let waits = |uid: &Uid| {
-            self.library.iter().flatten().any(|d| {
-                *d.pod.metadata.uid == **uid && d.policy.start_after.iter().any(|c| matches!(c, Condition::Pod(_)))
-            })
-        };
-        let of: BTreeSet<Uid> = self.machine.rules.keys().map(|(uid, _)| uid.clone()).filter(waits).collect();
-        self.clear_rules(|uid| of.contains(uid));
+        for (_, rule) in self.machine.rules.iter_mut().filter(|((uid, _), _)| self.waiting.contains(uid)) {
+            rule.clear();
+        }
     }
 
     fn clear_rules(&mut self, of: impl Fn(&Uid) -> bool) {

@@ -128,6 +128,16 @@ fn without_grace_there_is_no_pre_stop_hook() {
 }
 
 #[test]
+fn what_has_had_its_signal_gets_no_pre_stop_hook_from_a_new_supervisor() {
+    let desired = with(hooked(None, Some(exec())), |pod, _| pod.spec.termination_grace_period_seconds = 0);
+    let mut bench = Bench::running(&[desired]);
+    assert_eq!(words(&bench.desire(&[])), ["signal 15", "signal 15"], "there is no time for it");
+    assert_eq!(bench.tell(Event::Delete { pod: "web-uid-1".into(), grace: Some(3) }), []);
+    let found = ["app", "next"].map(|name| (bench.live("web", name), Found::Running { pid: 1 })).into();
+    assert_eq!(words(&bench.restore(found, false)), ["signal 15", "signal 15"]);
+}
+
+#[test]
 fn a_shorter_grace_shortens_a_pre_stop_hook_under_way() {
     let mut bench = Bench::running(&[hooked(None, Some(exec()))]);
     bench.desire(&[]);
