@@ -306,7 +306,7 @@ fn a_boot_that_is_stopped_is_killed_at_its_deadline() {
     machine.start();
     let boot = machine.wait_for("boot", |machine| machine.child("boot"));
     // The stages before may take minutes where there is a partition to check; the next waits for the flash.
-    machine.until("boot: memory data");
+    machine.until("boot: data");
     kill_process(pid(boot), Signal::STOP).unwrap();
     machine.until("a stage of boot takes longer than it said");
     machine.until_tried();
