@@ -54,7 +54,7 @@ impl Fixture {
             .unwrap(),
             config_maps: BTreeMap::new(),
             secrets: BTreeMap::new(),
-            namespaces: PodNamespaces { net: generated("ns/net"), ipc: generated("ns/ipc"), uts: generated("ns/uts") },
+            namespaces: PodNamespaces { net: generated("ns/net"), ipc: generated("ns/ipc"), uts: generated("ns/uts"), ..PodNamespaces::default() },
             pod_ips: vec!["10.0.0.2".to_owned(), "fd00::2".to_owned()],
             volumes: BTreeMap::new(),
             files: GeneratedFiles {
@@ -79,6 +79,10 @@ impl Fixture {
                 seccomp: true,
                 cgroups: CgroupVersion::V2,
                 swap_accounting: true,
+                page_sizes: Vec::new(),
+                single_process_oom_kill: false,
+                app_armor: false,
+                se_linux: false,
             },
         }
     }

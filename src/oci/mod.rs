@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use oci_spec::image::{Config as ImageConfig, ImageConfiguration};
-use oci_spec::runtime::{Linux, LinuxNamespace, LinuxNamespaceType, LinuxSeccomp, Process, Root, Spec};
+use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespace, LinuxNamespaceType, LinuxSeccomp, Process, Root, Spec};
 
 use serde::{Deserialize, Serialize};
 
@@ -101,6 +101,21 @@ pub struct PodNamespaces {
     pub ipc: Option<PathBuf>,
     /// Host name.
     pub uts: Option<PathBuf>,
+    /// Processes, where the pod's containers share them.
+    pub pid: Option<PathBuf>,
+    /// Users, where the pod has its own; the others then belong to it.
+    pub user: Option<UserNamespace>,
+}
+
+/// A user namespace that is made already, and what it was made with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserNamespace {
+    /// File that holds it.
+    pub path: PathBuf,
+    /// The host's id of root inside.
+    pub first_id: u32,
+    /// How many ids there are.
+    pub ids: u32,
 }
 
 /// A volume on the host.
@@ -198,6 +213,14 @@ pub struct NodeFacts {
     pub cgroups: CgroupVersion,
     /// Swap is accounted (`memory.swap.max`, `memory.memsw.limit_in_bytes`).
     pub swap_accounting: bool,
+    /// Sizes of huge pages in KiB that the cgroups can limit.
+    pub page_sizes: Vec<u64>,
+    /// A process that the kernel kills for memory takes no other of its container with it (kubelet's setting).
+    pub single_process_oom_kill: bool,
+    /// AppArmor is in force.
+    pub app_armor: bool,
+    /// SELinux is in force.
+    pub se_linux: bool,
 }
 
 /// A runtime bundle's configuration.
@@ -357,10 +380,12 @@ fn linux(
     process: &Process,
     warnings: &mut Vec<String>,
 ) -> Result<Linux, ConfigError> {
-    let privileged = container.security_context.as_ref().and_then(|c| c.privileged) == Some(true);
+    let context = container.security_context.as_ref();
+    let privileged = context.and_then(|c| c.privileged) == Some(true);
+    let masks = !privileged && context.and_then(|c| c.proc_mount.as_deref()) != Some("Unmasked");
     let bounding =
         process.capabilities().as_ref().and_then(|capabilities| capabilities.bounding().clone()).unwrap_or_default();
-    let mut resources = resources::container_resources(container, input.node);
+    let mut resources = resources::container_resources(input.pod, container, input.node)?;
     resources.set_devices(Some(mounts::device_rules(input, warnings)?));
     let parent = cgroup_parent(qos_class(input.pod), &input.pod.metadata.uid);
 
@@ -371,8 +396,14 @@ fn linux(
         .set_resources(Some(resources))
         .set_seccomp(seccomp::filter(input, &bounding, warnings)?)
         .set_devices(privileged.then(|| mounts::host_devices(input)))
-        .set_masked_paths((!privileged).then(|| masked_paths(input.node.cpus)))
-        .set_readonly_paths((!privileged).then(|| READONLY_PATHS.map(str::to_owned).to_vec()));
+        .set_masked_paths(masks.then(|| masked_paths(input.node.cpus)))
+        .set_readonly_paths(masks.then(|| READONLY_PATHS.map(str::to_owned).to_vec()));
+    if let Some(user) = &input.namespaces.user {
+        // runc refuses a user namespace by path without its mappings.
+        let mut mapping = LinuxIdMapping::default();
+        mapping.set_container_id(0).set_host_id(user.first_id).set_size(user.ids);
+        linux.set_uid_mappings(Some(vec![mapping])).set_gid_mappings(Some(vec![mapping]));
+    }
     Ok(linux)
 }
 
@@ -395,7 +426,10 @@ fn namespaces(input: &BundleInput, privileged: bool) -> Vec<LinuxNamespace> {
     };
     add(LinuxNamespaceType::Mount, &None);
     if !spec.host_pid {
-        add(LinuxNamespaceType::Pid, &None);
+        add(LinuxNamespaceType::Pid, &input.namespaces.pid);
+    }
+    if let Some(user) = &input.namespaces.user {
+        add(LinuxNamespaceType::User, &Some(user.path.clone()));
     }
     if !spec.host_ipc {
         add(LinuxNamespaceType::Ipc, &input.namespaces.ipc);

@@ -23,15 +23,17 @@ use rustix::fs::{OFlags, ResolveFlags};
 use serde::{Deserialize, Serialize};
 
 use super::failure::context;
-use super::{Failure, Runtime, protocol, sandbox};
+use super::id_mapped::IdMapped;
+use super::namespaces::pod_namespaces;
+use super::{Failure, Runtime, pause, protocol, sandbox};
 use crate::config::{Layout, WritableLayer};
 use crate::image::{Reference, Store};
 use crate::json;
 use crate::manifest::v1::{ConfigMap, Container, Pod, Secret};
-use crate::oci::{self, BundleInput, Device, DeviceKind, HostDevice, HostVolume, NodeFacts};
+use crate::oci::{self, BundleInput, Device, DeviceKind, HostDevice, HostVolume, NodeFacts, PodNamespaces};
 use crate::sys::{mount, namespace};
 
-const REASON: &str = "CreateContainerError";
+pub(super) const REASON: &str = "CreateContainerError";
 /// The bundle's configuration.
 const CONFIG: &str = "config.json";
 /// What takes its place once the runtime has its own copy: what `exec` takes the environment and the user from.
@@ -159,8 +161,12 @@ pub fn prepare(request: &LaunchRequest) -> Result<(Command, Vec<String>), Failur
     };
     namespace::unshare_mounts().map_err(context(REASON, "unsharing the mount namespace for", &dir))?;
     request.runtime.hide_hybrid_cgroups().map_err(context(REASON, "hiding cgroup2 from", &request.runtime.path))?;
-    mount_root(request, unpacked, &dir, &rootfs)?;
-    let warnings = write_bundle(request, &unpacked.config, &dir, &rootfs)?;
+    // In case it was killed since the sandbox was made; its pid namespace cannot be entered any more.
+    pause::ensure(layout, &request.pod, &sandbox::pod_cgroup(&request.cgroup_root, &request.pod))?;
+    let namespaces = pod_namespaces(layout, &request.pod);
+    let ids = namespaces.user.as_ref().map(|user| IdMapped::open(user, layout, &rootfs)).transpose()?;
+    mount_root(request, unpacked, &dir, &rootfs, ids.as_ref())?;
+    let warnings = write_bundle(request, &unpacked.config, &dir, &rootfs, (&namespaces, ids.as_ref()))?;
 
     let root = layout.runtime_root();
     fs::create_dir_all(&root).map_err(context(REASON, "creating", &root))?;
@@ -192,7 +198,13 @@ fn stored(layout: &Layout, reference: &str) -> Result<Unpacked, Failure> {
 }
 
 /// The writable layer is always there, also for a read-only root: the runtime makes mount points in it.
-fn mount_root(request: &LaunchRequest, unpacked: &Unpacked, dir: &Path, rootfs: &Path) -> Result<(), Failure> {
+fn mount_root(
+    request: &LaunchRequest,
+    unpacked: &Unpacked,
+    dir: &Path,
+    rootfs: &Path,
+    ids: Option<&IdMapped>,
+) -> Result<(), Failure> {
     let Some(top) = unpacked.lower.first().map(|layer| unpacked.base.join(layer)) else {
         return Err(Failure::new(REASON, "the image has no layers, so there is nothing to run"));
     };
@@ -211,10 +223,16 @@ fn mount_root(request: &LaunchRequest, unpacked: &Unpacked, dir: &Path, rootfs: 
     }
     // overlayfs takes the attributes of the root directory from the writable layer.
     let attributes = top.metadata().map_err(context(REASON, "reading the layer", &top))?;
-    std::os::unix::fs::chown(&upper, Some(attributes.uid()), Some(attributes.gid()))
+    let [uid, gid] = [attributes.uid(), attributes.gid()].map(|id| ids.map_or(id, |ids| ids.on_host(id)));
+    std::os::unix::fs::chown(&upper, Some(uid), Some(gid))
         .and_then(|()| fs::set_permissions(&upper, attributes.permissions()))
         .map_err(context(REASON, "setting the owner and mode of", &upper))?;
-    mount::overlay(&unpacked.base, &unpacked.lower, &upper, &work, rootfs).map_err(context(
+    let mapped = dir.join("lower");
+    let (base, lower) = match ids {
+        Some(ids) => (&mapped, &ids.layers(&unpacked.base, &unpacked.lower, &mapped)?),
+        None => (&unpacked.base, &unpacked.lower),
+    };
+    mount::overlay(base, lower, &upper, &work, rootfs).map_err(context(
         REASON,
         "mounting the overlay on",
         rootfs,
@@ -226,6 +244,7 @@ fn write_bundle(
     image: &ImageConfiguration,
     dir: &Path,
     rootfs: &Path,
+    (namespaces, ids): (&PodNamespaces, Option<&IdMapped>),
 ) -> Result<Vec<String>, Failure> {
     let LaunchRequest { id, layout, pod, .. } = request;
     let files = sandbox::generated_files(layout, pod, id);
@@ -250,7 +269,7 @@ fn write_bundle(
         image_group: group.as_deref(),
         config_maps: &request.config_maps,
         secrets: &request.secrets,
-        namespaces: &sandbox::pod_namespaces(layout, pod),
+        namespaces,
         pod_ips: &request.pod_ips,
         volumes: &volumes(layout, pod),
         files: &files,
@@ -262,6 +281,9 @@ fn write_bundle(
     let mut spec: Spec = bundle.spec;
     if let Some(linux) = spec.linux_mut() {
         linux.set_cgroups_path(Some(format!("{}/{id}", sandbox::pod_cgroup(&request.cgroup_root, pod)).into()));
+    }
+    if let Some(ids) = ids {
+        ids.volumes(&mut spec, &sandbox::own_of(layout, &pod.metadata.uid), &dir.join("volumes"))?;
     }
     write_spec(&dir.join(CONFIG), &spec)?;
     if request.runtime.rereads_the_process_only() {

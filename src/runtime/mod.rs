@@ -6,9 +6,13 @@
 pub mod cleanup;
 mod driver;
 mod failure;
+mod id_mapped;
+mod id_ranges;
 pub mod launch;
 pub mod leftovers;
+mod namespaces;
 pub mod node;
+pub mod pause;
 mod probe;
 pub mod protocol;
 pub mod sandbox;

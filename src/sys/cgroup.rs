@@ -230,6 +230,14 @@ impl Cgroups {
         OpenOptions::new().write(true).open(self.main_dir(path)?.join(name))
     }
 
+    /// The `cgroup.procs` of every hierarchy that has this cgroup, open for writing: who writes `0` joins it in all of them.
+    pub fn open_all_procs(&self, path: &str) -> io::Result<Vec<File>> {
+        self.directories(path)?
+            .iter()
+            .map(|dir| OpenOptions::new().write(true).open(dir.join("cgroup.procs")).map_err(|error| at(dir, &error)))
+            .collect()
+    }
+
     /// Moves a process into the cgroup in the main hierarchy.
     pub fn add(&self, path: &str, pid: u32) -> io::Result<()> {
         let procs = self.main_dir(path)?.join("cgroup.procs");

@@ -30,6 +30,9 @@ const READER_ADDRESS_SPACE: u64 = 256 << 20;
 /// Processor time of a reader in seconds.
 const READER_CPU: u64 = 20;
 
+/// Who a waiting process is; the pause image's user.
+const NOBODY: u32 = 65_535;
+
 /// What a process sees after [`worker`].
 #[derive(Debug)]
 pub struct Confined {
@@ -80,6 +83,41 @@ pub fn reader() -> Vec<String> {
     limit(Resource::Cpu, READER_CPU, &mut warnings);
     limit(Resource::Nofile, 256, &mut warnings);
     warnings
+}
+
+/// Confines a single-threaded process that will only [`wait_for_ever`]: an empty root directory built on `stage`, no capability, an
+/// id of nobody, a nofile limit of 16. Returns what could not be done.
+pub fn idle(stage: &Path) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if let Err((step, error)) = new_root(stage, &[]) {
+        warnings.push(format!("confinement: no empty root directory: {step}: {error}"));
+    }
+    let nobody = (rustix::thread::Gid::from_raw(NOBODY), rustix::thread::Uid::from_raw(NOBODY));
+    let changed = rustix::thread::set_thread_groups(&[])
+        .and_then(|()| rustix::thread::set_thread_res_gid(nobody.0, nobody.0, nobody.0))
+        .and_then(|()| rustix::thread::set_thread_res_uid(nobody.1, nobody.1, nobody.1));
+    if let Err(error) = changed {
+        warnings.push(format!("confinement: it keeps its user: {error}"));
+    }
+    keep_capabilities(CapabilitySet::empty(), &mut warnings);
+    common_limits(&mut warnings);
+    limit(Resource::Nofile, 16, &mut warnings);
+    warnings
+}
+
+/// Waits until it is killed. Children are reaped by the kernel, and from here on the process can make no system call but read(2):
+/// any other kills it. Comes back only when it could not even begin.
+pub fn wait_for_ever() {
+    let Ok(nothing) = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC) else { return };
+    // SAFETY: signals to be ignored touch no memory of ours; prctl takes plain numbers.
+    unsafe {
+        libc::signal(libc::SIGCHLD, libc::SIG_IGN);
+        // Where the kernel has no seccomp it waits all the same.
+        libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_STRICT, 0, 0, 0);
+    }
+    loop {
+        let _ = rustix::io::read(&nothing, &mut [0_u8; 8]);
+    }
 }
 
 /// Gives the child of `command` these descriptors under these numbers. They are moved out of each other's way first.
