@@ -94,7 +94,7 @@ fn volumes_are_visible_and_an_empty_dir_outlives_the_container() {
         },
     ];
     pod.spec.containers[0].volume_mounts = ["keep", "mem", "host"]
-        .map(|name| VolumeMount { name: name.into(), mount_path: format!("/{name}"), read_only: false })
+        .map(|name| VolumeMount { name: name.into(), mount_path: format!("/{name}"), ..VolumeMount::default() })
         .to_vec();
     node.prepare(&pod);
     run(&node, &pod, "c", "c-1");

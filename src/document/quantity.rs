@@ -82,6 +82,15 @@ impl Quantity {
         self.nanos % NANO == 0
     }
 
+    /// The amount rounded up (away from zero) to thousandths, as resource lists are.
+    #[must_use]
+    pub fn rounded_to_milli(self) -> Self {
+        const MILLI: u128 = NANO.unsigned_abs() / 1000;
+        let magnitude = self.nanos.unsigned_abs().div_ceil(MILLI).saturating_mul(MILLI);
+        let nanos = i128::try_from(magnitude).unwrap_or(MAX_NANOS);
+        Self { nanos: if self.nanos < 0 { -nanos } else { nanos }, family: self.family }
+    }
+
     fn scaled(self, unit: i128) -> i64 {
         let magnitude = self.nanos.unsigned_abs().div_ceil(unit.unsigned_abs());
         let magnitude = i64::try_from(magnitude).unwrap_or(i64::MAX);

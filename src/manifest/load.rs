@@ -6,8 +6,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::error::{ErrorKind, Errors, ValidationError};
-use super::fields::{CONFIG_MAP, POD, SECRET};
-use super::v1::{ConfigMap, ObjectMeta, Pod, RestartPolicy, Secret};
+use super::fields::{CONFIG_MAP, LIMIT_RANGE, PERSISTENT_VOLUME, PERSISTENT_VOLUME_CLAIM, POD, SECRET, SERVICE};
+use super::v1::{
+    ConfigMap, LimitRange, ObjectMeta, PersistentVolume, PersistentVolumeClaim, Pod, RestartPolicy, Secret, Service,
+};
 use super::{base64, defaults, identity, validate};
 use crate::document::{self, Finding, FindingKind, Node, SyntaxError, Value, nearest};
 use crate::json;
@@ -15,7 +17,10 @@ use crate::json;
 /// Most containers of one pod, init containers included.
 const MAX_CONTAINERS: usize = 256;
 /// Kinds that are carried out.
-const KINDS: [&str; 4] = ["Pod", "ConfigMap", "Secret", "List"];
+const KINDS: [&str; 8] =
+    ["Pod", "ConfigMap", "Secret", "List", "PersistentVolume", "PersistentVolumeClaim", "Service", "LimitRange"];
+/// Kinds that are checked and kept, but not carried out yet.
+const WITHOUT_EFFECT: [&str; 4] = ["PersistentVolume", "PersistentVolumeClaim", "Service", "LimitRange"];
 
 /// An object that is carried out. Cheap to clone: whoever has one shares it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,6 +36,14 @@ pub enum Object {
     ConfigMap(Rc<ConfigMap>),
     /// A Secret.
     Secret(Rc<Secret>),
+    /// A PersistentVolume; its namespace is empty.
+    PersistentVolume(Rc<PersistentVolume>),
+    /// A PersistentVolumeClaim.
+    PersistentVolumeClaim(Rc<PersistentVolumeClaim>),
+    /// A Service.
+    Service(Rc<Service>),
+    /// A LimitRange.
+    LimitRange(Rc<LimitRange>),
 }
 
 impl Object {
@@ -40,6 +53,10 @@ impl Object {
             Self::Pod { .. } => "Pod",
             Self::ConfigMap(_) => "ConfigMap",
             Self::Secret(_) => "Secret",
+            Self::PersistentVolume(_) => "PersistentVolume",
+            Self::PersistentVolumeClaim(_) => "PersistentVolumeClaim",
+            Self::Service(_) => "Service",
+            Self::LimitRange(_) => "LimitRange",
         }
     }
 
@@ -49,6 +66,10 @@ impl Object {
             Self::Pod { pod, .. } => &pod.metadata,
             Self::ConfigMap(object) => &object.metadata,
             Self::Secret(object) => &object.metadata,
+            Self::PersistentVolume(object) => &object.metadata,
+            Self::PersistentVolumeClaim(object) => &object.metadata,
+            Self::Service(object) => &object.metadata,
+            Self::LimitRange(object) => &object.metadata,
         }
     }
 }
@@ -248,7 +269,11 @@ impl Loader<'_> {
         let table = match result.kind.as_str() {
             "Pod" => &POD,
             "ConfigMap" => &CONFIG_MAP,
-            _ => &SECRET,
+            "Secret" => &SECRET,
+            "PersistentVolume" => &PERSISTENT_VOLUME,
+            "PersistentVolumeClaim" => &PERSISTENT_VOLUME_CLAIM,
+            "Service" => &SERVICE,
+            _ => &LIMIT_RANGE,
         };
         let decoded = document::decode(node, table);
         let mut json = decoded.value;
@@ -280,14 +305,22 @@ impl Loader<'_> {
             metadata.annotations.insert("kubernetes.io/config.hash".to_owned(), metadata.uid.clone());
             metadata.annotations.insert("kubernetes.io/config.source".to_owned(), "file".to_owned());
         }
+        if result.kind == "PersistentVolume" {
+            metadata.namespace.clear();
+        }
         validate::validate_metadata(&metadata, &written, &generate, &mut found);
         result.namespace.clone_from(&metadata.namespace);
         result.name.clone_from(&metadata.name);
         result.object = match result.kind.as_str() {
             "Pod" => self.pod(&mut json, metadata, name, node, result, &mut found),
             "ConfigMap" => config_map(&mut json, metadata, &mut found),
-            _ => secret(&mut json, metadata, &mut found),
+            "Secret" => secret(&mut json, metadata, &mut found),
+            _ => beside(json, &result.kind, &metadata, &mut found),
         };
+        if WITHOUT_EFFECT.contains(&result.kind.as_str()) {
+            let message = format!("{} is not carried out by this version; the document has no effect", result.kind);
+            result.warnings.push(Warning { field: "kind".to_owned(), message, line: node.line_of("kind") });
+        }
         // What could not be decoded is missing below its path; that is no error of its own.
         found.list.retain(|error| {
             !decode_errors.iter().any(|field| field.starts_with(&error.field) || error.field.starts_with(field))
@@ -332,7 +365,17 @@ impl Loader<'_> {
         result: &mut Loaded,
         errors: &mut Errors,
     ) -> Option<Object> {
-        defaults::apply_to_json(json);
+        for list in ["initContainers", "containers"] {
+            let containers = json.pointer(&format!("/spec/{list}")).and_then(Json::as_array);
+            for (at, _) in
+                containers.into_iter().flatten().enumerate().filter(|(_, c)| c["imagePullPolicy"] == "Always")
+            {
+                let field = format!("spec.{list}[{at}].imagePullPolicy");
+                let message = "Always: no registry is configured, so an image that is here is used as it is".to_owned();
+                result.warnings.push(Warning { line: node.line_of(&field), field, message });
+            }
+        }
+        defaults::apply_to_pod(json);
         let mut spec = json.get_mut("spec").map(Json::take).unwrap_or_default();
         if spec.is_null() {
             errors.required("spec.containers", "");
@@ -358,15 +401,6 @@ impl Loader<'_> {
         validate::validate_scheduling(&spec, errors);
         let spec = typed(spec, "spec", errors)?;
         let mut pod = Pod { metadata, spec };
-        let lists = [("initContainers", &pod.spec.init_containers), ("containers", &pod.spec.containers)];
-        for (list, containers) in lists {
-            for (at, _) in containers.iter().enumerate().filter(|(_, c)| c.image_pull_policy == "Always") {
-                let field = format!("spec.{list}[{at}].imagePullPolicy");
-                let message = "Always: no registry is configured, so an image that is here is used as it is".to_owned();
-                result.warnings.push(Warning { line: node.line_of(&field), field, message });
-            }
-        }
-        defaults::apply(&mut pod);
         for (field, message) in validate::validate_pod(&pod, self.node_name, errors) {
             let line = node.line_of(&field);
             result.warnings.push(Warning { field, message, line });
@@ -398,6 +432,20 @@ fn secret(json: &mut Json, metadata: ObjectMeta, errors: &mut Errors) -> Option<
     object.metadata = metadata;
     validate::validate_secret(&object, errors);
     Some(Object::Secret(Rc::new(object)))
+}
+
+/// The objects that are typed as they are written.
+fn beside(mut json: Json, kind: &str, metadata: &ObjectMeta, errors: &mut Errors) -> Option<Object> {
+    defaults::apply_to_object(kind, &mut json);
+    if let Some(fields) = json.as_object_mut() {
+        fields.insert("metadata".to_owned(), json::to_value(metadata).unwrap_or_default());
+    }
+    Some(match kind {
+        "PersistentVolume" => Object::PersistentVolume(Rc::new(typed(json, "", errors)?)),
+        "PersistentVolumeClaim" => Object::PersistentVolumeClaim(Rc::new(typed(json, "", errors)?)),
+        "Service" => Object::Service(Rc::new(typed(json, "", errors)?)),
+        _ => Object::LimitRange(Rc::new(typed(json, "", errors)?)),
+    })
 }
 
 fn without_metadata(json: &mut Json) -> Json {

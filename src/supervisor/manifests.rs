@@ -162,7 +162,7 @@ impl Manifests {
                     manifest_error: desired.manifest_error.clone(),
                     pod: Rc::clone(pod),
                 }),
-                Object::ConfigMap(_) | Object::Secret(_) => None,
+                _ => None,
             })
             .collect()
     }

@@ -1,10 +1,11 @@
-//! The field tables of the objects that are read: [`POD`], [`CONFIG_MAP`], [`SECRET`]. Every official field of the v1 API is
+//! The field tables of the objects that are read: [`POD`], [`CONFIG_MAP`], [`SECRET`] and others. Every official field of the v1 API is
 //! here with its treatment; a field that is not is unknown.
 //!
 //! What is `carried` has its place in `manifest::v1`, and the other way round.
 
 mod container;
 mod driver;
+mod object;
 mod probe;
 mod reference;
 mod scheduling;
@@ -21,6 +22,7 @@ use self::volume::VOLUME;
 use crate::document::Quantity;
 use crate::document::{Format, Kind, Object, carried, later, quiet, refused, warned};
 
+pub(super) use object::{LIMIT_RANGE, PERSISTENT_VOLUME, PERSISTENT_VOLUME_CLAIM, SERVICE};
 pub use reference::fields_reference;
 
 const STRINGS: Kind = Kind::List(&Kind::String);

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use super::{CONFIG_MAP, POD, SECRET};
+use super::{CONFIG_MAP, LIMIT_RANGE, PERSISTENT_VOLUME, PERSISTENT_VOLUME_CLAIM, POD, SECRET, SERVICE};
 use crate::document::{Kind, Object, Treat};
 
 const HEAD: &str = "\
 # Fields
 
-Every field of the v1 `Pod`, `ConfigMap` and `Secret`, and what becomes of it. This file is generated from the field tables
+Every field of the v1 `Pod` and of the objects beside it, and what becomes of it. This file is generated from the field tables
 that decode manifests, and a test keeps it equal to them.
 
 * **yes**: carried out as Kubernetes describes it.
@@ -26,7 +26,8 @@ A list item is written `[]`, the value of a map `[*]`.
 /// The reference as markdown: `docs/fields.md`.
 pub fn fields_reference() -> String {
     let mut text = HEAD.to_owned();
-    for object in [&POD, &CONFIG_MAP, &SECRET] {
+    let objects = [&POD, &CONFIG_MAP, &SECRET, &PERSISTENT_VOLUME_CLAIM, &PERSISTENT_VOLUME, &SERVICE, &LIMIT_RANGE];
+    for object in objects {
         // Writing to a String cannot fail.
         let _ = write!(text, "\n## {}\n\n| field | holds | here | note |\n| --- | --- | --- | --- |\n", object.name);
         let mut rows = BTreeSet::new();
