@@ -35,6 +35,7 @@ const COMMANDS: &[&str] = &[
     "describe",
     "logs",
     "exec",
+    "top",
     "delete",
     "restart",
     "reload",

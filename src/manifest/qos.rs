@@ -30,11 +30,23 @@ impl fmt::Display for QosClass {
 }
 
 /// The class of a pod. Only CPU and memory above zero count, a limit stands for a missing request, and init containers count
-/// like app containers.
+/// like app containers. What the pod asks for as a whole stands for all of them.
 pub fn qos_class(pod: &Pod) -> QosClass {
     let mut requests = [0_i128; 2];
     let mut limits = [0_i128; 2];
     let mut anything = false;
+    if let Some(resources) = &pod.spec.resources {
+        let above_zero = |list, name| amount(list, name).filter(|amount| *amount > 0);
+        let pair = |name| (above_zero(&resources.requests, name), above_zero(&resources.limits, name));
+        let pairs = ["cpu", "memory"].map(pair);
+        return if pairs.iter().all(|pair| *pair == (None, None)) {
+            QosClass::BestEffort
+        } else if pairs.iter().all(|(request, limit)| limit.is_some() && request == limit) {
+            QosClass::Guaranteed
+        } else {
+            QosClass::Burstable
+        };
+    }
     let mut all_limited = true;
     for container in pod.spec.init_containers.iter().chain(&pod.spec.containers) {
         for ((name, request), limit) in ["cpu", "memory"].into_iter().zip(&mut requests).zip(&mut limits) {

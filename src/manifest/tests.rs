@@ -148,7 +148,7 @@ fn unquoted_yes_is_no_string() {
 
 #[test]
 fn what_comes_later_is_refused_by_name_and_line() {
-    let text = with_spec("  activeDeadlineSeconds: 5\n  hostUsers: false\n  shareProcessNamespace: true\n").replace(
+    let text = with_spec("  activeDeadlineSeconds: 5\n").replace(
         "image: i:1",
         "image: i:1, livenessProbe: {exec: {command: [x]}}, volumeMounts: [{name: v, mountPath: /v, subPath: s}]",
     ) + "  volumes:\n  - name: v\n    persistentVolumeClaim: {claimName: x}\n";
@@ -160,9 +160,7 @@ fn what_comes_later_is_refused_by_name_and_line() {
             ("spec.containers[0].livenessProbe", 5, ErrorKind::Unimplemented),
             ("spec.containers[0].volumeMounts[0].subPath", 5, ErrorKind::Unimplemented),
             ("spec.activeDeadlineSeconds", 6, ErrorKind::Unimplemented),
-            ("spec.hostUsers", 7, ErrorKind::Unimplemented),
-            ("spec.shareProcessNamespace", 8, ErrorKind::Unimplemented),
-            ("spec.volumes[0].persistentVolumeClaim", 11, ErrorKind::Unimplemented),
+            ("spec.volumes[0].persistentVolumeClaim", 9, ErrorKind::Unimplemented),
         ]
     );
 }

@@ -15,6 +15,9 @@ use super::{
 };
 use crate::manifest::v1;
 
+#[path = "../../tests/oci_schema/mod.rs"]
+mod schema;
+
 /// A pod `web-gw1` with one container `app`, and a node that can do everything.
 pub(super) struct Fixture {
     pub(super) pod: v1::Pod,
@@ -81,7 +84,7 @@ impl Fixture {
                 swap_accounting: true,
                 page_sizes: Vec::new(),
                 single_process_oom_kill: false,
-                app_armor: false,
+                app_armor: None,
                 se_linux: false,
             },
         }
@@ -114,9 +117,11 @@ impl Fixture {
         bundle(&self.input())
     }
 
-    /// The bundle as `config.json` holds it.
+    /// The bundle as `config.json` holds it, valid by the specification's schema.
     pub(super) fn json(&self) -> Value {
-        serde_json::to_value(self.bundle().unwrap().spec).unwrap()
+        let config = serde_json::to_value(self.bundle().unwrap().spec).unwrap();
+        assert_eq!(schema::problems(&config), Vec::<String>::new());
+        config
     }
 
     /// Reason and message of the refusal.

@@ -15,6 +15,7 @@ mod mounts;
 mod resolv_conf;
 mod resources;
 mod seccomp;
+mod security_modules;
 mod sysctls;
 mod user;
 
@@ -23,7 +24,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use oci_spec::image::{Config as ImageConfig, ImageConfiguration};
-use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespace, LinuxNamespaceType, LinuxSeccomp, Process, Root, Spec};
+use oci_spec::runtime::{Linux, LinuxIdMappingBuilder, LinuxNamespace, LinuxNamespaceType, LinuxSeccomp, Process, Root, Spec};
 
 use serde::{Deserialize, Serialize};
 
@@ -217,8 +218,8 @@ pub struct NodeFacts {
     pub page_sizes: Vec<u64>,
     /// A process that the kernel kills for memory takes no other of its container with it (kubelet's setting).
     pub single_process_oom_kill: bool,
-    /// AppArmor is in force.
-    pub app_armor: bool,
+    /// The profiles that are loaded where AppArmor is in force.
+    pub app_armor: Option<Vec<String>>,
     /// SELinux is in force.
     pub se_linux: bool,
 }
@@ -330,6 +331,8 @@ fn process(input: &BundleInput, container: &v1::Container, warnings: &mut Vec<St
         .set_cwd(cwd)
         .set_capabilities(Some(capabilities::capabilities(input, warnings)?))
         .set_no_new_privileges(Some(context.and_then(|c| c.allow_privilege_escalation) == Some(false)))
+        .set_apparmor_profile(security_modules::app_armor(input, container, warnings)?)
+        .set_selinux_label(security_modules::se_linux(input, container, warnings).map(|(process, _)| process))
         // Limits are inherited, as with containerd; the Pod API has no field for them.
         .set_rlimits(None)
         .set_oom_score_adj(Some(resources::oom_score_adj(input.pod, container, input.node, warnings)));
@@ -398,11 +401,14 @@ fn linux(
         .set_devices(privileged.then(|| mounts::host_devices(input)))
         .set_masked_paths(masks.then(|| masked_paths(input.node.cpus)))
         .set_readonly_paths(masks.then(|| READONLY_PATHS.map(str::to_owned).to_vec()));
+    // What there is to be warned of was said of the process.
+    linux.set_mount_label(security_modules::se_linux(input, container, &mut Vec::new()).map(|(_, mount)| mount));
     if let Some(user) = &input.namespaces.user {
         // runc refuses a user namespace by path without its mappings.
-        let mut mapping = LinuxIdMapping::default();
-        mapping.set_container_id(0).set_host_id(user.first_id).set_size(user.ids);
-        linux.set_uid_mappings(Some(vec![mapping])).set_gid_mappings(Some(vec![mapping]));
+        let mapping =
+            LinuxIdMappingBuilder::default().container_id(0_u32).host_id(user.first_id).size(user.ids).build().ok();
+        let mapping: Option<Vec<_>> = mapping.map(|mapping| vec![mapping]);
+        linux.set_uid_mappings(mapping.clone()).set_gid_mappings(mapping);
     }
     Ok(linux)
 }

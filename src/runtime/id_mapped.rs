@@ -100,7 +100,7 @@ fn refused(source: &Path, error: &io::Error) -> Failure {
 
 /// The runtime's second half runs as the pod's root, to whom the host's directories are those of others: they must be searchable.
 /// What need not be reached is closed to all others.
-fn open_the_way(layout: &Layout, rootfs: &Path) -> Result<(), Failure> {
+pub(super) fn open_the_way(layout: &Layout, rootfs: &Path) -> Result<(), Failure> {
     for (path, mode) in [(layout.pods(), 0o700), (layout.runtime_root(), 0o700), (layout.run.clone(), 0o711)] {
         fs::create_dir_all(&path)
             .and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(mode)))

@@ -23,6 +23,7 @@ use rustix::fs::{OFlags, ResolveFlags};
 use serde::{Deserialize, Serialize};
 
 use super::failure::context;
+use super::features::{self, Features};
 use super::id_mapped::IdMapped;
 use super::namespaces::pod_namespaces;
 use super::{Failure, Runtime, pause, protocol, sandbox};
@@ -104,6 +105,8 @@ pub struct LaunchRequest {
     pub node: NodeFacts,
     /// The cgroup that holds all pods; `kubepods`.
     pub cgroup_root: String,
+    /// Where `localhostProfile` of seccomp is looked for.
+    pub seccomp_root: PathBuf,
     /// Socket that gets the terminal's master, for `tty: true`.
     pub console_socket: Option<PathBuf>,
     /// Whether to note in [`RUNTIME_BEGAN`] when the runtime is executed.
@@ -259,6 +262,13 @@ fn write_bundle(
     }
     let [passwd, group] = ["etc/passwd", "etc/group"].map(|name| read_in_root(rootfs, name));
     let localhost_seccomp = localhost_profile(request);
+    let features = Features::known(layout, &request.runtime).unwrap_or_default();
+    let mut node = request.node.clone();
+    node.seccomp &= !features.lacks(features::SECCOMP);
+    if let Some(profiles) = &mut node.app_armor {
+        // Somebody may have loaded one since the start.
+        *profiles = super::node::app_armor_profiles();
+    }
     let input = BundleInput {
         pod,
         container_name: &request.container,
@@ -275,10 +285,11 @@ fn write_bundle(
         files: &files,
         host_devices: &if is_privileged(request) { host_devices(Path::new("/dev")) } else { Vec::new() },
         localhost_seccomp: localhost_seccomp.as_ref(),
-        node: &request.node,
+        node: &node,
     };
     let bundle = oci::bundle(&input).map_err(|error| Failure::new(error.reason.as_str(), error.message))?;
     let mut spec: Spec = bundle.spec;
+    refuse_what_is_ignored(&spec, &features)?;
     if let Some(linux) = spec.linux_mut() {
         linux.set_cgroups_path(Some(format!("{}/{id}", sandbox::pod_cgroup(&request.cgroup_root, pod)).into()));
     }
@@ -293,6 +304,23 @@ fn write_bundle(
         write_spec(&dir.join(CONFIG_OF_A_STARTED), &rest)?;
     }
     Ok(bundle.warnings)
+}
+
+/// A runtime that does not know `rro` would mount what lies below read-write.
+fn refuse_what_is_ignored(spec: &Spec, features: &Features) -> Result<(), Failure> {
+    let wanted = |mount: &oci_spec::runtime::Mount| mount.options().iter().flatten().any(|option| option == "rro");
+    match spec.mounts().iter().flatten().find(|mount| wanted(mount)) {
+        Some(mount) if features.lacks(features::RECURSIVE_READ_ONLY) => Err(Failure::new(
+            REASON,
+            format!(
+                "the mount at {} is to be read-only with all below it (recursiveReadOnly), which {} does not do; leave that out, or \
+                 use runc 1.1 or crun 1.8 and Linux 5.12",
+                mount.destination().display(),
+                features.of
+            ),
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// It holds the environment, and with it Secrets.
@@ -369,9 +397,12 @@ fn localhost_profile(request: &LaunchRequest) -> Option<Result<LinuxSeccomp, Str
         if !mount::is_plain_relative(Path::new(name)) {
             return Err("it must be a relative path without '..'".to_owned());
         }
-        let path = request.layout.data.join("seccomp").join(name);
-        let text = fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-        json::from_slice(&text).map_err(|error| format!("{}: {error}", path.display()))
+        let path = request.seccomp_root.join(name);
+        let failed = |error: &dyn std::fmt::Display| {
+            format!("cannot load seccomp profile \"{}\" (seccompProfile.localhostProfile): {error}", path.display())
+        };
+        let text = fs::read(&path).map_err(|error| failed(&error))?;
+        json::from_slice(&text).map_err(|error| failed(&error))
     };
     Some(read())
 }

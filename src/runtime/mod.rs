@@ -6,6 +6,7 @@
 pub mod cleanup;
 mod driver;
 mod failure;
+pub mod features;
 mod id_mapped;
 mod id_ranges;
 pub mod launch;
@@ -16,6 +17,7 @@ pub mod pause;
 mod probe;
 pub mod protocol;
 pub mod sandbox;
+pub mod usage;
 
 pub use driver::{Flavour, Observed, Runtime, RuntimeError, Status, list, observed};
 pub use failure::{Failure, log_failure};

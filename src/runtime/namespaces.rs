@@ -20,7 +20,7 @@ use crate::sys::id_map::{self, IdRange};
 use crate::sys::namespace::{self, Kind};
 
 /// The namespaces that a pod has of its own, and where they are pinned.
-pub fn pod_namespaces(layout: &Layout, pod: &Pod) -> PodNamespaces {
+pub(super) fn pod_namespaces(layout: &Layout, pod: &Pod) -> PodNamespaces {
     let uid = &pod.metadata.uid;
     let at = |kind: Kind| layout.pod_namespace(uid, kind.name());
     let own = |kind: Kind| kinds(pod).contains(&kind).then(|| at(kind));

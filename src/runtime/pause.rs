@@ -97,5 +97,15 @@ fn is_alive(record: &Path) -> bool {
     let text = fs::read_to_string(record).unwrap_or_default();
     let mut fields = text.split(' ').map(str::parse::<u64>);
     let (Some(Ok(pid)), Some(Ok(start))) = (fields.next(), fields.next()) else { return false };
-    u32::try_from(pid).is_ok_and(|pid| process_start_time(pid) == Some(start))
+    u32::try_from(pid).is_ok_and(|pid| process_start_time(pid) == Some(start) && !is_exiting(pid))
+}
+
+/// It ends only when all others of its namespace have, and meanwhile looks alive, but nobody can join it any more.
+fn is_exiting(pid: u32) -> bool {
+    // linux/sched.h
+    const PF_EXITING: u32 = 4;
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // Field 9 of proc_pid_stat(5); the first after the name is 3.
+    let flags = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(6)?.parse::<u32>().ok());
+    flags.is_none_or(|flags| flags & PF_EXITING != 0)
 }

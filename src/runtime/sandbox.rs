@@ -83,6 +83,9 @@ pub struct PrepareRequest {
     pub pod_ips: Vec<String>,
     /// Kernel parameters beyond the safe ones that this node permits.
     pub allowed_sysctls: Vec<String>,
+    /// Sizes of huge pages in KiB that the cgroups can limit.
+    #[serde(default)]
+    pub page_sizes: Vec<u64>,
 }
 
 /// Bounds of all pods together; 0 means none.
@@ -92,6 +95,8 @@ pub struct Caps {
     pub memory_bytes: u64,
     /// Processes.
     pub pids: u64,
+    /// CPU shares.
+    pub cpu_shares: u64,
     /// CPU shares of the Burstable pods together; kubelet: those of the sum of their requests, at least 2.
     pub burstable_shares: u64,
 }
@@ -211,7 +216,13 @@ fn make_cgroups(request: &PrepareRequest) -> Result<String, Failure> {
     let given = |value: u64| (value > 0).then_some(value);
     let caps = request.caps;
     let root = request.cgroup_root.trim_matches('/');
-    create(root, &Limits { memory_max: given(caps.memory_bytes), pids_max: given(caps.pids), ..Limits::none() })?;
+    let of_all = Limits {
+        cpu_shares: given(caps.cpu_shares),
+        memory_max: given(caps.memory_bytes),
+        pids_max: given(caps.pids),
+        ..Limits::none()
+    };
+    create(root, &of_all)?;
     let path = pod_cgroup(root, &request.pod);
     match qos_class(&request.pod) {
         QosClass::Guaranteed => {}
@@ -223,13 +234,14 @@ fn make_cgroups(request: &PrepareRequest) -> Result<String, Failure> {
             create(&format!("{root}/besteffort"), &Limits { cpu_shares: Some(2), ..Limits::none() })?;
         }
     }
-    let resources = oci::pod_resources(&request.pod, request.pod_pids_limit);
+    let resources = oci::pod_resources(&request.pod, request.pod_pids_limit, &request.page_sizes);
     let limits = Limits {
         cpu_shares: Some(resources.cpu_shares),
         cpu_quota: resources.cpu_quota_us.and_then(|quota| u64::try_from(quota).ok()),
         cpu_period: resources.cpu_period_us,
         memory_max: resources.memory_max.and_then(|bytes| u64::try_from(bytes).ok()),
         pids_max: resources.pids_max,
+        huge_pages: resources.huge_pages,
     };
     create(&path, &limits)?;
     Ok(path)
@@ -281,7 +293,7 @@ fn make_tmpfs(path: &Path, bytes: u64, mode: u32) -> Result<(), Failure> {
 /// Kubernetes: the size of a tmpfs volume is the least of its sizeLimit and the pod's memory limit.
 fn memory_bytes(pod: &Pod, volume: &Volume) -> Option<u64> {
     let own = volume.empty_dir.as_ref()?.size_limit.as_deref().and_then(|text| Quantity::parse(text).ok());
-    let of_pod = oci::pod_resources(pod, 0).memory_max.and_then(|bytes| u64::try_from(bytes).ok());
+    let of_pod = oci::pod_resources(pod, 0, &[]).memory_max.and_then(|bytes| u64::try_from(bytes).ok());
     let own = own.and_then(|size| u64::try_from(size.whole()).ok()).filter(|bytes| *bytes > 0);
     own.into_iter().chain(of_pod).min()
 }

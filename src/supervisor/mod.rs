@@ -18,6 +18,7 @@
 //! | `logs` | the log writer |
 //! | `requests`, `clients` | people at the control socket |
 //! | `chart` | when what was started, for `gatepost boot-chart` |
+//! | `probed` | what the runtime really does |
 //! | `persist` | state under `/run` and on disk |
 //! | `guard`, `safe_mode` | what is left alone after crashes |
 
@@ -36,6 +37,7 @@ pub(crate) mod look;
 mod manifests;
 mod outcome;
 mod persist;
+mod probed;
 mod requests;
 mod safe_mode;
 mod start;
@@ -57,6 +59,7 @@ use crate::pod::event::{Event, Seq, Uid};
 use crate::pod::events::EventLog;
 use crate::pod::time::{Instant, Now, Wall};
 use crate::runtime::Runtime;
+use crate::runtime::features::Features;
 use crate::sys::cgroup::Cgroups;
 use crate::sys::clock::{self, BootTimer};
 use crate::sys::epoll::{Epoll, EventFlags, NO_EVENT};
@@ -87,6 +90,10 @@ struct Supervisor {
     config: Config,
     runtime: Runtime,
     node_facts: NodeFacts,
+    /// Memory that all pods together may use, in bytes; 0 for no limit.
+    pods_memory: u64,
+    /// What the runtime really does, once that is found.
+    features: Option<Features>,
     cgroups: Cgroups,
     epoll: Epoll,
     timer: BootTimer,

@@ -31,6 +31,7 @@ impl Supervisor {
             Task::LastWords(seq) => self.last_words_read(seq, outcome),
             Task::FindLeftovers => self.leftovers_found(outcome),
             Task::Sweep(pod) => Self::leftovers_removed(&pod, outcome),
+            Task::Probe => self.probed(outcome),
         }
     }
 

@@ -92,6 +92,8 @@ pub fn idle(stage: &Path) -> Vec<String> {
     if let Err((step, error)) = new_root(stage, &[]) {
         warnings.push(format!("confinement: no empty root directory: {step}: {error}"));
     }
+    // As long as it is root: afterwards nobody may.
+    reduce_bounding_set(CapabilitySet::empty(), &mut warnings);
     let nobody = (rustix::thread::Gid::from_raw(NOBODY), rustix::thread::Uid::from_raw(NOBODY));
     let changed = rustix::thread::set_thread_groups(&[])
         .and_then(|()| rustix::thread::set_thread_res_gid(nobody.0, nobody.0, nobody.0))
@@ -99,7 +101,7 @@ pub fn idle(stage: &Path) -> Vec<String> {
     if let Err(error) = changed {
         warnings.push(format!("confinement: it keeps its user: {error}"));
     }
-    keep_capabilities(CapabilitySet::empty(), &mut warnings);
+    keep_of_held(CapabilitySet::empty(), &mut warnings);
     common_limits(&mut warnings);
     limit(Resource::Nofile, 16, &mut warnings);
     warnings
@@ -216,19 +218,27 @@ fn read_only_view() -> Step<()> {
 
 /// Drops every capability outside `keep`, also for whatever this process might execute.
 fn keep_capabilities(keep: CapabilitySet, warnings: &mut Vec<String>) {
-    let mut failed = |what: &str, error: rustix::io::Errno| warnings.push(format!("confinement: {what}: {error}"));
-    if let Err(error) = rustix::thread::clear_ambient_capability_set() {
-        failed("clearing ambient capabilities", error);
-    }
+    reduce_bounding_set(keep, warnings);
+    keep_of_held(keep, warnings);
+}
+
+fn reduce_bounding_set(keep: CapabilitySet, warnings: &mut Vec<String>) {
     for capability in CapabilitySet::all().difference(keep).iter() {
         match rustix::thread::remove_capability_from_bounding_set(capability) {
             // Unknown to this kernel.
             Ok(()) | Err(rustix::io::Errno::INVAL) => {}
             Err(error) => {
-                failed("reducing the bounding set", error);
+                warnings.push(format!("confinement: reducing the bounding set: {error}"));
                 break;
             }
         }
+    }
+}
+
+fn keep_of_held(keep: CapabilitySet, warnings: &mut Vec<String>) {
+    let mut failed = |what: &str, error: rustix::io::Errno| warnings.push(format!("confinement: {what}: {error}"));
+    if let Err(error) = rustix::thread::clear_ambient_capability_set() {
+        failed("clearing ambient capabilities", error);
     }
     let dropped = rustix::thread::capabilities(None).and_then(|now| {
         let kept = now.permitted & keep;

@@ -9,22 +9,6 @@ use crate::json;
 const ID_RANGE: &str = "must be between 0 and 2147483647, inclusive";
 const SYSCTL: &str = "must have at most 253 characters and match regex ^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$";
 
-/// Kernel parameters that a pod may set: each lives in a namespace of the pod. kubelet: the safe list.
-const SAFE_SYSCTLS: [&str; 12] = [
-    "kernel.shm_rmid_forced",
-    "net.ipv4.ip_local_port_range",
-    "net.ipv4.ip_local_reserved_ports",
-    "net.ipv4.ip_unprivileged_port_start",
-    "net.ipv4.ping_group_range",
-    "net.ipv4.tcp_fin_timeout",
-    "net.ipv4.tcp_keepalive_intvl",
-    "net.ipv4.tcp_keepalive_probes",
-    "net.ipv4.tcp_keepalive_time",
-    "net.ipv4.tcp_rmem",
-    "net.ipv4.tcp_syncookies",
-    "net.ipv4.tcp_wmem",
-];
-
 /// Checks the pod-level context.
 pub(super) fn validate_pod_security(pod: &Pod, errors: &mut Errors) {
     let context = &pod.spec.security_context;
@@ -55,8 +39,6 @@ pub(super) fn validate_pod_security(pod: &Pod, errors: &mut Errors) {
             errors.invalid(&field, sysctl.name.as_str(), "may not be specified when 'hostNetwork' is true");
         } else if pod.spec.host_ipc && is_ipc_sysctl(&name) {
             errors.invalid(&field, sysctl.name.as_str(), "may not be specified when 'hostIPC' is true");
-        } else if !SAFE_SYSCTLS.contains(&name.as_str()) {
-            errors.later(&field, "kernel parameters outside the safe list; remove it, or set it on the host");
         }
         if !seen.insert(name) {
             errors.duplicate(&field, &sysctl.name);

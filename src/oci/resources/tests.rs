@@ -82,7 +82,7 @@ fn a_burstable_pod_is_capped_only_where_every_container_is() {
 
 #[test]
 fn a_best_effort_pod_has_the_smallest_share_and_no_cap_but_processes() {
-    let made = pod_resources(&pod(json!([{}]), json!([])), 100);
+    let made = pod_resources(&pod(json!([{}]), json!([])), 100, &[]);
     assert_eq!((made.cpu_shares, made.cpu_weight, made.cpu_quota_us, made.memory_max), (2, 1, None, None));
     assert_eq!(made.pids_max, Some(100));
 }

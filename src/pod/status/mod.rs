@@ -11,7 +11,7 @@ pub(crate) use object::pod_object;
 
 use serde::{Deserialize, Serialize};
 
-use super::lifecycle::{Pod, Stage};
+use super::lifecycle::{Pod, SYSCTL_FORBIDDEN, Stage};
 use super::time::{Now, Wall};
 use super::turn::Settings;
 
@@ -199,6 +199,9 @@ fn live_status(pod: &Pod, now: Now, settings: &Settings) -> PodStatus {
     let (reason, message) = match (&pod.trouble, pod.stage) {
         (_, Stage::Halted) => {
             ("Terminated".to_owned(), "Pod was terminated in response to imminent node shutdown.".to_owned())
+        }
+        (Some(trouble), Stage::Sandbox { .. }) if trouble.reason == SYSCTL_FORBIDDEN => {
+            (trouble.reason.clone(), format!("Pod was rejected: {}", trouble.message))
         }
         (Some(trouble), _) => (trouble.reason.clone(), trouble.message.clone()),
         (None, Stage::Blocked) => {
