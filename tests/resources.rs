@@ -5,10 +5,10 @@
 mod gateway;
 mod oci_schema;
 
+use gatepost::sys::cgroup::{Cgroups, Mode};
 use gateway::Gateway;
 use gateway::manifest::{WAIT, container, pod, push, run_once};
 use gateway::pods::{container as status, text};
-use gatepost::sys::cgroup::{Cgroups, Mode};
 use serde_json::{Value, json};
 
 /// The content of a file of a cgroup, by its name in v1 or v2.
@@ -48,11 +48,14 @@ fn with_resources(name: &str, resources: &Value) -> Value {
 /// The pod's cgroup and that of its container `app`.
 fn cgroups_of(gateway: &Gateway, class: &str, name: &str) -> (String, String) {
     let pod = gateway.ready(name);
-    assert_eq!(pod["status"]["qosClass"], match class {
-        "" => "Guaranteed",
-        "burstable/" => "Burstable",
-        _ => "BestEffort",
-    });
+    assert_eq!(
+        pod["status"]["qosClass"],
+        match class {
+            "" => "Guaranteed",
+            "burstable/" => "Burstable",
+            _ => "BestEffort",
+        }
+    );
     let uid = text(&pod, "/metadata/uid");
     let id = text(status(&pod, "app"), "/containerID").rsplit_once("//").unwrap().1;
     let of_pod = format!("{}/{class}pod{uid}", gateway.cgroup_root);
@@ -62,14 +65,16 @@ fn cgroups_of(gateway: &Gateway, class: &str, name: &str) -> (String, String) {
 
 #[test]
 fn the_tree_of_cgroups_and_its_values_are_kubelets() {
-    let mut gateway = Gateway::keeping_bundles("systemReserved: {memory: 512Mi, cpu: 500m}\nkubeReserved: {memory: 512Mi}");
+    let mut gateway =
+        Gateway::keeping_bundles("systemReserved: {memory: 512Mi, cpu: 500m}\nkubeReserved: {memory: 512Mi}");
     gateway.run(true);
     let own = json!({ "cpu": "250m", "memory": "64Mi" });
     gateway.apply(&with_resources("sure", &json!({ "limits": own })));
     gateway.apply(&with_resources("some", &json!({ "requests": { "cpu": "100m" }, "limits": { "memory": "32Mi" } })));
     gateway.apply(&with_resources("none", &json!({})));
     let mut whole = with_resources("whole", &json!({}));
-    whole["spec"]["resources"] = json!({ "requests": { "cpu": "300m" }, "limits": { "cpu": "500m", "memory": "48Mi" } });
+    whole["spec"]["resources"] =
+        json!({ "requests": { "cpu": "300m" }, "limits": { "cpu": "500m", "memory": "48Mi" } });
     push(&mut whole["spec"]["containers"], container("second", WAIT));
     gateway.apply(&whole);
     let mut sidecar = with_resources("sidecar", &json!({ "limits": { "cpu": "100m", "memory": "32Mi" } }));
@@ -168,7 +173,8 @@ fn huge_pages_that_the_node_cannot_count_are_refused_by_name() {
 fn top_shows_what_pods_and_the_node_use() {
     let gateway = Gateway::start("");
     let mut busy = with_resources("busy", &json!({ "limits": { "cpu": "200m" } }));
-    busy["spec"]["containers"][0]["command"] = json!(["sh", "-c", "x=$(head -c 8000000 /dev/zero | tr '\\0' x); while :; do :; done"]);
+    busy["spec"]["containers"][0]["command"] =
+        json!(["sh", "-c", "x=$(head -c 8000000 /dev/zero | tr '\\0' x); while :; do :; done"]);
     push(&mut busy["spec"]["containers"], container("quiet", WAIT));
     gateway.apply(&busy);
     let mut idle = pod("idle", WAIT);

@@ -78,9 +78,11 @@ fn users_groups_capabilities_and_filters_are_what_the_manifest_says() {
     assert_eq!(u64::from_str_radix(&bounding, 16).unwrap(), 0xa804_25fb);
     assert_eq!((ambient.trim_start_matches('0'), escalation.as_str(), filter.as_str()), ("", "0", "2"));
 
-    let [uid, gid, groups, effective, bounding] =
-        said(&gateway, "ids", ["Uid", "Gid", "Groups", "CapEff", "CapBnd"]);
-    assert_eq!((uid.as_str(), gid.as_str(), groups.as_str()), ("1001\t1001\t1001\t1001", "3000\t3000\t3000\t3000", "3000 4000 5000"));
+    let [uid, gid, groups, effective, bounding] = said(&gateway, "ids", ["Uid", "Gid", "Groups", "CapEff", "CapBnd"]);
+    assert_eq!(
+        (uid.as_str(), gid.as_str(), groups.as_str()),
+        ("1001\t1001\t1001\t1001", "3000\t3000\t3000\t3000", "3000 4000 5000")
+    );
     assert_eq!(effective.trim_start_matches('0'), "", "a user that is not root has none over execve");
     assert!(is_set(&bounding, 0));
 
@@ -201,7 +203,12 @@ fn kernel_parameters_need_the_nodes_leave_beyond_the_safe_ones() {
     let [range, backlog, ports, shm] = said(
         &gateway,
         "allowed",
-        ["net/ipv4/ip_local_port_range", "net/core/somaxconn", "net/ipv4/ip_unprivileged_port_start", "kernel/shm_rmid_forced"],
+        [
+            "net/ipv4/ip_local_port_range",
+            "net/core/somaxconn",
+            "net/ipv4/ip_unprivileged_port_start",
+            "kernel/shm_rmid_forced",
+        ],
     );
     assert_eq!([range.as_str(), backlog.as_str(), ports.as_str(), shm.as_str()], ["2000 3000", "77", "0", "1"]);
 

@@ -2,8 +2,8 @@
 
 use super::command::{Command, Flag, Words};
 use super::{
-    boot_chart, completion, console, describe, exec, gateway, get, image, last_boot, logs, order, output, run,
-    top, validate, version,
+    boot_chart, completion, console, describe, exec, gateway, get, image, last_boot, logs, order, output, run, top,
+    validate, version,
 };
 
 const NAMESPACE: Flag = Flag {

@@ -10,8 +10,8 @@ use serde_json::Value;
 
 use super::failure::{Failure, Outcome};
 use super::invocation::Invocation;
-use super::view::{entries, flag, int, list, or_none, part, text};
 use super::node::{self, NODE_WORDS};
+use super::view::{entries, flag, int, list, or_none, part, text};
 use super::{age, events, get, output, session, tabs, target};
 
 /// Annotations longer than this go on lines of their own (kubectl: 140).

@@ -8,12 +8,12 @@ use super::columns::{PodRow, Shown, header};
 use super::events;
 use super::failure::{Failure, Outcome};
 use super::invocation::Invocation;
+use super::node::{self, NODE_WORDS};
 use super::output::{self, Format};
 use super::selector::Selector;
 use super::session::{self, Snapshot};
 use super::tabs;
 use super::view::text;
-use super::node::{self, NODE_WORDS};
 use super::{age, target, watch};
 
 /// What `get` and `describe` take for a pod.

@@ -8,8 +8,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::{Map, Value as Json};
 
-use super::table::CONFIG;
 use super::settings::Reserved;
+use super::table::CONFIG;
 use super::{Config, ConsoleShell, WritableLayer};
 use crate::document::{self, Entry, FindingKind, Kind, Node, Object, Quantity, Value, duration, nearest};
 

@@ -99,7 +99,11 @@ pub(super) static CONFIG: Object = Object {
             Kind::Map(&Kind::Text(&AMOUNT)),
             "`cpu` and `memory` that pods leave to the rest of the node; added to `kubeReserved`. Default: nothing.",
         ),
-        setting("kubeReserved", Kind::Map(&Kind::Text(&AMOUNT)), "As `systemReserved`; the two are added. Default: nothing."),
+        setting(
+            "kubeReserved",
+            Kind::Map(&Kind::Text(&AMOUNT)),
+            "As `systemReserved`; the two are added. Default: nothing.",
+        ),
         setting(
             "singleProcessOOMKill",
             Kind::Bool,

@@ -57,7 +57,12 @@ impl Fixture {
             .unwrap(),
             config_maps: BTreeMap::new(),
             secrets: BTreeMap::new(),
-            namespaces: PodNamespaces { net: generated("ns/net"), ipc: generated("ns/ipc"), uts: generated("ns/uts"), ..PodNamespaces::default() },
+            namespaces: PodNamespaces {
+                net: generated("ns/net"),
+                ipc: generated("ns/ipc"),
+                uts: generated("ns/uts"),
+                ..PodNamespaces::default()
+            },
             pod_ips: vec!["10.0.0.2".to_owned(), "fd00::2".to_owned()],
             volumes: BTreeMap::new(),
             files: GeneratedFiles {

@@ -24,7 +24,9 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use oci_spec::image::{Config as ImageConfig, ImageConfiguration};
-use oci_spec::runtime::{Linux, LinuxIdMappingBuilder, LinuxNamespace, LinuxNamespaceType, LinuxSeccomp, Process, Root, Spec};
+use oci_spec::runtime::{
+    Linux, LinuxIdMappingBuilder, LinuxNamespace, LinuxNamespaceType, LinuxSeccomp, Process, Root, Spec,
+};
 
 use serde::{Deserialize, Serialize};
 

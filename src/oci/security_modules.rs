@@ -62,7 +62,10 @@ pub(crate) fn se_linux(
         return None;
     }
     if !input.node.se_linux {
-        warnings.push(format!("container {}: SELinux is not enabled on this node; its label has no effect", container.name));
+        warnings.push(format!(
+            "container {}: SELinux is not enabled on this node; its label has no effect",
+            container.name
+        ));
         return None;
     }
     let or = |text: &str, otherwise: &str| if text.is_empty() { otherwise.to_owned() } else { text.to_owned() };

@@ -18,7 +18,7 @@ use crate::config::Layout;
 use crate::json;
 use crate::sys::cgroup::Cgroups;
 use crate::sys::held::Held;
-use crate::sys::id_map::{self, IdRange};
+use crate::sys::id_map::{self, IdRange, ReadOnly};
 use crate::sys::mount::{self, MountEntry};
 use crate::sys::namespace::{self, Kind};
 use crate::sys::replace::replace;
@@ -143,15 +143,13 @@ fn bundle(namespaces: &[&str]) -> Value {
 fn plain(dir: &Path) -> Value {
     let mut spec = bundle(&["mount", "pid"]);
     let ids = json!([{ "containerID": 0, "hostID": IDS.start, "size": IDS.size }]);
-    let bind = |name: &str, options: &[&str]| {
-        json!({ "destination": format!("/{name}"), "type": "bind", "source": dir.join(name), "options": options })
-    };
+    let bind = |name: &str, options: &[&str]| json!({ "destination": format!("/{name}"), "type": "bind", "source": dir.join(name), "options": options });
     let mut mapped = bind("mapped", &["bind"]);
     (mapped["uidMappings"], mapped["gidMappings"]) = (ids.clone(), ids);
     if let Some(mounts) = spec["mounts"].as_array_mut() {
         mounts.extend([bind("tree", &["rbind", "rro"]), mapped]);
     }
-    spec["linux"]["maskedPaths"] = json!(["/proc/kcore"]);
+    spec["linux"]["maskedPaths"] = json!(["/proc/version"]);
     spec["linux"]["seccomp"] = json!({
         "defaultAction": "SCMP_ACT_ALLOW",
         "syscalls": [{ "names": ["kexec_load"], "action": "SCMP_ACT_ERRNO" }],
@@ -248,7 +246,7 @@ fn shown_by(pid: u32, name: &str) -> BTreeMap<String, bool> {
                 field("NoNewPrivs:") == "1",
                 // Bit 5 is CAP_KILL's.
                 field("CapBnd:").trim_start_matches('0') == "20",
-                mounts.iter().any(|entry| entry.target == Path::new("/proc/kcore")),
+                mounts.iter().any(|entry| entry.target == Path::new("/proc/version")),
             ])
             .collect(),
         "users" => vec![("userNamespaces", own("user"))],
@@ -264,7 +262,7 @@ fn can_map_ids(dir: &Path, layout: &Layout) -> std::io::Result<bool> {
     let held = Held::start(|| namespace::unshare(Kind::User).map(|()| String::new()).map_err(|e| e.to_string()))?;
     IDS.apply(held.pid())?;
     let users = fs::File::open(format!("/proc/{}/ns/user", held.pid()))?;
-    let mapped = id_map::mount(&layout.data, &target, &users, false).is_ok();
+    let mapped = id_map::mount(&layout.data, &target, Some(&users), false, ReadOnly::No).is_ok();
     mount::detach(&target)?;
     Ok(mapped)
 }

@@ -9,13 +9,13 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::{Mount, Spec};
+use oci_spec::runtime::Spec;
 
 use super::failure::{Failure, context};
 use super::launch::REASON;
 use crate::config::Layout;
 use crate::oci::UserNamespace;
-use crate::sys::id_map;
+use crate::sys::id_map::{self, ReadOnly};
 
 /// A pod's user namespace, open.
 pub(super) struct IdMapped {
@@ -43,7 +43,9 @@ impl IdMapped {
             let name = PathBuf::from(number.to_string());
             let target = dir.join(&name);
             fs::create_dir_all(&target).map_err(context(REASON, "creating", &target))?;
-            self.mount(&base.join(layer), &target, false)?;
+            let source = base.join(layer);
+            id_map::mount(&source, &target, Some(&self.namespace), false, ReadOnly::No)
+                .map_err(|error| refused(&source, &error))?;
             names.push(name);
         }
         Ok(names)
@@ -51,16 +53,20 @@ impl IdMapped {
 
     /// Has each bind mount of the configuration go through an id-mapped mount below `dir`. What lies in one of `own` belongs to the
     /// pod's users already, and a device keeps its owner.
+    ///
+    /// Read-only they become here as well: in the user namespace runc 1.1 may not, since it leaves out the flags of the file system.
     pub(super) fn volumes(&self, spec: &mut Spec, own: &[PathBuf], dir: &Path) -> Result<(), Failure> {
         let Some(mounts) = spec.mounts_mut() else { return Ok(()) };
         for (number, mount) in mounts.iter_mut().enumerate() {
-            let Some(source) = mount.source().clone().filter(|_| mount.typ().as_deref() == Some("bind")) else { continue };
-            if own.iter().any(|own| source.starts_with(own)) {
+            let Some(source) = mount.source().clone().filter(|_| mount.typ().as_deref() == Some("bind")) else {
                 continue;
-            }
+            };
+            let mut options = mount.options().clone().unwrap_or_default();
+            let read_only = read_only(&options);
+            let is_own = own.iter().any(|own| source.starts_with(own));
             let metadata = source.metadata().map_err(context(REASON, "looking at the volume", &source))?;
-            let kind = metadata.file_type();
-            if kind.is_char_device() || kind.is_block_device() {
+            let is_device = metadata.file_type().is_char_device() || metadata.file_type().is_block_device();
+            if (is_own || is_device) && read_only == ReadOnly::No {
                 continue;
             }
             fs::create_dir_all(dir).map_err(context(REASON, "creating", dir))?;
@@ -70,19 +76,24 @@ impl IdMapped {
             } else {
                 File::create(&target).map_err(context(REASON, "creating", &target))?;
             }
-            self.mount(&source, &target, is_recursive(mount))?;
-            mount.set_source(Some(target));
+            let users = (!is_own && !is_device).then_some(&self.namespace);
+            let recursive = options.iter().any(|option| option == "rbind");
+            id_map::mount(&source, &target, users, recursive, read_only).map_err(|error| refused(&source, &error))?;
+            options.retain(|option| !matches!(option.as_str(), "ro" | "rro" | "rw"));
+            mount.set_source(Some(target)).set_options(Some(options));
         }
         Ok(())
     }
-
-    fn mount(&self, source: &Path, target: &Path, recursive: bool) -> Result<(), Failure> {
-        id_map::mount(source, target, &self.namespace, recursive).map_err(|error| refused(source, &error))
-    }
 }
 
-fn is_recursive(mount: &Mount) -> bool {
-    mount.options().iter().flatten().any(|option| option == "rbind")
+/// The last word counts (mount(8)).
+fn read_only(options: &[String]) -> ReadOnly {
+    options.iter().fold(ReadOnly::No, |so_far, option| match option.as_str() {
+        "ro" if so_far != ReadOnly::All => ReadOnly::Top,
+        "rro" => ReadOnly::All,
+        "rw" => ReadOnly::No,
+        _ => so_far,
+    })
 }
 
 fn refused(source: &Path, error: &io::Error) -> Failure {

@@ -69,7 +69,10 @@ fn lowest(taken: &[(u64, u64)]) -> Option<IdRange> {
         let (from, to) = (u64::from(start), u64::from(start).saturating_add(u64::from(SIZE)));
         !taken.iter().any(|(first, count)| *first < to && first.saturating_add(*count) > from)
     };
-    (1..u32::MAX / SIZE).map(|n| n.saturating_mul(SIZE)).find(|start| free(*start)).map(|start| IdRange { start, size: SIZE })
+    (1..u32::MAX / SIZE)
+        .map(|n| n.saturating_mul(SIZE))
+        .find(|start| free(*start))
+        .map(|start| IdRange { start, size: SIZE })
 }
 
 #[cfg(test)]

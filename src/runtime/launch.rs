@@ -162,10 +162,11 @@ pub fn prepare(request: &LaunchRequest) -> Result<(Command, Vec<String>), Failur
         RootSource::Stored(reference) => &stored(layout, reference)?,
         RootSource::Unpacked(unpacked) => unpacked.as_ref(),
     };
+    // In case it was killed since the sandbox was made: its pid namespace cannot be entered any more. Before the mount namespace is
+    // left in which the pod's other containers look for it.
+    pause::ensure(layout, &request.pod, &sandbox::pod_cgroup(&request.cgroup_root, &request.pod))?;
     namespace::unshare_mounts().map_err(context(REASON, "unsharing the mount namespace for", &dir))?;
     request.runtime.hide_hybrid_cgroups().map_err(context(REASON, "hiding cgroup2 from", &request.runtime.path))?;
-    // In case it was killed since the sandbox was made; its pid namespace cannot be entered any more.
-    pause::ensure(layout, &request.pod, &sandbox::pod_cgroup(&request.cgroup_root, &request.pod))?;
     let namespaces = pod_namespaces(layout, &request.pod);
     let ids = namespaces.user.as_ref().map(|user| IdMapped::open(user, layout, &rootfs)).transpose()?;
     mount_root(request, unpacked, &dir, &rootfs, ids.as_ref())?;
@@ -235,11 +236,7 @@ fn mount_root(
         Some(ids) => (&mapped, &ids.layers(&unpacked.base, &unpacked.lower, &mapped)?),
         None => (&unpacked.base, &unpacked.lower),
     };
-    mount::overlay(base, lower, &upper, &work, rootfs).map_err(context(
-        REASON,
-        "mounting the overlay on",
-        rootfs,
-    ))
+    mount::overlay(base, lower, &upper, &work, rootfs).map_err(context(REASON, "mounting the overlay on", rootfs))
 }
 
 fn write_bundle(

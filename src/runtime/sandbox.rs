@@ -17,10 +17,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Failure, id_ranges, namespaces, pause};
 use super::cleanup::remove_tree;
 use super::failure::context;
 use super::protocol::{self, Outcome};
+use super::{Failure, id_ranges, namespaces, pause};
 use crate::config::Layout;
 use crate::manifest::v1::{ConfigMap, Pod, Secret, Volume};
 use crate::manifest::{QosClass, Quantity, qos_class};

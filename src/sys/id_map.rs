@@ -33,19 +33,43 @@ pub fn become_root() -> io::Result<()> {
     Ok(rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)?)
 }
 
-/// A copy of the mount tree at `source`, all that is mounted below it included where `recursive`, on which files have owners as the
-/// user namespace sees them; mounted at `target`.
+/// What of a mount tree is made read-only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadOnly {
+    /// Nothing more than is.
+    No,
+    /// The mount itself.
+    Top,
+    /// All that is mounted below it, too.
+    All,
+}
+
+/// A copy of the mount tree at `source`, all that is mounted below it included where `recursive`, mounted at `target`. On it files
+/// have owners as the user namespace sees them, where one is given.
 ///
 /// # Errors
 /// `EINVAL` where a file system among them cannot do that, `ENOSYS` before Linux 5.12.
-pub fn mount(source: &Path, target: &Path, namespace: &File, recursive: bool) -> io::Result<()> {
+pub fn mount(
+    source: &Path,
+    target: &Path,
+    namespace: Option<&File>,
+    recursive: bool,
+    read_only: ReadOnly,
+) -> io::Result<()> {
     let tree = clone(source, recursive)?;
-    let attributes = libc::mount_attr {
-        attr_set: libc::MOUNT_ATTR_IDMAP,
-        attr_clr: 0,
-        propagation: 0,
-        userns_fd: u64::try_from(namespace.as_raw_fd()).map_err(io::Error::other)?,
-    };
+    if let Some(namespace) = namespace {
+        let users = u64::try_from(namespace.as_raw_fd()).map_err(io::Error::other)?;
+        set_attributes(&tree, recursive, libc::MOUNT_ATTR_IDMAP, users)?;
+    }
+    if read_only != ReadOnly::No {
+        set_attributes(&tree, recursive && read_only == ReadOnly::All, libc::MOUNT_ATTR_RDONLY, 0)?;
+    }
+    let empty = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+    Ok(rustix::mount::move_mount(tree.as_fd(), "", rustix::fs::CWD, target, empty)?)
+}
+
+fn set_attributes(tree: &OwnedFd, recursive: bool, set: u64, users: u64) -> io::Result<()> {
+    let attributes = libc::mount_attr { attr_set: set, attr_clr: 0, propagation: 0, userns_fd: users };
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: the path is an empty C string, the structure and its size match; both outlive the call.
     let result = unsafe {
@@ -58,11 +82,7 @@ pub fn mount(source: &Path, target: &Path, namespace: &File, recursive: bool) ->
             std::mem::size_of::<libc::mount_attr>(),
         )
     };
-    if result != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    let empty = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
-    Ok(rustix::mount::move_mount(tree.as_fd(), "", rustix::fs::CWD, target, empty)?)
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 fn clone(source: &Path, recursive: bool) -> io::Result<OwnedFd> {

@@ -39,10 +39,18 @@ impl Schema {
                     self.check(other, target, value, at, found);
                     return self.rest(file, rules, value, at, found);
                 }
-                "type" if !rule.as_str().is_some_and(|kind| is_a(value, kind)) => found.push(format!("{at}: {}", format_args!("{value} is no {rule}"))),
-                "enum" if !rule.as_array().unwrap().contains(value) => found.push(format!("{at}: {}", format_args!("{value} is none of {rule}"))),
-                "minimum" if value.as_f64().is_some_and(|n| n < rule.as_f64().unwrap()) => found.push(format!("{at}: {}", format_args!("{value} < {rule}"))),
-                "maximum" if value.as_f64().is_some_and(|n| n > rule.as_f64().unwrap()) => found.push(format!("{at}: {}", format_args!("{value} > {rule}"))),
+                "type" if !rule.as_str().is_some_and(|kind| is_a(value, kind)) => {
+                    found.push(format!("{at}: {}", format_args!("{value} is no {rule}")))
+                }
+                "enum" if !rule.as_array().unwrap().contains(value) => {
+                    found.push(format!("{at}: {}", format_args!("{value} is none of {rule}")))
+                }
+                "minimum" if value.as_f64().is_some_and(|n| n < rule.as_f64().unwrap()) => {
+                    found.push(format!("{at}: {}", format_args!("{value} < {rule}")))
+                }
+                "maximum" if value.as_f64().is_some_and(|n| n > rule.as_f64().unwrap()) => {
+                    found.push(format!("{at}: {}", format_args!("{value} > {rule}")))
+                }
                 "minItems" if value.as_array().is_some_and(|list| (list.len() as u64) < rule.as_u64().unwrap()) => {
                     found.push(format!("{at}: {}", format_args!("{value} has fewer than {rule} items")));
                 }
@@ -100,7 +108,14 @@ impl Schema {
     }
 
     /// What stands beside a `$ref`.
-    fn rest(&self, file: &str, rules: &serde_json::Map<String, Value>, value: &Value, at: &str, found: &mut Vec<String>) {
+    fn rest(
+        &self,
+        file: &str,
+        rules: &serde_json::Map<String, Value>,
+        value: &Value,
+        at: &str,
+        found: &mut Vec<String>,
+    ) {
         let others: serde_json::Map<String, Value> =
             rules.iter().filter(|(keyword, _)| *keyword != "$ref").map(|(k, v)| (k.clone(), v.clone())).collect();
         self.check(file, &Value::Object(others), value, at, found);
@@ -124,9 +139,9 @@ fn is_a(value: &Value, kind: &str) -> bool {
 fn matches(pattern: &str, text: &str) -> bool {
     match pattern {
         "^[cbup]$" => matches!(text, "c" | "b" | "u" | "p"),
-        "^RLIMIT_[A-Z]+$" => {
-            text.strip_prefix("RLIMIT_").is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_uppercase()))
-        }
+        "^RLIMIT_[A-Z]+$" => text
+            .strip_prefix("RLIMIT_")
+            .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_uppercase())),
         "^[1-9][0-9]*[KMG]B$" => {
             let number = ["KB", "MB", "GB"].iter().find_map(|unit| text.strip_suffix(unit));
             number.is_some_and(|n| !n.starts_with('0') && !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))

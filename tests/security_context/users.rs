@@ -5,10 +5,10 @@ use std::os::unix::fs::MetadataExt;
 
 use serde_json::{Value, json};
 
+use super::check_bundles;
 use super::gateway::Gateway;
 use super::gateway::manifest::{WAIT, container, mount, mount_host, pod, push};
 use super::gateway::pods::text;
-use super::check_bundles;
 
 fn own_users(name: &str, script: &str) -> Value {
     let mut pod = pod(name, script);
@@ -44,7 +44,8 @@ fn owners_are_those_of_the_manifest_inside_and_on_disk_and_processes_are_nobodys
     mount(&mut pod, "/disk", json!({ "emptyDir": {} }));
     mount(&mut pod, "/memory", json!({ "emptyDir": { "medium": "Memory" } }));
     mount(&mut pod, "/config", json!({ "configMap": { "name": "settings" } }));
-    let settings = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "settings" }, "data": { "k": "v" } });
+    let settings =
+        json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "settings" }, "data": { "k": "v" } });
     gateway.write("settings.yaml", settings.to_string());
     gateway.apply(&pod);
     let seen = gateway.ready("own");
@@ -108,6 +109,8 @@ fn no_two_pods_share_ids_and_containers_of_one_pod_do() {
 #[test]
 fn a_directory_that_strangers_cannot_pass_is_named() {
     let gateway = Gateway::start("");
+    fs::set_permissions(gateway.run_dir().parent().unwrap(), std::os::unix::fs::PermissionsExt::from_mode(0o700))
+        .unwrap();
     gateway.apply(&own_users("shut", WAIT));
     let event = gateway.event("shut", "cannot pass through");
     assert!(text(&event, "/message").contains("chmod o+x"), "{event}");
@@ -124,7 +127,8 @@ fn proc_is_unmasked_only_on_request() {
     open["spec"]["containers"][0]["securityContext"] = json!({ "procMount": "Unmasked" });
     gateway.apply(&open);
     gateway.apply(&own_users("masked", &script));
-    gateway.wait_for_log(&["open"], "below proc: 0");
+    gateway.wait_for_ready_log("open", "below proc: 0");
+    gateway.ready("masked");
     let masked = gateway.wait_for_log(&["masked"], "below proc: ");
     assert_ne!(masked, "below proc: 0");
 }

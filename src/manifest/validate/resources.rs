@@ -51,7 +51,7 @@ fn check_name(name: &str, field: &str, defaulted: bool, errors: &mut Errors, war
                 warnings.push((field.to_owned(), "use of the disk is not accounted for".to_owned()));
             }
         }
-        _ if name.starts_with("hugepages-") => errors.later(field, "huge pages; remove the entry"),
+        _ if name.starts_with("hugepages-") => {}
         _ if name.contains('/') => {
             let wrong = names::qualified(name);
             if wrong.is_empty() {

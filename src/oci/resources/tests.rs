@@ -72,8 +72,11 @@ fn a_pods_cgroup_sums_its_apps_or_takes_the_largest_init_container() {
 
 #[test]
 fn a_burstable_pod_is_capped_only_where_every_container_is() {
-    let made =
-        pod_resources(&pod(json!([{ "limits": { "cpu": "1" }, "requests": { "cpu": "100m" } }, {}]), json!([])), 0, &[]);
+    let made = pod_resources(
+        &pod(json!([{ "limits": { "cpu": "1" }, "requests": { "cpu": "100m" } }, {}]), json!([])),
+        0,
+        &[],
+    );
     assert_eq!((made.cpu_shares, made.cpu_weight), (102, 4));
     assert_eq!((made.cpu_quota_us, made.memory_max, made.pids_max), (None, None, None));
     let made = pod_resources(&pod(json!([{ "limits": { "memory": "1Mi" } }]), json!([])), 0, &[]);

@@ -210,6 +210,7 @@ fn live_status(pod: &Pod, now: Now, settings: &Settings) -> PodStatus {
         (None, _) => (String::new(), String::new()),
     };
     let phase = phase::phase(pod);
+    let refused = reason == SYSCTL_FORBIDDEN;
     PodStatus {
         phase: phase.to_owned(),
         conditions: conditions::conditions(pod, phase, now),
@@ -220,8 +221,12 @@ fn live_status(pod: &Pod, now: Now, settings: &Settings) -> PodStatus {
         pod_ip: pod.ips.first().cloned().unwrap_or_default(),
         pod_ips: ips(&pod.ips),
         start_time: pod.start_time.map(rfc3339),
-        init_container_statuses: pod.inits().map(|c| container::status(c, pod, now, settings)).collect(),
-        container_statuses: pod.apps().map(|c| container::status(c, pod, now, settings)).collect(),
+        init_container_statuses: pod
+            .inits()
+            .filter(|_| !refused)
+            .map(|c| container::status(c, pod, now, settings))
+            .collect(),
+        container_statuses: pod.apps().filter(|_| !refused).map(|c| container::status(c, pod, now, settings)).collect(),
         qos_class: pod.qos_class.clone(),
     }
 }

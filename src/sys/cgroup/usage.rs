@@ -35,7 +35,11 @@ impl Cgroups {
             let micros = read(&cpu, "cpu.stat")?.and_then(|text| keyed(&text, "usage_usec"));
             (micros.map(|us| us.saturating_mul(1000)), number(read(&memory, "memory.current")?), "inactive_file")
         } else {
-            (number(read(&cpu, "cpuacct.usage")?), number(read(&memory, "memory.usage_in_bytes")?), "total_inactive_file")
+            (
+                number(read(&cpu, "cpuacct.usage")?),
+                number(read(&memory, "memory.usage_in_bytes")?),
+                "total_inactive_file",
+            )
         };
         let (Some(cpu_ns), Some(used)) = (cpu_ns, used) else { return Ok(None) };
         let idle = read(&memory, "memory.stat")?.and_then(|text| keyed(&text, inactive)).unwrap_or(0);
