@@ -21,6 +21,9 @@ const FEATURE: &str = "feature.gatepost.io/";
 
 /// `gatepost get nodes`.
 pub(super) fn get(invocation: &Invocation, names: &[&str]) -> Outcome {
+    if invocation.has("watch") {
+        return Err(invocation.misuse("--watch is for pods only"));
+    }
     let node = the_one(invocation, names)?;
     let format = output::format(invocation)?;
     if matches!(format, Format::Json | Format::Yaml | Format::Name) {
