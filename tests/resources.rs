@@ -1,6 +1,7 @@
 //! Requests and limits as the kernel holds them, what happens beyond them, and `gatepost top`. What only cgroup v2 has is tested in a
 //! virtual gateway (`vm_cgroup2.rs`).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(clippy::needless_pass_by_value)]
 
 mod gateway;
 mod oci_schema;
@@ -109,7 +110,7 @@ fn the_tree_of_cgroups_and_its_values_are_kubelets() {
 
     // All pods leave what is reserved.
     let root = &gateway.cgroup_root;
-    let total = rustix::system::sysinfo().totalram as u64;
+    let total: u64 = rustix::system::sysinfo().totalram;
     let limit: u64 = value(root, MEMORY.0, MEMORY.1).parse().unwrap();
     assert!(limit <= total - (1 << 30) && limit > total - (1 << 30) - (1 << 20), "{limit} of {total}");
     let cpus = std::thread::available_parallelism().unwrap().get() as u64;

@@ -1,5 +1,6 @@
 //! Security contexts as containers see them: each rule from inside a container of the real runtime.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(clippy::needless_pass_by_value)]
 
 mod gateway;
 mod oci_schema;

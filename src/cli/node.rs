@@ -92,7 +92,7 @@ fn object(info: &Info) -> Value {
     let (memory, cpus) = usage::capacity();
     let for_pods = if info.pods_memory == 0 { memory } else { info.pods_memory.min(memory) };
     let amounts = |memory: u64, milli: u64| {
-        let cpu = if milli % 1000 == 0 { (milli / 1000).to_string() } else { format!("{milli}m") };
+        let cpu = if milli.is_multiple_of(1000) { (milli / 1000).to_string() } else { format!("{milli}m") };
         json!({ "cpu": cpu, "memory": format!("{}Ki", memory / 1024) })
     };
     let milli = cpus.saturating_mul(1000);

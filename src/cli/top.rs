@@ -1,5 +1,6 @@
 //! `gatepost top`: what pods, containers and the node use, from the kernel's own counters.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _};
@@ -161,8 +162,8 @@ impl<'a> Pods<'a> {
             return format!("{}\n", get::nothing(self.namespace));
         }
         match self.invocation.value("sort-by") {
-            Ok(Some("cpu")) => rows.sort_by(|a, b| b.cpu_milli.cmp(&a.cpu_milli)),
-            Ok(Some("memory")) => rows.sort_by(|a, b| b.memory.cmp(&a.memory)),
+            Ok(Some("cpu")) => rows.sort_by_key(|row| Reverse(row.cpu_milli)),
+            Ok(Some("memory")) => rows.sort_by_key(|row| Reverse(row.memory)),
             _ => {}
         }
         let mut lines = String::new();

@@ -76,7 +76,7 @@ pub(crate) fn se_linux(
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::needless_pass_by_value)]
     use serde_json::{Value, json};
 
     use super::super::fixture::Fixture;

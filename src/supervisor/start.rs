@@ -112,6 +112,7 @@ pub fn main(run: &Path, incarnation: Incarnation) -> ExitCode {
 }
 
 impl Supervisor {
+    #[allow(clippy::too_many_lines)] // a list of what there is, in the order in which it is made
     fn start(setup: Setup, crashed: bool, gateway: bool) -> Result<Self, String> {
         let Setup { config, runtime, stop_pods, save_clock, warnings } = setup;
         let layout = config.layout.clone();

@@ -40,22 +40,22 @@ impl Schema {
                     return self.rest(file, rules, value, at, found);
                 }
                 "type" if !rule.as_str().is_some_and(|kind| is_a(value, kind)) => {
-                    found.push(format!("{at}: {}", format_args!("{value} is no {rule}")))
+                    found.push(format!("{at}: {value} is no {rule}"));
                 }
                 "enum" if !rule.as_array().unwrap().contains(value) => {
-                    found.push(format!("{at}: {}", format_args!("{value} is none of {rule}")))
+                    found.push(format!("{at}: {value} is none of {rule}"));
                 }
                 "minimum" if value.as_f64().is_some_and(|n| n < rule.as_f64().unwrap()) => {
-                    found.push(format!("{at}: {}", format_args!("{value} < {rule}")))
+                    found.push(format!("{at}: {value} < {rule}"));
                 }
                 "maximum" if value.as_f64().is_some_and(|n| n > rule.as_f64().unwrap()) => {
-                    found.push(format!("{at}: {}", format_args!("{value} > {rule}")))
+                    found.push(format!("{at}: {value} > {rule}"));
                 }
                 "minItems" if value.as_array().is_some_and(|list| (list.len() as u64) < rule.as_u64().unwrap()) => {
-                    found.push(format!("{at}: {}", format_args!("{value} has fewer than {rule} items")));
+                    found.push(format!("{at}: {value} has fewer than {rule} items"));
                 }
                 "pattern" if value.as_str().is_some_and(|text| !matches(rule.as_str().unwrap(), text)) => {
-                    found.push(format!("{at}: {}", format_args!("{value} is not like {rule}")));
+                    found.push(format!("{at}: {value} is not like {rule}"));
                 }
                 "required" if value.is_object() => {
                     for name in rule.as_array().unwrap() {

@@ -21,7 +21,7 @@ fn first_id(gateway: &Gateway, name: &str) -> u32 {
     let map = gateway.exec(name, "cat /proc/self/uid_map");
     let fields: Vec<u32> = map.split_whitespace().map(|field| field.parse().unwrap()).collect();
     assert_eq!((fields[0], fields[2]), (0, 65_536), "{map}");
-    assert!(fields[1] >= 65_536 && fields[1] % 65_536 == 0, "{map}");
+    assert!(fields[1] >= 65_536 && fields[1].is_multiple_of(65_536), "{map}");
     fields[1]
 }
 

@@ -17,13 +17,11 @@ impl Cgroups {
     /// What the cgroup uses; `None` when it is not there.
     pub fn usage(&self, path: &str) -> io::Result<Option<Usage>> {
         let path = checked(path)?;
-        let (cpu, memory) = match (self.mode(), &self.unified) {
-            (Mode::V2, Some(root)) => (Some(root.join(path)), Some(root.join(path))),
-            _ => {
-                let of = |name: &str| self.controller(name).map(|root| root.join(path));
-                (of("cpuacct"), of("memory"))
-            }
+        let of = |name: &str| match self.mode() {
+            Mode::V2 => self.unified.as_deref().map(|root| root.join(path)),
+            Mode::Hybrid | Mode::V1 => self.controller(name).map(|root| root.join(path)),
         };
+        let (cpu, memory) = (of("cpuacct"), of("memory"));
         let (Some(cpu), Some(memory)) = (cpu, memory) else { return Ok(None) };
         let read = |dir: &std::path::Path, file: &str| match std::fs::read_to_string(dir.join(file)) {
             Ok(text) => Ok(Some(text)),
