@@ -37,7 +37,8 @@ pub fn qos_class(pod: &Pod) -> QosClass {
     let mut anything = false;
     if let Some(resources) = &pod.spec.resources {
         let above_zero = |list, name| amount(list, name).filter(|amount| *amount > 0);
-        let pair = |name| (above_zero(&resources.requests, name), above_zero(&resources.limits, name));
+        let limit = |name| above_zero(&resources.limits, name);
+        let pair = |name| (above_zero(&resources.requests, name).or_else(|| limit(name)), limit(name));
         let pairs = ["cpu", "memory"].map(pair);
         return if pairs.iter().all(|pair| *pair == (None, None)) {
             QosClass::BestEffort
