@@ -42,12 +42,24 @@ fn each_stage_says_in_a_line_what_it_did_and_the_chart_has_it() {
     assert!(stage(&said, "node").starts_with("gw-7, runtime runc version"), "{said}");
     assert!(said.contains("host gw-7\nfilter 1 forward 0\n"), "{said}");
     assert!(said.contains("inet 127.0.0.1/8"), "{said}");
-    for name in ["kernel\tkernel", "boot\tconfiguration", "boot\tnode"] {
+    for name in ["kernel\tkernel", "boot\tconfiguration", "boot\tnode", "runtime\tversion"] {
         let line = said.lines().find(|line| line.ends_with(name)).unwrap_or_else(|| panic!("{name}: {said}"));
         let times: Vec<u64> = line.split('\t').take(2).map(|us| us.parse().unwrap()).collect();
         assert!(times[0] <= times[1], "{line}");
     }
     assert!(said.contains("setup.json"), "{said}");
+}
+
+#[test]
+fn manifest_directories_on_data_are_made_and_others_are_not() {
+    let disk = Disk::with_ext4(64 * MIB, 64 * MIB);
+    let config = with_data(&disk, "staticPodPath: [/flash/manifests, /var/lib/gatepost/manifests]\n");
+    let said = Gateway::new(&config).with_cgroups().boot_then(
+        "stat -c 'mode %a' /var/lib/gatepost/manifests; ls -d /flash/manifests || true; cat /run/gatepost/setup.json\n",
+    );
+    assert_eq!(stage(&said, "manifests"), "made /var/lib/gatepost/manifests");
+    assert!(said.contains("mode 700\n"), "{said}");
+    assert!(said.contains("cannot access '/flash/manifests'"), "{said}");
 }
 
 #[test]

@@ -45,6 +45,7 @@ const ROLE_FILES: &[(&str, &[&str])] = &[
     ("main.rs", &["cli", "runtime"]),
     ("cli/roles.rs", &["init", "state", "supervisor", "sys"]),
     ("cli/console.rs", &["console"]),
+    ("cli/stderr_log.rs", &["sys"]),
     ("cli/host.rs", &["init", "pod", "supervisor", "sys", "wire"]),
     ("cli/prepare.rs", &["state", "supervisor", "sys"]),
 ];

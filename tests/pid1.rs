@@ -70,6 +70,56 @@ fn it_boots_mounts_and_runs_from_memory() {
     }
 }
 
+/// Whether a line is of the one form that all lines of a gateway have.
+fn is_stamped(line: &str) -> bool {
+    let stamp = line.strip_prefix('[').and_then(|rest| rest.split_once("] "));
+    stamp.is_some_and(|(time, text)| time.trim().parse::<f64>().is_ok() && text.contains(": "))
+}
+
+#[test]
+fn what_gatepost_says_is_kept_in_memory_and_the_console_has_one_voice() {
+    let mut machine = Machine::boot();
+    machine.wait_for("the supervisor's line", |machine| {
+        machine.logged().contains("] supervisor: supervising gw").then_some(())
+    });
+    let log = machine.logged();
+    for part in ["] boot: host name: ", "] init: "] {
+        assert!(log.contains(part) || part.contains("init"), "{log}");
+    }
+    assert!(log.lines().all(is_stamped), "{log}");
+    let supervisor = machine.child("supervise").unwrap();
+    let path = "/var/log/gatepost/host.log";
+    for descriptor in [1, 2] {
+        assert_eq!(fs::read_link(format!("/proc/{supervisor}/fd/{descriptor}")).unwrap(), Path::new(path));
+    }
+    let kind = machine.shell("stat -f -c %T /var/log/gatepost; stat -c %a /var/log/gatepost/host.log");
+    assert_eq!(kind, "tmpfs\n640\n");
+    // Far beyond its bound: the next line shortens it.
+    machine.shell(&format!("yes '[    1.000000] x: y' | head -c 400000 >> {path}"));
+    machine.signal(Signal::HUP);
+    kill_process(pid(supervisor), Signal::KILL).unwrap();
+    machine.wait_for("a shorter log", |machine| {
+        let log = machine.logged();
+        (log.len() < 262_144 && log.contains("was killed by signal 9")).then_some(())
+    });
+    machine.signal(Signal::TERM);
+    assert_eq!(machine.ended_by(), Some(Signal::HUP.as_raw()));
+    let said = machine.on_the_console();
+    assert!(!said.contains("supervisor: "), "{said}");
+    assert!(said.lines().all(is_stamped), "{said}");
+    assert!(said.trim_end().ends_with("init: reboot now"), "{said}");
+}
+
+#[test]
+fn run_is_refused_where_pid_1_is_gateposts() {
+    let machine = Machine::boot();
+    let output = machine.run(&["/init-binary", "run"]);
+    assert_eq!(output.status.code(), Some(1));
+    let words = String::from_utf8(output.stderr).unwrap();
+    assert!(words.contains("this is a gateway: its PID 1 is gatepost already"), "{words}");
+    machine.until_supervised();
+}
+
 #[test]
 fn an_orphan_storm_leaves_no_zombie() {
     let machine = Machine::boot();

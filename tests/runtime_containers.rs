@@ -15,6 +15,7 @@ use gatepost::runtime::sandbox::termination_log;
 use gatepost::runtime::{Status, list, observed};
 use gatepost::sys::mount;
 use runtime_support::{Node, pod, wait_until};
+use rustix::process::{Resource, Rlimit};
 
 /// Starts one container, waits for its end and returns what it wrote.
 fn run(node: &Node, pod: &gatepost::manifest::v1::Pod, container: &str, id: &str) -> String {
@@ -155,6 +156,21 @@ fn a_process_killed_for_memory_is_counted() {
     assert!(node.cgroups.oom_kills(&node.container_cgroup(&pod, "c-1")).unwrap() > 0);
     node.cleanup(&pod, "c-1");
     node.teardown("aaaa0005");
+}
+
+#[test]
+fn a_container_has_the_limit_of_open_files_that_gatepost_has_not_its_runtimes() {
+    let hard = rustix::process::getrlimit(Resource::Nofile).maximum;
+    rustix::process::setrlimit(Resource::Nofile, Rlimit { current: Some(1000), maximum: hard }).unwrap();
+    let hard = hard.map_or_else(|| "unlimited".to_owned(), |limit| limit.to_string());
+    for (runtime, uid) in [("runc", "aaaa0015"), ("crun", "aaaa0016")] {
+        let node = Node::new(runtime);
+        let pod = pod(uid, &[("c", "ulimit -Sn; ulimit -Hn")]);
+        node.prepare(&pod);
+        assert_eq!(run(&node, &pod, "c", "c-1"), format!("1000\n{hard}\n"), "{runtime}");
+        node.cleanup(&pod, "c-1");
+        node.teardown(uid);
+    }
 }
 
 #[test]

@@ -241,3 +241,43 @@ fn zsh_completes_commands_flags_values_and_pods() {
     terminal.send("exit\r");
     assert!(terminal.end().success());
 }
+
+/// The sample image of a web server, 13 MB, which is many steps.
+fn archive() -> String {
+    concat!(env!("CARGO_MANIFEST_DIR"), "/.build/images/nginx.tar").to_owned()
+}
+
+#[test]
+fn a_long_import_draws_a_bar_that_fills_and_goes() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let archive = archive();
+    let words = ["image", "import", "--data-dir", data.to_str().unwrap(), "--name", "bar/nginx:1", &archive];
+    let mut terminal = Terminal::new();
+    let mut command = Command::new(GATEPOST);
+    terminal.resize(24, 132);
+    terminal.start_on(command.args(words));
+    assert!(terminal.end().success(), "{}", terminal.all());
+    terminal.wait_for("bar/nginx:1");
+    let written = terminal.all();
+    let drawn: Vec<&str> = written.split('\r').filter(|line| line.contains(" % of ")).collect();
+    assert!(!drawn.is_empty(), "{written:?}");
+    for bar in &drawn {
+        assert!(bar.starts_with(&archive) && bar.ends_with("\x1b[K"), "{bar:?}");
+        let (_, rest) = bar.split_once('[').unwrap();
+        let (filled, rest) = rest.split_once(']').unwrap();
+        let percent: usize = rest.trim_start().split(' ').next().unwrap().parse().unwrap();
+        assert_eq!((filled.len(), filled.trim_end().len()), (24, percent * 24 / 100), "{bar:?}");
+    }
+    // What is left is the result alone.
+    let shown = screen(&written);
+    assert!(shown.iter().all(|row| !row.contains(" % of ")), "{shown:#?}");
+    assert!(shown.iter().any(|row| row.contains("bar/nginx:1")), "{shown:#?}");
+
+    let again = dir.path().join("again");
+    let words = ["image", "import", "--data-dir", again.to_str().unwrap(), "--name", "bar/nginx:1", &archive];
+    let piped = Command::new(GATEPOST).args(words).output().unwrap();
+    assert!(piped.status.success());
+    let said = format!("{}{}", String::from_utf8(piped.stdout).unwrap(), String::from_utf8(piped.stderr).unwrap());
+    assert!(!said.contains(['\r', '\x1b', '%']), "{said:?}");
+}

@@ -60,7 +60,7 @@ fn containers_have_the_limits_of_the_gateway(vm: &mut Vm<'_>) {
         let line = limits.lines().find(|line| line.starts_with(name)).unwrap();
         line[name.len()..].split_whitespace().take(2).map(str::to_owned).collect::<Vec<_>>()
     };
-    assert_eq!(limit("Max open files")[1], "524288", "{limits}");
+    assert_eq!(limit("Max open files"), ["1024", "524288"], "{limits}");
     assert_eq!(limit("Max processes"), ["unlimited", "unlimited"], "{limits}");
     assert_eq!(limit("Max core file size")[0], "0", "{limits}");
 }

@@ -31,7 +31,8 @@ impl Chart {
         self.line(begin_us, clock::boottime_us(), room, name);
     }
 
-    fn line(&mut self, begin: u64, end: u64, room: &str, name: &str) {
+    /// Notes a part that has ended.
+    pub(super) fn line(&mut self, begin: u64, end: u64, room: &str, name: &str) {
         let _ = writeln!(self.0, "{begin}\t{end}\t{room}\t{name}");
     }
 

@@ -3,6 +3,7 @@
 //! An ext4 with a journal is whole after a power cut: the kernel replays the journal when it mounts. So e2fsck runs only when the
 //! superblock says that the kernel met an error, or when there is none, or when the mount fails.
 
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -155,6 +156,23 @@ pub(super) fn mount_tmpfs_where_nothing_is(boot: &Boot) -> Result<String, String
         boot.warn("data", &message);
     }
     Ok(format!("tmpfs on {DATA}"))
+}
+
+/// The stage `manifests`: of the manifest directories those that lie on data are made, so that there is a place for a gateway's own.
+/// They may hold Secrets.
+pub(super) fn make_manifest_directories(boot: &Boot) -> Result<String, String> {
+    let config = boot.config();
+    let mut made = Vec::new();
+    for path in config.static_pod_path.iter().filter(|path| path.starts_with(&config.layout.data)) {
+        if path.exists() {
+            continue;
+        }
+        let failed = |error: std::io::Error| format!("cannot make {}: {error}", path.display());
+        std::fs::create_dir_all(&config.layout.data).map_err(failed)?;
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
+        made.push(path.display().to_string());
+    }
+    Ok(if made.is_empty() { String::new() } else { format!("made {}", made.join(", ")) })
 }
 
 /// The stage `flash`: read-only, whatever is on it. Without it the last good pods run.

@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Stdio};
 
 use super::command_line::CommandLine;
 use super::network::{self, Lease, apply};
@@ -18,6 +18,9 @@ use crate::sys::netlink::LinkChange;
 /// The name under which udhcpc starts this binary: a link to a descriptor that udhcpc hands on, since this program may live in
 /// no file system.
 const SCRIPT: &str = "/run/dhcp-event";
+
+/// Is there while no server has answered, and that has been told.
+const NO_ANSWER: &str = "/run/dhcp-no-answer";
 
 macro_rules! say {
     ($($text:tt)*) => { say::say("network", format_args!($($text)*)) };
@@ -55,9 +58,8 @@ fn serve() -> Result<Infallible, String> {
     let host_name = format!("hostname:{}", rustix::system::uname().nodename().to_string_lossy());
     // For ever, a few attempts a minute; nothing of its own in the background or on the disk.
     let args = ["udhcpc", "-f", "-t", "4", "-T", "3", "-A", "20", "-s", SCRIPT, "-x", &host_name, "-i", &interface];
-    // Its chatter at each attempt is for nobody; what it achieves is told by the script.
-    let quiet = File::options().write(true).open("/dev/null").map_err(|e| format!("/dev/null: {e}"))?;
-    Err(format!("udhcpc: {}", Command::new(busybox).args(args).stdout(quiet).exec()))
+    // Its chatter at each attempt is for nobody; what comes of it is told by the script.
+    Err(format!("udhcpc: {}", Command::new(busybox).args(args).stdout(Stdio::null()).stderr(Stdio::null()).exec()))
 }
 
 fn lay_out_script() -> io::Result<()> {
@@ -90,9 +92,19 @@ pub fn event() -> ExitCode {
                 return ExitCode::FAILURE;
             }
         },
-        // leasefail: it goes on trying. nak: deconfig follows.
+        // It goes on trying, and this is told once.
+        "leasefail" => {
+            if File::options().write(true).create_new(true).open(NO_ANSWER).is_ok() {
+                say!("{interface}: no DHCP server answers; asked again until one does");
+            }
+            return ExitCode::SUCCESS;
+        }
+        // nak: deconfig follows.
         _ => return ExitCode::SUCCESS,
     };
+    if lease.address.is_some() {
+        let _ = fs::remove_file(NO_ANSWER);
+    }
     match apply(&interface, &lease) {
         Ok(()) => {
             if let (Some((address, prefix)), "bound") = (lease.address, happened.as_str()) {

@@ -107,8 +107,7 @@ fn load_modules(command_line: &CommandLine) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return,
         Err(error) => return say!("/etc/modules-initramfs: {error}"),
     };
-    let (_, failures) = modules::load(&Catalogue::of_this_kernel(), &modules::lines(&list), command_line);
-    for failure in failures {
+    for failure in modules::load(&Catalogue::of_this_kernel(), &modules::lines(&list), command_line).failures {
         say!("{failure}");
     }
 }

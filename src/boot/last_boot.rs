@@ -10,9 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::Boot;
 use crate::sys::{clock, mount, replace};
 use crate::wire::boot::WATCHDOG_STATUS;
+use crate::wire::farewell::{Farewell, NAME};
 
-/// Name of the shutdown's record in the state directory. Where there is none, the machine did not go down in an orderly way.
-const FAREWELL: &str = "last-boot";
 /// Name of the report in the run directory.
 const REPORT: &str = "last-boot.json";
 /// Version of both.
@@ -25,27 +24,6 @@ const PSTORE: &str = "/sys/fs/pstore";
 const PSTORE_FILE: usize = 64 << 10;
 const PSTORE_FILES: usize = 8;
 const TAIL: usize = 4096;
-
-/// What the shutdown writes last.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Farewell {
-    /// 1.
-    pub version: u32,
-    /// `reboot`, `poweroff` or `halt`.
-    pub action: String,
-    /// Who asked for it, or what went wrong.
-    #[serde(default)]
-    pub reason: String,
-    /// When, in milliseconds since 1970.
-    #[serde(default)]
-    pub wall_ms: i64,
-    /// How long it took from the request to this record, in milliseconds.
-    #[serde(default)]
-    pub took_ms: u64,
-    /// How many processes had to be killed.
-    #[serde(default)]
-    pub killed: u32,
-}
 
 /// How the boot before this one ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,25 +71,17 @@ impl LastBoot {
     }
 }
 
-/// Reads and removes the shutdown's record.
+/// Reads and removes the shutdown's record: a power cut in this boot must not be taken for that shutdown.
 fn take_farewell(state: &Path) -> io::Result<Option<Farewell>> {
-    let path = state.join(FAREWELL);
-    let bytes = match fs::read(&path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    // On disk, so that a power cut in this boot is not taken for that shutdown.
-    fs::remove_file(&path)?;
-    rustix::fs::fsync(File::open(state)?)?;
-    serde_json::from_slice(&bytes).map(Some).map_err(io::Error::other)
+    let content = replace::take_durably(state, NAME)?;
+    content.map(|content| serde_json::from_slice(&content).map_err(io::Error::other)).transpose()
 }
 
 /// The stage `last boot`.
 pub(super) fn collect(boot: &Boot) -> Result<String, String> {
     let state = boot.config().layout.state();
     let first = !state.exists();
-    let farewell = take_farewell(&state).map_err(|e| format!("{}: {e}", state.join(FAREWELL).display()));
+    let farewell = take_farewell(&state).map_err(|e| format!("{}: {e}", state.join(NAME).display()));
     let watchdog_status = std::env::var(WATCHDOG_STATUS).ok().and_then(|text| text.parse().ok());
     let (pstore, tail) =
         keep_pstore(Path::new(PSTORE), &state.join("pstore"), on_disk(&state)).unwrap_or_else(|error| {
@@ -216,10 +186,10 @@ mod tests {
     fn a_farewell_is_taken_once() {
         let state = tempfile::tempdir().unwrap();
         assert_eq!(take_farewell(state.path()).unwrap(), None);
-        fs::write(state.path().join(FAREWELL), r#"{"version":1,"action":"halt"}"#).unwrap();
+        fs::write(state.path().join(NAME), r#"{"version":1,"action":"halt"}"#).unwrap();
         assert_eq!(take_farewell(state.path()).unwrap().unwrap().action, "halt");
         assert_eq!(take_farewell(state.path()).unwrap(), None);
-        fs::write(state.path().join(FAREWELL), "half of").unwrap();
+        fs::write(state.path().join(NAME), "half of").unwrap();
         assert!(take_farewell(state.path()).is_err());
         assert_eq!(take_farewell(state.path()).unwrap(), None);
     }

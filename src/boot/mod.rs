@@ -56,8 +56,17 @@ pub struct Warning {
     pub message: String,
 }
 
-/// Prepares the node and leaves the supervisor's setup: what was done, in words. What is not as it should be goes into the list.
-pub type Prepare = fn(Config, &mut Vec<Warning>) -> Result<String, String>;
+/// What came of preparing the node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prepared {
+    /// What was found, in words.
+    pub summary: String,
+    /// Begin and end of what the OCI runtime was asked, CLOCK_BOOTTIME in microseconds.
+    pub runtime_calls: (u64, u64),
+}
+
+/// Prepares the node and leaves the supervisor's setup. What is not as it should be goes into the list.
+pub type Prepare = fn(Config, &mut Vec<Warning>) -> Result<Prepared, String>;
 
 /// What the stages share.
 pub(crate) struct Boot {
@@ -170,8 +179,14 @@ fn load_modules(boot: &Boot) -> Result<String, String> {
     if lines.is_empty() {
         return Ok("none listed".to_owned());
     }
-    let (count, failures) = modules::load(&modules::Catalogue::of_this_kernel(), &lines, boot.command_line());
-    if failures.is_empty() { Ok(format!("{count} loaded")) } else { Err(failures.join("; ")) }
+    let loaded = modules::load(&modules::Catalogue::of_this_kernel(), &lines, boot.command_line());
+    if !loaded.failures.is_empty() {
+        return Err(loaded.failures.join("; "));
+    }
+    Ok(match &loaded.without_hardware[..] {
+        [] => format!("{} loaded", loaded.count),
+        without => format!("{} loaded; no hardware for {}", loaded.count, without.join(", ")),
+    })
 }
 
 /// The stage `node`: as `gatepost run` prepares it.
@@ -182,5 +197,7 @@ fn prepare_node(boot: &Boot) -> Result<String, String> {
     for warning in warnings.iter().skip(told) {
         say::say("boot", format_args!("{}: warning: {}", warning.stage, warning.message));
     }
-    result
+    let Prepared { summary, runtime_calls: (begin, end) } = result?;
+    locked(&boot.chart).line(begin, end, "runtime", "version");
+    Ok(summary)
 }

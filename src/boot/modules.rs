@@ -73,16 +73,35 @@ pub(super) fn lines(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// Loads modules in order, each after what it needs; a line is a module and its parameters. Says how many files were loaded,
-/// and what failed.
-pub(super) fn load(catalogue: &Catalogue, lines: &[String], command_line: &CommandLine) -> (usize, Vec<String>) {
-    let (mut count, mut failures) = (0_usize, Vec::new());
+/// What came of a list of modules.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Loaded {
+    /// Files that were not loaded before.
+    pub(super) count: usize,
+    /// Modules that found none of their hardware here: an image may serve several boards, so this is no fault.
+    pub(super) without_hardware: Vec<String>,
+    /// What failed, a sentence each.
+    pub(super) failures: Vec<String>,
+}
+
+/// Loads modules in order, each after what it needs; a line is a module and its parameters.
+pub(super) fn load(catalogue: &Catalogue, lines: &[String], command_line: &CommandLine) -> Loaded {
+    load_with(catalogue, lines, command_line, load_file)
+}
+
+fn load_with(
+    catalogue: &Catalogue,
+    lines: &[String],
+    command_line: &CommandLine,
+    load_file: impl Fn(&Path, &str) -> std::io::Result<bool>,
+) -> Loaded {
+    let mut loaded = Loaded::default();
     for line in lines {
         let (module, parameters) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
         let files = match catalogue.order(module) {
             Ok(files) => files,
             Err(error) => {
-                failures.push(error);
+                loaded.failures.push(error);
                 continue;
             }
         };
@@ -92,16 +111,22 @@ pub(super) fn load(catalogue: &Catalogue, lines: &[String], command_line: &Comma
             let name = name_of(&file.to_string_lossy());
             all.extend(command_line.module_parameters(&name));
             match load_file(file, &all.join(" ")) {
-                Ok(true) => count = count.saturating_add(1),
+                Ok(true) => loaded.count = loaded.count.saturating_add(1),
                 Ok(false) => {}
+                // Whoever cannot do without it fails next, and says so.
+                Err(error) if error.raw_os_error() == Some(Errno::NODEV.raw_os_error()) => {
+                    if !loaded.without_hardware.contains(&name) {
+                        loaded.without_hardware.push(name);
+                    }
+                }
                 Err(error) => {
-                    failures.push(format!("{}: {error}", file.display()));
+                    loaded.failures.push(format!("{}: {error}", file.display()));
                     break;
                 }
             }
         }
     }
-    (count, failures)
+    loaded
 }
 
 /// Whether it was not there before.
@@ -148,6 +173,22 @@ mod tests {
         assert_eq!(order("kernel/z.ko").unwrap(), ["/m/kernel/z.ko"]);
         assert!(order("overlay").unwrap().is_empty());
         assert_eq!(order("nothing").unwrap_err(), "nothing: no such module below /m");
+    }
+
+    #[test]
+    fn a_module_without_its_hardware_is_no_failure_but_a_missing_one_is() {
+        let catalogue =
+            Catalogue::parse(Path::new("/m"), "k/ext4.ko: k/crc32-arm-ce.ko\nk/crc32-arm-ce.ko:\nk/last.ko:\n", "");
+        let lines = ["ext4", "crc32-arm-ce", "nothing", "last", "broken.ko/x"].map(str::to_owned);
+        let loaded = load_with(&catalogue, &lines, &CommandLine::default(), |file, _| match file.to_str().unwrap() {
+            "/m/k/crc32-arm-ce.ko" => Err(Errno::NODEV.into()),
+            "/m/k/ext4.ko" | "/m/k/last.ko" => Ok(true),
+            _ => Err(Errno::NOEXEC.into()),
+        });
+        assert_eq!((loaded.count, loaded.without_hardware), (2, vec!["crc32_arm_ce".to_owned()]));
+        assert_eq!(loaded.failures.len(), 2, "{:?}", loaded.failures);
+        assert!(loaded.failures[0].starts_with("nothing: no such module"));
+        assert!(loaded.failures[1].starts_with("/m/broken.ko/x: "));
     }
 
     #[test]

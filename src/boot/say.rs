@@ -1,13 +1,18 @@
-//! [`say`]: one line on the console, in the form that init's lines have.
+//! [`say`]: one line on the console and in the host log, in the form that init's lines have.
 
 use std::fmt;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::sync::OnceLock;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::sys::clock;
+use crate::sys::{clock, host_log};
 
 /// How long a console may take to make room for a line; a line that finds none is lost, since nobody may stop the boot.
 const PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+
+/// The host log. PID 1 has made its place; the initramfs has none.
+static LOG: OnceLock<Option<OwnedFd>> = OnceLock::new();
 
 /// Prints `[seconds since the kernel's start] role: text`.
 pub(super) fn say(role: &str, text: fmt::Arguments<'_>) {
@@ -17,5 +22,8 @@ pub(super) fn say(role: &str, text: fmt::Arguments<'_>) {
     let stderr = rustix::stdio::stderr();
     if matches!(poll(&mut [PollFd::new(&stderr, PollFlags::OUT)], Some(&PATIENCE)), Ok(1)) {
         let _ = rustix::io::write(stderr, line.as_bytes());
+    }
+    if let Some(log) = LOG.get_or_init(|| host_log::open().ok()) {
+        host_log::append(log.as_fd(), line.as_bytes());
     }
 }

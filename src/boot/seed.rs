@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha512};
 
 use super::Boot;
 use crate::sys::entropy::{self, SEED};
-use crate::sys::replace::replace_durably;
+use crate::sys::replace::{replace_durably, take_durably};
 
 /// Name of the file in the state directory: version, whether to credit it, the seed.
 const FILE: &str = "random-seed";
@@ -86,15 +86,7 @@ pub(super) fn load(boot: &Boot) -> Result<String, String> {
 
 /// Takes the seed off the disk. A damaged one is none.
 fn take(state: &Path) -> io::Result<Option<Seed>> {
-    let path = state.join(FILE);
-    let bytes = match fs::read(&path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    fs::remove_file(&path)?;
-    rustix::fs::fsync(File::open(state)?)?;
-    Ok(Seed::parse(&bytes))
+    Ok(take_durably(state, FILE)?.as_deref().and_then(Seed::parse))
 }
 
 #[cfg(test)]

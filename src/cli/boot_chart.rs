@@ -6,6 +6,8 @@ use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
+use serde_json::{Value, json};
+
 use super::failure::{Failure, Outcome};
 use super::invocation::Invocation;
 use super::output;
@@ -18,7 +20,7 @@ pub(super) fn run(invocation: &Invocation) -> Outcome {
     invocation.at_most(0)?;
     let path = invocation.layout().boot_chart();
     let parts = read(&path)?;
-    let picture = svg::draw(&parts);
+    let picture = if invocation.has("json") { document(&parts) } else { svg::draw(&parts) };
     match invocation.raw("output") {
         None => output::print(&picture)?,
         Some(file) => {
@@ -43,6 +45,21 @@ struct Part {
     room: String,
     /// What it was.
     name: String,
+}
+
+/// The same for programs: the figures, and each part. Times are CLOCK_BOOTTIME in microseconds.
+fn document(parts: &[Part]) -> String {
+    let first = First::of(parts).map(|first| {
+        json!({
+            "from": first.from, "atMicros": first.at, "totalMicros": first.total, "runtimeMicros": first.runtime,
+            "ownMicros": first.own(),
+        })
+    });
+    let parts: Vec<Value> = parts
+        .iter()
+        .map(|part| json!({ "beginMicros": part.begin, "endMicros": part.end, "room": part.room, "name": part.name }))
+        .collect();
+    format!("{}\n", output::to_json(&json!({ "version": 1, "firstContainer": first, "parts": parts })).trim_end())
 }
 
 fn read(path: &Path) -> Outcome<Vec<Part>> {
@@ -82,6 +99,8 @@ fn parse(text: &str) -> Vec<Part> {
 struct First {
     /// Where it is counted from.
     from: &'static str,
+    /// When the process was there, CLOCK_BOOTTIME in microseconds.
+    at: u64,
     /// Microseconds to the end of the first start.
     total: u64,
     /// Microseconds of it with a call of the OCI runtime under way.
@@ -105,16 +124,21 @@ impl First {
             runtime = runtime.saturating_add(to.saturating_sub(from));
             counted = counted.max(to);
         }
-        Some(Self { from, total: end.saturating_sub(begin), runtime })
+        Some(Self { from, at: end, total: end.saturating_sub(begin), runtime })
+    }
+
+    /// Microseconds that are gatepost's own.
+    fn own(&self) -> u64 {
+        self.total.saturating_sub(self.runtime)
     }
 
     fn words(&self) -> String {
         format!(
-            "From {} to the first container's process: {}; {} of it are calls of the OCI runtime, {} are not.",
+            "From {} to the first container's process: {}; calls of the OCI runtime: {}; own time: {}.",
             self.from,
             milliseconds(self.total),
             milliseconds(self.runtime),
-            milliseconds(self.total.saturating_sub(self.runtime))
+            milliseconds(self.own())
         )
     }
 }
@@ -143,7 +167,7 @@ mod tests {
         let text = "0\t100\tkernel\tkernel\n100\t200\tinit\tx\n150\t300\truntime\ta\n200\t350\truntime\tb\n\
                     140\t400\tcontainer\ta\n390\t900\truntime\tc\n";
         let first = First::of(&parse(text)).unwrap();
-        assert_eq!(first, First { from: "init's start", total: 300, runtime: 210 });
+        assert_eq!(first, First { from: "init's start", at: 400, total: 300, runtime: 210 });
         assert_eq!(First::of(&parse("1\t2\tinit\tx\n")), None);
     }
 
@@ -159,6 +183,17 @@ mod tests {
             fs::read_to_string(&path).unwrap(),
             "written anew with GATEPOST_WRITE_DOCS=1; look at it then"
         );
+    }
+
+    #[test]
+    fn the_document_has_the_figures_and_every_part() {
+        let document: Value = serde_json::from_str(&document(&parse(RECORD))).unwrap();
+        let first = &document["firstContainer"];
+        let micros = |name: &str| first[name].as_u64().unwrap();
+        assert_eq!(micros("ownMicros"), micros("totalMicros") - micros("runtimeMicros"));
+        assert_eq!(micros("atMicros"), 1_961_000);
+        assert_eq!(document["parts"].as_array().unwrap().len(), RECORD.lines().count());
+        assert_eq!(document["parts"][0]["room"], "kernel");
     }
 
     #[test]

@@ -236,12 +236,10 @@ pub(super) const COMMANDS: &[Command] = &[
         args: "",
         summary: "Draw the start of this node: boot stages, imports, each container",
         about: "An SVG picture on standard output. What is recorded of a start: its first ten minutes, at most 256 parts.",
-        flags: &[value(
-            "output",
-            Some('o'),
-            "FILE",
-            "Write the picture here, and say how long the first container took",
-        )],
+        flags: &[
+            value("output", Some('o'), "FILE", "Write the picture here, and say how long the first container took"),
+            switch("json", None, "The figures and the parts as JSON instead of a picture"),
+        ],
         examples: &[("gatepost boot-chart -o boot.svg", "what took so long?")],
         words: Words::None,
         online: true,

@@ -60,11 +60,20 @@ fn order(signal: Signal) -> Outcome {
 
 /// Another init would take these signals for something else.
 fn check_pid1() -> Outcome<()> {
-    let program = fs::read_link("/proc/1/exe").map_err(|error| Failure::failed(format!("/proc/1/exe: {error}")))?;
-    let own = fs::read_link("/proc/self/exe").unwrap_or_default();
-    // PID 1 runs from memory, or from the disk if it had to.
-    if program == own || program == Path::new("/memfd:gatepost (deleted)") {
+    if init_is_gateposts() {
         return Ok(());
     }
+    let program = fs::read_link("/proc/1/exe").map_err(|error| Failure::failed(format!("/proc/1/exe: {error}")))?;
     Err(Failure::failed(format!("PID 1 of this machine is {}, not gatepost; use its own commands", program.display())))
+}
+
+/// Whether PID 1 of this machine is gatepost's init, and not this very process.
+pub(super) fn init_is_gateposts() -> bool {
+    let named = fs::read("/proc/1/comm").is_ok_and(|name| name == b"init\n");
+    let link = |pid: &str| fs::read_link(format!("/proc/{pid}/exe")).ok();
+    // It runs from memory, or from the disk if it had to.
+    let ours = link("1").is_some_and(|program| {
+        program == Path::new("/memfd:gatepost (deleted)") || link("self").is_some_and(|own| own == program)
+    });
+    named && ours && !rustix::process::getpid().is_init()
 }

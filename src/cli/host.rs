@@ -11,6 +11,7 @@ use std::process::{Command, ExitCode};
 
 use rustix::fs::FlockOperation;
 
+use super::gateway;
 use super::prepare::{self, OnFailure};
 use crate::config::{self, Config, Layout};
 use crate::init;
@@ -38,6 +39,14 @@ pub(super) struct RunOptions {
 /// Prepares, then becomes the role init by an execve(2) of itself: the pages that reading the configuration took are not
 /// kept for years by a process that needs none of them.
 pub(super) fn run(options: &RunOptions) -> ExitCode {
+    if gateway::init_is_gateposts() {
+        log::error!(
+            "this is a gateway: its PID 1 is gatepost already, and runs its pods; see `gatepost get pods`. What it runs is in \
+             the manifest directories of {}; `gatepost reload` reads them again",
+            config::DEFAULT_FILE
+        );
+        return ExitCode::FAILURE;
+    }
     let error = match prepare_beside_host(options) {
         Ok((run, stop_bound_ms)) => {
             let bound = stop_bound_ms.to_string();
@@ -91,7 +100,7 @@ fn prepare_beside_host(options: &RunOptions) -> Result<(PathBuf, u64), String> {
     let run = config.layout.run.clone();
     prepare::run_directory(&config.layout)?;
     let run_lock = lock_run_directory(&config.layout)?;
-    log::info!("{}", prepare::node(config, options.stop_pods, &mut OnFailure::Stop)?);
+    log::info!("{}", prepare::node(config, options.stop_pods, &mut OnFailure::Stop)?.summary);
     // Held, over the execve too, until this process ends; init never closes it.
     for lock in [cgroup_lock, run_lock] {
         rustix::io::fcntl_setfd(&lock, rustix::io::FdFlags::empty())

@@ -52,9 +52,10 @@ pub fn main() -> ExitCode {
     if let Some(main) = roles::of_name() {
         return main();
     }
-    stderr_log::install();
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
-    if let Some(role) = arguments.first().and_then(|first| roles::ROLES.iter().find(|(name, _)| first == name)) {
+    let role = arguments.first().and_then(|first| roles::ROLES.iter().find(|(name, _)| first == name));
+    stderr_log::install(role.map(|(name, _)| *name));
+    if let Some(role) = role {
         // Started by descriptor or by /proc/self/exe: without this, `ps` and `top` would show a number, or `exe`.
         let _ = rustix::thread::set_name(c"gatepost");
         return role.1();

@@ -4,12 +4,13 @@
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 
-use crate::boot::{Warning, clock};
+use crate::boot::{Prepared, Warning, clock};
 use crate::config::{Config, Layout};
 use crate::runtime::{self, Runtime};
 use crate::state::durable;
 use crate::supervisor::Setup;
 use crate::sys::cgroup::Cgroups;
+use crate::sys::clock::boottime_us;
 use crate::sys::mount;
 
 /// Bytes that `/run/gatepost` may take at most: bundles, states, secrets.
@@ -64,7 +65,8 @@ pub(super) fn run_directory(layout: &Layout) -> Result<(), String> {
 }
 
 /// Finds what the node has and leaves it for its supervisors ([`Setup`]). Says in a line what was found.
-pub(super) fn node(mut config: Config, stop_pods: bool, on_failure: &mut OnFailure<'_>) -> Result<String, String> {
+pub(super) fn node(mut config: Config, stop_pods: bool, on_failure: &mut OnFailure<'_>) -> Result<Prepared, String> {
+    let begin_us = boottime_us();
     let found = Runtime::find(&config.runtime).map_err(|e| e.to_string());
     let usable = found.is_ok();
     let runtime = on_failure.or("runtime", found, || Runtime::missing(&config.runtime))?;
@@ -78,6 +80,7 @@ pub(super) fn node(mut config: Config, stop_pods: bool, on_failure: &mut OnFailu
             }
         }
     }
+    let runtime_calls = (begin_us, boottime_us());
     on_failure.or("cgroups", leave_root_cgroup(), || ())?;
     for directory in [&config.layout.data, &config.layout.logs] {
         let made = fs::DirBuilder::new().recursive(true).mode(0o755).create(directory);
@@ -95,7 +98,7 @@ pub(super) fn node(mut config: Config, stop_pods: bool, on_failure: &mut OnFailu
         }
     };
     Setup { config, runtime, stop_pods, save_clock, warnings }.begin().map_err(|e| e.to_string())?;
-    Ok(summary)
+    Ok(Prepared { summary, runtime_calls })
 }
 
 fn leave_root_cgroup() -> Result<(), String> {

@@ -34,7 +34,9 @@ impl Progress {
             return;
         }
         self.drawn = Some(Instant::now());
-        let width = rustix::termios::tcgetwinsize(io::stderr()).map_or(80, |size| usize::from(size.ws_col)).max(20);
+        let width = rustix::termios::tcgetwinsize(io::stderr()).map_or(0, |size| usize::from(size.ws_col));
+        // A serial line knows no size.
+        let width = if width == 0 { 80 } else { width.max(20) };
         let line: String = bar(&self.name, done, total, what).chars().take(width.saturating_sub(1)).collect();
         let mut err = io::stderr().lock();
         write!(err, "\r{line}\x1b[K").ok();

@@ -13,6 +13,7 @@ use crate::printer::columns::{PodRow, Shown, header};
 use crate::printer::view::{list, text};
 use crate::printer::{age, tabs};
 use crate::sys::clock::boottime_ms;
+use crate::sys::host_log;
 use crate::sys::signal::Signal;
 
 /// Lines of a log, or of the events, that a key shows.
@@ -23,6 +24,12 @@ pub(super) struct Choice {
     namespace: String,
     pod: String,
     container: String,
+}
+
+impl Choice {
+    fn name(&self) -> String {
+        format!("{}/{} {}", self.namespace, self.pod, self.container)
+    }
 }
 
 impl Console {
@@ -38,6 +45,9 @@ impl Console {
             Wish::Events => self.start_view(&["get", "events", "-A"]),
             Wish::Choices => self.offer_logs(),
             Wish::Log(index) => {
+                if index == self.choices.len() {
+                    return self.show_host_log();
+                }
                 if let Some(Choice { namespace, pod, container }) = self.choices.get(index) {
                     let (namespace, pod, container) = (namespace.clone(), pod.clone(), container.clone());
                     self.say("console", &format!("the last lines of {namespace}/{pod} {container}"));
@@ -76,16 +86,25 @@ impl Console {
     fn offer_logs(&mut self) {
         self.choices = self.pods.iter().flat_map(choices).collect();
         self.choices.sort_by(|a, b| (&a.namespace, &a.pod).cmp(&(&b.namespace, &b.pod)));
-        if self.choices.is_empty() {
+        let mut names: Vec<String> = self.choices.iter().map(Choice::name).collect();
+        if self.host.is_some() {
+            names.push("gatepost itself".to_owned());
+        }
+        if names.is_empty() {
             return self.say("console", "no container has been started yet");
         }
-        for index in 0..self.choices.len() {
-            if let Some(Choice { namespace, pod, container }) = self.choices.get(index) {
-                let words = format!("{:3}  {namespace}/{pod} {container}", index.saturating_add(1));
-                self.print(&line::plain(&words));
-            }
+        for (number, name) in (1_usize..).zip(&names) {
+            self.print(&line::plain(&format!("{number:3}  {name}")));
         }
-        self.keys.offer(self.choices.len(), boottime_ms());
+        self.keys.offer(names.len(), boottime_ms());
+    }
+
+    /// All of its lines, those that were on this console among them.
+    fn show_host_log(&mut self) {
+        self.say("console", &format!("the last lines of {}", host_log::PATH));
+        for line in self.host.as_mut().map(|host| host.last(SHOWN)).unwrap_or_default() {
+            self.print(&line::plain(&line));
+        }
     }
 
     fn power(&mut self, power: Power) {

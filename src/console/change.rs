@@ -119,10 +119,13 @@ fn first_line(message: &str) -> String {
     message.trim().lines().next().unwrap_or_default().to_owned()
 }
 
+/// Reasons of warnings that the pods' own lines, or the node's warnings, tell as well.
+const TOLD_OTHERWISE: [&str; 4] = ["BackOff", "FailedValidation", "ManifestWarning", "BootProblem"];
+
 /// The line for an event that people should know of: only warnings, and not what the pods' own lines say.
 pub(super) fn event_line(happened: &Value) -> Option<String> {
     let reason = text(happened, "/reason");
-    if text(happened, "/type") != "Warning" || reason == "BackOff" {
+    if text(happened, "/type") != "Warning" || TOLD_OTHERWISE.contains(&reason) {
         return None;
     }
     let object = |field: &str| text(happened, &format!("/involvedObject/{field}"));

@@ -10,6 +10,7 @@
 //! | `access` | who gets a shell |
 //! | `tty` | the terminal |
 //! | `feed` | the connection to the supervisor |
+//! | `host` | what gatepost's other processes say |
 //! | `child` | commands whose output is shown, and the shell |
 //!
 //! It sleeps until something happens: a reply, a key, an end of a child, or the deadline of a prompt.
@@ -19,6 +20,7 @@ mod answer;
 mod change;
 mod child;
 mod feed;
+mod host;
 mod keys;
 mod line;
 mod output;
@@ -35,6 +37,7 @@ use serde_json::Value;
 use crate::config::Layout;
 use crate::control::{ClientError, Reply};
 use crate::sys::clock::{boottime_ms, boottime_us};
+use crate::sys::host_log::Tail;
 use crate::sys::signal::{Signal, SignalFd};
 use answer::Choice;
 use change::Watched;
@@ -81,6 +84,7 @@ pub fn run(named: Option<&Path>, layout: Layout) -> ExitCode {
         choices: Vec::new(),
         view: None,
         shell: None,
+        host: Tail::new().ok(),
         lost: None,
         end: None,
     };
@@ -114,6 +118,8 @@ struct Console {
     choices: Vec<Choice>,
     view: Option<View>,
     shell: Option<Shell>,
+    /// What the supervisor and its helpers say; only on a gateway.
+    host: Option<Tail>,
     /// Why there is no connection, as last told.
     lost: Option<String>,
     /// Set: leave.
@@ -129,6 +135,7 @@ enum Source {
     View,
     ShellTerminal,
     ShellProcess,
+    Host,
 }
 
 impl Console {
@@ -156,6 +163,7 @@ impl Console {
                     Source::View => self.view_printed(),
                     Source::ShellTerminal => self.shell_printed(),
                     Source::ShellProcess => self.shell_ended(),
+                    Source::Host => self.host_said(),
                 }
             }
         }
@@ -173,6 +181,9 @@ impl Console {
         };
         if let Some(socket) = self.feed.descriptor() {
             add(Source::Feed, PollFd::from_borrowed_fd(socket, PollFlags::IN));
+        }
+        if let Some(host) = &self.host {
+            add(Source::Host, PollFd::from_borrowed_fd(host.changes(), PollFlags::IN));
         }
         if let Some(view) = &self.view {
             add(Source::View, PollFd::from_borrowed_fd(view.output(), PollFlags::IN));
@@ -301,6 +312,14 @@ impl Console {
 
     // ---- the supervisor
 
+    fn host_said(&mut self) {
+        for line in self.host.as_mut().map(Tail::news).unwrap_or_default() {
+            if !host::is_told_elsewhere(&line) {
+                self.print(&line::plain(&line));
+            }
+        }
+    }
+
     fn tell_lost(&mut self, why: &str) {
         if self.lost.is_none() {
             self.say("console", &format!("no supervisor: {why}"));
@@ -326,7 +345,10 @@ impl Console {
         match reply {
             Reply::Info(info) => {
                 self.lost = None;
-                self.say("console", &format!("supervisor {} of node {} is there", info.pid, info.node));
+                // Where its own lines are shown, it has said so.
+                if self.host.is_none() {
+                    self.say("console", &format!("supervisor {} of node {} is there", info.pid, info.node));
+                }
             }
             Reply::Pods { items, warnings } => {
                 for (room, words) in self.watched.update(&items, &warnings) {

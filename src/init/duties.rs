@@ -208,6 +208,9 @@ impl Init {
             spawn.env = Some(&pid1.environment);
             spawn.new_session = true;
             spawn.open_files = self.open_files_before;
+            if service.kind == wire::Service::Console {
+                spawn.stderr = say::log();
+            }
             match spawn.start() {
                 Ok(child) => {
                     service.child = Some(child);

@@ -22,36 +22,13 @@ use crate::sys::clock::{boottime_ms, wall_ms};
 use crate::sys::mount::{MountEntry, mounts};
 use crate::sys::process;
 use crate::sys::replace;
+use crate::wire::farewell::{Farewell, NAME};
 
 /// Where reports are kept. `dataDir` is not asked for: reading the configuration is what may have failed.
 pub(crate) const STATE: &str = "/var/lib/gatepost/state";
-/// The report's name in it.
-const REPORT: &str = "last-boot";
 /// How often unmounting is tried, and the wait between.
 const ROUNDS: usize = 10;
 const WAIT: Duration = Duration::from_millis(100);
-
-/// Why and how a machine went down, as the next boot finds it.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct LastBoot {
-    /// Version of this format.
-    pub version: u32,
-    /// `reboot`, `halt` or `poweroff`.
-    pub action: String,
-    /// Who or what asked for it.
-    pub reason: String,
-    /// When this was written, milliseconds since 1970 as the clock then stood.
-    pub wall_ms: i64,
-    /// How long the shutdown had taken by then, in milliseconds.
-    pub took_ms: u64,
-    /// Processes that ended only by SIGKILL.
-    pub killed: u32,
-}
-
-impl LastBoot {
-    /// The version of this program.
-    pub const VERSION: u32 = 1;
-}
 
 /// The role `farewell GOAL CAUSE BEGAN-MS KILLED`, or `farewell may-reboot`.
 pub fn main() -> ExitCode {
@@ -73,16 +50,16 @@ pub fn main() -> ExitCode {
 }
 
 fn report(goal: &str, cause: &str, began_ms: u64, killed: u32) {
-    let report = LastBoot {
-        version: LastBoot::VERSION,
+    let report = Farewell {
+        version: Farewell::VERSION,
         action: goal.to_owned(),
         reason: cause.to_owned(),
         wall_ms: wall_ms(),
         took_ms: boottime_ms().saturating_sub(began_ms),
         killed,
     };
-    if let Err(error) = serde_json::to_vec(&report).map_err(std::io::Error::from).and_then(|text| keep(REPORT, &text)) {
-        say_as("farewell", format_args!("the report of this shutdown cannot be kept: {STATE}/{REPORT}: {error}"));
+    if let Err(error) = serde_json::to_vec(&report).map_err(std::io::Error::from).and_then(|text| keep(NAME, &text)) {
+        say_as("farewell", format_args!("the report of this shutdown cannot be kept: {STATE}/{NAME}: {error}"));
     }
 }
 
@@ -114,6 +91,8 @@ const KERNELS_OWN: [&str; 15] = [
 /// Whether a mount is to be let go: it, or what it stands on, may be a disk's.
 fn is_to_go(mount: &MountEntry) -> bool {
     let stays = ["/", "/dev", "/run", "/tmp"].iter().any(|target| mount.target == Path::new(target));
+    // PID 1 keeps its log there, and nothing of it is lost that would not be lost anyway.
+    let stays = stays || (mount.target == Path::new("/var/log") && mount.fs_type == "tmpfs");
     !stays && !KERNELS_OWN.contains(&mount.fs_type.as_str())
 }
 

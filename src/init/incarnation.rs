@@ -63,6 +63,8 @@ impl Init {
         spawn.open_files = self.open_files_before;
         if let Some(pid1) = &self.pid1 {
             spawn.env = Some(&pid1.environment);
+            // The console has one voice, the role console's.
+            (spawn.stdout, spawn.stderr) = (say::log(), say::log());
             spawn.oom_score_adj = Some(OOM_SCORE_ADJ);
         }
         Ok(Supervisor { child: spawn.start()?, socket: ours })

@@ -1,17 +1,20 @@
-//! [`keep`]: a line that has to survive a reset: into the kernel's log and, where the board has memory for it, into pstore.
+//! [`keep`]: a line that has to survive a reset: on the console, into the kernel's log and, where the board has memory for it, into
+//! pstore.
 
 use std::fmt::{self, Write};
 
 use rustix::fs::{Mode, OFlags};
 
-use super::say::Line;
+use super::say::{Line, say};
 
-/// Writes one line of at most 255 bytes to `/dev/kmsg` and `/dev/pmsg0`. Neither lies on a disk, and neither has to be there.
+/// Says one line of at most 255 bytes, and writes it to `/dev/kmsg` and `/dev/pmsg0`. Neither lies on a disk, and neither has to be
+/// there. For the kernel it is a matter of debugging: its own console would show the line a second time.
 pub(super) fn keep(message: fmt::Arguments<'_>) {
-    for (path, prefix) in [("/dev/kmsg", "<2>"), ("/dev/pmsg0", "")] {
+    say(message);
+    for (path, prefix) in [("/dev/kmsg", "<7>gatepost "), ("/dev/pmsg0", "gatepost ")] {
         let mut line = Line::new();
         // What does not fit is cut.
-        let _ = write!(line, "{prefix}gatepost init: {message}");
+        let _ = write!(line, "{prefix}init: {message}");
         let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
         if let Ok(file) = rustix::fs::open(path, flags, Mode::empty()) {
             let _ = rustix::io::write(file, line.end());

@@ -179,6 +179,7 @@ fn sealed_copy() -> Option<OwnedFd> {
 
 /// From here on nothing is read from a disk.
 fn settle_down(handover: Handover) -> ExitCode {
+    say::keep_log();
     if let Err(error) = memory::lock() {
         say(format_args!("cannot lock itself into memory: {error}"));
     }

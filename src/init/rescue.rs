@@ -43,8 +43,7 @@ pub fn main() -> ExitCode {
     fatal::unblock_all();
     let _ = rustix::thread::set_name(c"rescue");
 
-    say(format_args!("PID 1 failed with signal {signal}: this board is rebooted"));
-    last_words::keep(format_args!("PID 1 failed with signal {signal}: rebooting"));
+    last_words::keep(format_args!("PID 1 failed with signal {signal}: this board is rebooted"));
     process::signal_everyone(Signal::TERM);
     process::signal_everyone(Signal::CONT);
     wait(TERM_MS, watchdog.as_ref(), &nothing_left);

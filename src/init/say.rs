@@ -1,9 +1,28 @@
-//! [`say`]: init's own lines on standard error.
+//! [`say`]: init's own lines on standard error, and on a gateway in the host log.
 
 use std::fmt::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
 
 use crate::sys::clock::boottime_us;
+use crate::sys::host_log;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+/// Where PID 1 keeps its lines besides: in memory, where it has no need to wait.
+static LOG: OnceLock<OwnedFd> = OnceLock::new();
+
+/// From now on PID 1's lines go to the host log too.
+pub(super) fn keep_log() {
+    match host_log::open() {
+        Ok(log) => drop(LOG.set(log)),
+        Err(error) => say(format_args!("what gatepost says is not kept: {}: {error}", host_log::PATH)),
+    }
+}
+
+/// The host log, for children; `None` where there is none.
+pub(super) fn log() -> Option<BorrowedFd<'static>> {
+    LOG.get().map(AsFd::as_fd)
+}
 
 /// Writes one line of at most 255 bytes. A line that cannot be written at once is lost: PID 1 waits for no reader.
 pub(super) fn say(message: fmt::Arguments<'_>) {
@@ -23,6 +42,9 @@ pub(super) fn say_as(role: &str, message: fmt::Arguments<'_>) {
     let (seconds, micros) = (now / 1_000_000, now % 1_000_000);
     let _ = write!(line, "[{seconds:5}.{micros:06}] {role}: {message}");
     print(&mut line);
+    if let Some(log) = log() {
+        host_log::append(log, line.end());
+    }
 }
 
 fn print(line: &mut Line) {
@@ -59,8 +81,7 @@ impl Line {
     pub(super) fn end(&mut self) -> &[u8] {
         if let Some(byte) = self.bytes.get_mut(self.length) {
             *byte = b'\n';
-            self.length = self.length.saturating_add(1);
         }
-        self.bytes.get(..self.length).unwrap_or_default()
+        self.bytes.get(..=self.length).unwrap_or_default()
     }
 }

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -45,9 +45,9 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// One line on standard error, which is the supervisor's log.
+/// One line in the supervisor's log.
 pub(crate) fn warn(text: &str) {
-    let _ = writeln!(io::stderr(), "log-writer: {text}");
+    log::warn!("container logs: {text}");
 }
 
 fn arguments() -> io::Result<(PathBuf, PathBuf)> {

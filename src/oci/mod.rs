@@ -335,7 +335,7 @@ fn process(input: &BundleInput, container: &v1::Container, warnings: &mut Vec<St
         .set_no_new_privileges(Some(context.and_then(|c| c.allow_privilege_escalation) == Some(false)))
         .set_apparmor_profile(security_modules::app_armor(input, container, warnings)?)
         .set_selinux_label(security_modules::se_linux(input, container, warnings).map(|(process, _)| process))
-        // Limits are inherited, as with containerd; the Pod API has no field for them.
+        // Limits are those of gatepost itself (`runtime::launch`), as with containerd; the Pod API has no field for them.
         .set_rlimits(None)
         .set_oom_score_adj(Some(resources::oom_score_adj(input.pod, container, input.node, warnings)));
     Ok(process)

@@ -11,8 +11,8 @@
 //! | Ended | | · | · | · | · | · | · | · |
 //!
 //! Every instance that ends or cannot start becomes a leftover until `Removed` is told. What could not start may run all the
-//! same for a while (a runtime that was killed half-way), so the next start waits for its `Removed`. A word about a
-//! leftover never moves the instance after it. Stopping is a second, smaller table in `termination`.
+//! same for a while (a runtime that was killed half-way), so the next start waits for its `Emptied`, and not for its `Removed`,
+//! which may wait for the log's disk. A word about a leftover never moves the instance after it. Stopping is a second, smaller table in `termination`.
 
 use std::rc::Rc;
 
@@ -130,7 +130,7 @@ pub(crate) struct Leftover {
     pub(crate) seq: Seq,
     pub(crate) asked: bool,
     pub(crate) retry: Retry,
-    /// Its start failed: something of it may run until it is removed.
+    /// Its start failed: something of it may run until it is known to be empty, or removed.
     #[serde(default)]
     pub(crate) doubtful: bool,
 }
@@ -377,6 +377,10 @@ impl Container {
             }
             State::Waiting { .. } | State::Image { .. } | State::Ended => return,
         };
+        // What was told to end has not done its work, whatever its code.
+        if self.kind == Kind::App && scope.is_done_by(exit.code) && !stopping && self.stop.is_none() && !self.restart {
+            turn.durable.succeeded(scope.uid, scope.first_seen, &self.name, exit.at_wall);
+        }
         self.leave(seq, false);
         let ended = exit.at.min(turn.now.boot);
         let again = scope.restarts(exit.code);
@@ -397,6 +401,13 @@ impl Container {
                 State::Waiting { until: Some(ended.after(wait_ms)), why: Why::Backoff { wait_ms } }
             }
         };
+    }
+
+    /// Nothing of a leftover runs any more.
+    pub(crate) fn emptied(&mut self, seq: Seq) {
+        for leftover in self.leftovers.iter_mut().filter(|leftover| leftover.seq == seq) {
+            leftover.doubtful = false;
+        }
     }
 
     pub(crate) fn removed(&mut self, seq: Seq) {
@@ -457,6 +468,7 @@ impl Container {
             State::Starting { .. } | State::Image { .. } => {}
             State::Waiting { ref mut until, .. } => *until = None,
             State::Ended if self.kind == Kind::App => {
+                turn.durable.again(scope.uid, &self.name);
                 self.state = State::Waiting { until: None, why: Why::Starting };
             }
             State::Ended => {}
@@ -477,6 +489,11 @@ impl Scope<'_> {
             RestartPolicy::OnFailure => code != 0,
             RestartPolicy::Never => false,
         }
+    }
+
+    /// semantics 3.1: whether an app container that ended with `code` by itself is not to run again, whatever becomes of the pod.
+    pub(crate) fn is_done_by(&self, code: i32) -> bool {
+        self.pod.spec.restart_policy == RestartPolicy::OnFailure && code == 0
     }
 
     fn rule(&self, container: &str, node: super::backoff::BackoffRule) -> super::backoff::BackoffRule {

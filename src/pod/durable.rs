@@ -1,4 +1,5 @@
-//! [`DurableState`]: the little that must survive a power cut: restart counts, the marks of `Never` containers, final statuses.
+//! [`DurableState`]: the little that must survive a power cut: restart counts, what has had
+//! its run or its success, final statuses.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -39,6 +40,8 @@ pub struct DurablePod {
     pub restarts: BTreeMap<Rc<str>, u32>,
     /// Containers under `restartPolicy: Never` that have had their run, whether or not its end is known.
     pub marks: BTreeSet<Rc<str>>,
+    /// App containers under `restartPolicy: OnFailure` that have ended with code 0, and when: they are not to run again.
+    pub succeeded: BTreeMap<Rc<str>, Wall>,
     /// The final status of a completed pod.
     pub completed: Option<PodStatus>,
 }
@@ -85,11 +88,22 @@ impl Durable {
         self.changed = true;
     }
 
-    /// A person wants the completed pod to run again: counts stay, marks and the final status go.
+    pub(crate) fn succeeded(&mut self, uid: &Uid, first_seen: Wall, container: &Rc<str>, at: Wall) {
+        self.entry(uid, first_seen).succeeded.insert(Rc::clone(container), at);
+        self.changed = true;
+    }
+
+    /// A person wants a container to run again that has succeeded.
+    pub(crate) fn again(&mut self, uid: &Uid, container: &str) {
+        self.changed |= self.state.pods.get_mut(uid).is_some_and(|pod| pod.succeeded.remove(container).is_some());
+    }
+
+    /// A person wants the completed pod to run again: counts stay, marks, successes and the final status go.
     pub(crate) fn reopen(&mut self, uid: &Uid) {
         let Some(pod) = self.state.pods.get_mut(uid) else { return };
-        self.changed |= pod.completed.take().is_some() || !pod.marks.is_empty();
+        self.changed |= pod.completed.take().is_some() || !pod.marks.is_empty() || !pod.succeeded.is_empty();
         pod.marks.clear();
+        pod.succeeded.clear();
     }
 
     pub(crate) fn forget(&mut self, uid: &Uid) {

@@ -208,6 +208,11 @@ pub enum Event {
         /// How.
         exit: Exit,
     },
+    /// Nothing runs, or can run, of an instance that could not be started; its traces may still be there.
+    Emptied {
+        /// Instance.
+        seq: Seq,
+    },
     /// Nothing of the instance is left on the machine.
     Removed {
         /// Instance.

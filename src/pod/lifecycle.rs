@@ -393,9 +393,24 @@ impl Pod {
                 container.has_run = true;
             }
         }
+        // Once told, it stays done, while the pod's other containers go on (semantics 3.1).
+        let done = durable.succeeded.clone();
+        for container in self.containers.iter_mut().filter(|c| c.kind == Kind::App) {
+            if let Some(at_wall) = done.get(&container.name) {
+                container.has_succeeded(*at_wall, turn);
+            }
+        }
+        let ends = self.apps().map(|c| done.get(&c.name).copied()).collect::<Option<Vec<_>>>();
         if let Some(status) = &durable.completed {
             self.outcome = Some(status.clone());
             self.stage = Stage::Completed;
+        } else if let Some(at_wall) = ends.and_then(|ends| ends.into_iter().next()) {
+            // The power went between the last success and the final status. The init containers came before the first success.
+            for init in self.containers.iter_mut().filter(|c| c.kind == Kind::Init) {
+                init.has_succeeded(at_wall, turn);
+            }
+            self.stage = Stage::Completed;
+            self.finish(None, turn);
         } else if self.manifest.spec.restart_policy == RestartPolicy::Never && !durable.marks.is_empty() {
             let marks = durable.marks.clone();
             for container in self.containers.iter_mut().filter(|c| marks.contains(&c.name)) {
@@ -496,6 +511,18 @@ enum Flow {
 }
 
 impl Container {
+    /// It has done its work in an earlier life of the pod.
+    fn has_succeeded(&mut self, at_wall: Wall, turn: &Turn<'_>) {
+        let (at, message) = (turn.now.boot, String::new());
+        let exit = Exit { code: 0, oom_killed: false, reason: None, message, at, at_wall };
+        // What this life of the supervisor knows of it says more.
+        if self.last.as_ref().is_none_or(|last| last.exit.code != 0) {
+            self.last = Some(super::container::Terminated { seq: None, started: None, exit });
+        }
+        self.has_run = true;
+        self.state = State::Ended;
+    }
+
     /// Its only run was cut off and nobody saw its end.
     pub(crate) fn interrupted(&mut self, turn: &Turn<'_>) {
         self.has_run = true;

@@ -54,6 +54,7 @@ impl Event {
             | Self::Started { seq, .. }
             | Self::StartFailed { seq, .. }
             | Self::Exited { seq, .. }
+            | Self::Emptied { seq }
             | Self::Removed { seq }
             | Self::RemoveFailed { seq, .. } => Some(*seq),
             _ => None,

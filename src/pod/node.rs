@@ -197,6 +197,7 @@ impl Node {
                     self.orphans.ended(seq);
                 }
             }
+            Event::Emptied { seq } => _ = self.on_instance(seq, turn, work, |c, _, _, _| c.emptied(seq)),
             Event::Removed { seq } => {
                 if !self.on_instance(seq, turn, work, |c, _, _, _| c.removed(seq)) {
                     self.orphans.removed(seq);

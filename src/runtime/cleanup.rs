@@ -39,6 +39,9 @@ pub struct CleanupRequest {
     pub runtime: Runtime,
     /// Its cgroup, for example `/kubepods/burstable/pod<uid>/<id>`.
     pub cgroup: String,
+    /// The machine's cgroups, where they are known.
+    #[serde(default)]
+    pub cgroups: Option<Cgroups>,
 }
 
 /// The role's entry: request on descriptor 0, report on descriptor 3.
@@ -54,7 +57,8 @@ pub fn clean(request: &CleanupRequest) -> Result<(), Failure> {
             return Err(Failure::new(REASON, format!("{name:?} is not an id")));
         }
     }
-    let cgroups = Cgroups::detect().map_err(context(REASON, "detecting", Path::new("cgroups")))?;
+    let cgroups =
+        Cgroups::known(request.cgroups.as_ref()).map_err(context(REASON, "detecting", Path::new("cgroups")))?;
     let container = layout.container(id);
     let state = layout.runtime_root().join(id);
 

@@ -32,6 +32,8 @@ pub struct Runtime {
     pub flavour: Flavour,
     /// First line of `--version`, for example `runc version 1.1.5`.
     pub version: String,
+    /// Whether `--version` says that it was built with seccomp. Some do not say.
+    pub says_seccomp: bool,
 }
 
 /// Why no runtime can be used.
@@ -80,7 +82,8 @@ impl Runtime {
             Some("crun") => Flavour::Crun,
             _ => Flavour::Other,
         };
-        Ok(Self { path, flavour, version })
+        let says_seccomp = text.to_lowercase().contains("seccomp");
+        Ok(Self { path, flavour, version, says_seccomp })
     }
 
     /// Stands in for a runtime that is not there: every container says that it cannot be started, and why.
@@ -91,7 +94,7 @@ impl Runtime {
             Some("crun") => Flavour::Crun,
             _ => Flavour::Other,
         };
-        Self { path, flavour, version: format!("{setting} (missing)") }
+        Self { path, flavour, version: format!("{setting} (missing)"), says_seccomp: false }
     }
 
     /// The command without a verb. Its log goes to `log` as JSON lines.

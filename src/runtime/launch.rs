@@ -18,7 +18,7 @@ use std::process::{Command, ExitCode};
 use std::rc::Rc;
 
 use oci_spec::image::ImageConfiguration;
-use oci_spec::runtime::{LinuxSeccomp, Spec};
+use oci_spec::runtime::{LinuxSeccomp, PosixRlimit, PosixRlimitBuilder, PosixRlimitType, Spec};
 use rustix::fs::{OFlags, ResolveFlags};
 use serde::{Deserialize, Serialize};
 
@@ -293,6 +293,9 @@ fn write_bundle(
     if let Some(ids) = ids {
         ids.volumes(&mut spec, &sandbox::own_of(layout, &pod.metadata.uid), &dir.join("volumes"))?;
     }
+    if let Some(process) = spec.process_mut() {
+        process.set_rlimits(open_files().map(|limit| vec![limit]));
+    }
     write_spec(&dir.join(CONFIG), &spec)?;
     if request.runtime.rereads_the_process_only() {
         let mut rest = Spec::default();
@@ -318,6 +321,14 @@ fn refuse_what_is_ignored(spec: &Spec, features: &Features) -> Result<(), Failur
         )),
         _ => Ok(()),
     }
+}
+
+/// The limit of open files as it is here, for the container. The runtime would hand on its own, which some have raised for
+/// themselves (Go 1.19 to 1.20), and a soft limit of half a million makes old daemons close each descriptor there could be.
+fn open_files() -> Option<PosixRlimit> {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let (soft, hard) = (limit.current.unwrap_or(u64::MAX), limit.maximum.unwrap_or(u64::MAX));
+    PosixRlimitBuilder::default().typ(PosixRlimitType::RlimitNofile).soft(soft).hard(hard).build().ok()
 }
 
 /// It holds the environment, and with it Secrets.

@@ -86,17 +86,16 @@ pub fn probe(runtime: &Runtime) -> Vec<Finding> {
     findings
 }
 
-/// Runtimes before runc 1.1 and crun 1.9 have no `features`: their `--version` names what they are built with.
+/// Most say it in `--version`, which was asked anyway; the others are asked for their `features`, and count as built without
+/// where they have none.
 fn seccomp_missing(runtime: &Runtime) -> bool {
-    let run = |argument: &str| {
-        let output = Command::new(&runtime.path).arg(argument).stdin(Stdio::null()).output().ok()?;
-        output.status.success().then_some(output.stdout)
-    };
-    if let Some(features) = run("features").and_then(|text| json::from_slice::<Features>(&text).ok()) {
-        return features.linux.seccomp.enabled == Some(false);
+    if runtime.says_seccomp {
+        return false;
     }
-    let version = run("--version").unwrap_or_default();
-    !String::from_utf8_lossy(&version).to_lowercase().contains("seccomp")
+    let output = Command::new(&runtime.path).arg("features").stdin(Stdio::null()).output();
+    let features = output.ok().filter(|output| output.status.success());
+    let features = features.and_then(|output| json::from_slice::<Features>(&output.stdout).ok());
+    features.is_none_or(|features| features.linux.seccomp.enabled == Some(false))
 }
 
 #[cfg(test)]

@@ -86,6 +86,9 @@ pub struct PrepareRequest {
     /// Sizes of huge pages in KiB that the cgroups can limit.
     #[serde(default)]
     pub page_sizes: Vec<u64>,
+    /// The machine's cgroups, where they are known.
+    #[serde(default)]
+    pub cgroups: Option<Cgroups>,
 }
 
 /// Bounds of all pods together; 0 means none.
@@ -119,6 +122,9 @@ pub struct TeardownRequest {
     pub cgroup_root: String,
     /// Also remove what is on data: the pod is gone for good, not only stopped.
     pub discard_volumes: bool,
+    /// The machine's cgroups, where they are known.
+    #[serde(default)]
+    pub cgroups: Option<Cgroups>,
 }
 
 /// The role's entry: request on descriptor 0, report on descriptor 3.
@@ -209,7 +215,8 @@ fn check_uid(uid: &str, reason: &str) -> Result<(), Failure> {
 }
 
 fn make_cgroups(request: &PrepareRequest) -> Result<String, Failure> {
-    let cgroups = Cgroups::detect().map_err(context(REASON, "detecting", Path::new("cgroups")))?;
+    let cgroups =
+        Cgroups::known(request.cgroups.as_ref()).map_err(context(REASON, "detecting", Path::new("cgroups")))?;
     let create = |path: &str, limits: &Limits| {
         cgroups.create(path, limits, true).map_err(context(REASON, "creating the cgroup", Path::new(path)))
     };
@@ -302,7 +309,11 @@ fn memory_bytes(pod: &Pod, volume: &Volume) -> Option<u64> {
 pub fn teardown(request: &TeardownRequest) -> Result<(), Failure> {
     let TeardownRequest { uid, layout, .. } = request;
     check_uid(uid, TEARDOWN_REASON)?;
-    let cgroups = Cgroups::detect().map_err(context(TEARDOWN_REASON, "detecting", Path::new("cgroups")))?;
+    let cgroups = Cgroups::known(request.cgroups.as_ref()).map_err(context(
+        TEARDOWN_REASON,
+        "detecting",
+        Path::new("cgroups"),
+    ))?;
     let root = request.cgroup_root.trim_matches('/');
     // Its class is not known here, and a killed predecessor may have removed it from some hierarchies only.
     for path in ["", "/burstable", "/besteffort"].map(|class| format!("{root}{class}/pod{uid}")) {

@@ -8,6 +8,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::rc::Rc;
 
 use super::Supervisor;
+use super::ending::FIRST_LOOK_MS;
 use super::helpers::{Command, Job};
 use super::images::ImageTask;
 use super::instance::{self, End, Instance, Phase, Record};
@@ -22,6 +23,7 @@ use crate::runtime::cleanup::CleanupRequest;
 use crate::runtime::launch::{LaunchRequest, Mode, RootSource};
 use crate::runtime::protocol::VERSION;
 use crate::runtime::sandbox::{self, Caps, PrepareRequest, SandboxRequest, TeardownRequest, Verb};
+use crate::sys::cgroup::Cgroups;
 use crate::sys::epoll::EventFlags;
 use crate::sys::socket;
 use crate::wire;
@@ -47,6 +49,8 @@ pub(crate) enum Task {
     Images(ImageTask),
     /// Writing durable state.
     Save,
+    /// Reading that of the boot before.
+    Recall,
     /// Reading the last words of a container that failed without a message.
     LastWords(Seq),
     /// Looking for what former pods have left.
@@ -121,8 +125,10 @@ impl Starts {
         self.last.push_back(Task::Probe);
     }
 
+    /// Containers of pods that are prepared come before other pods' sandboxes: the first ones run while the rest is made ready.
     fn next(&mut self) -> Option<Task> {
-        self.first.pop_front().or_else(|| self.last.pop_front())
+        let ready = self.first.iter().position(|task| !matches!(task, Task::Prepare(_)));
+        self.first.remove(ready.unwrap_or(0)).or_else(|| self.last.pop_front())
     }
 
     fn is_empty(&self) -> bool {
@@ -148,6 +154,7 @@ impl Supervisor {
             Action::Remove { seq } => self.remove(seq),
             Action::Record(event) => {
                 log::info!(
+                    target: "event",
                     "{}/{} {} {}{}",
                     event.namespace,
                     event.name,
@@ -257,6 +264,7 @@ impl Supervisor {
             pod_ips,
             allowed_sysctls: self.config.allowed_unsafe_sysctls.clone(),
             page_sizes: self.node_facts.page_sizes.clone(),
+            cgroups: self.known_cgroups(),
         }));
         let request = SandboxRequest { version: VERSION, verb };
         self.call_role("sandbox", Task::Prepare(uid), &request);
@@ -268,9 +276,15 @@ impl Supervisor {
             uid: uid.to_string(),
             cgroup_root: self.config.cgroup_root.clone(),
             discard_volumes,
+            cgroups: self.known_cgroups(),
         });
         let request = SandboxRequest { version: VERSION, verb };
         self.call_role("sandbox", task, &request);
+    }
+
+    /// Without any a helper looks itself, and says what is missing.
+    fn known_cgroups(&self) -> Option<Cgroups> {
+        Some(&self.cgroups).filter(|cgroups| !cgroups.is_none()).cloned()
     }
 
     /// A pod has the node's addresses, or none: only loopback is in its own network.
@@ -510,15 +524,19 @@ impl Supervisor {
             layout: self.config.layout.clone(),
             runtime: self.runtime.clone(),
             cgroup: record.cgroup,
+            cgroups: self.known_cgroups(),
         };
         self.call_role("cleanup", Task::CleanUp(seq), &request);
     }
 
-    /// Nothing of it runs.
+    /// Its first process has not come to run, or not to be known. What may be left of it is ended, and then the core told, so
+    /// that the next start need not wait for its log to be stored, or for its removal.
     pub(super) fn start_failed(&mut self, seq: Seq, reason: &str, message: String) {
         let failure = Failure { reason: reason.to_owned(), message };
+        let now = self.now().boot;
         if let Some(instance) = self.instances.get_mut(&seq) {
             instance.phase = Phase::Ended;
+            instance.look_again = Some((now, FIRST_LOOK_MS));
             self.close_streams(seq);
         }
         self.inbox.push_back(Event::StartFailed { seq, failure });
@@ -541,4 +559,23 @@ fn memory_allows() -> bool {
         line.split_ascii_whitespace().next()?.parse::<u64>().ok()
     });
     available.is_none_or(|kib| kib.saturating_mul(1024) > MEMORY_A_CALL)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_whose_pod_is_prepared_waits_for_no_other_pods_sandbox() {
+        let mut starts = Starts::new(1);
+        let [a, b] = ["a", "b"].map(|uid| Task::Prepare(Uid::from(uid)));
+        let later = [Task::Launch(Seq(1)), Task::Teardown(Uid::from("c"))];
+        starts.first.extend([a.clone(), b.clone()]);
+        starts.queue_clean_up(Seq(9));
+        assert_eq!(starts.next(), Some(a));
+        starts.first.extend(later.clone());
+        let order: Vec<Task> = std::iter::from_fn(|| starts.next()).collect();
+        assert_eq!(order, [later[0].clone(), later[1].clone(), b, Task::CleanUp(Seq(9))]);
+    }
 }

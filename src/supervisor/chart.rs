@@ -31,7 +31,9 @@ impl Chart {
     /// Goes on with what init, boot and former supervisors have noted.
     pub(super) fn open(path: PathBuf) -> Self {
         let text = fs::read_to_string(&path).unwrap_or_default();
-        let first = text.lines().filter_map(|line| line.split('\t').next()?.parse().ok()).min();
+        // Of a kernel that also runs other machines, the start says nothing.
+        let own = text.lines().filter(|line| !line.contains("\tkernel\t"));
+        let first = own.filter_map(|line| line.split('\t').next()?.parse().ok()).min();
         let until_us = first.unwrap_or_else(boottime_us).saturating_add(WINDOW_US);
         Self { path, begun: Vec::new(), creating: Vec::new(), lines: text.lines().count(), until_us }
     }

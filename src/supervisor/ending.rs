@@ -15,7 +15,7 @@ use crate::pod::time::Now;
 use crate::wire;
 
 /// First wait in milliseconds for killed processes to be gone; doubled up to [`LAST_LOOK_MS`].
-const FIRST_LOOK_MS: u64 = 2;
+pub(super) const FIRST_LOOK_MS: u64 = 2;
 /// Longest wait in milliseconds for the end of a log as termination message: the restart waits for it.
 const LAST_WORDS_MS: u64 = 2000;
 /// Longest wait in milliseconds between two looks.
@@ -128,6 +128,10 @@ impl Supervisor {
             instance.look_again = Some((now.boot.after(wait), wait.saturating_mul(2).min(LAST_LOOK_MS)));
             return;
         }
+        if instance.phase == Phase::Ended {
+            instance.look_again = None;
+            return self.inbox.push_back(Event::Emptied { seq });
+        }
         if let Some(exit) = &mut instance.exit {
             // A container that lost a process and still came to a good end was not killed.
             exit.oom_killed = exit.code != 0 && self.cgroups.oom_kills(&cgroup).is_ok_and(|kills| kills > 0);
@@ -154,6 +158,8 @@ impl Supervisor {
         instance.phase = Phase::Ended;
         if let Some(exit) = instance.exit.clone() {
             self.inbox.push_back(Event::Exited { seq, exit });
+            // Where its start had failed before, which the core has been told.
+            self.inbox.push_back(Event::Emptied { seq });
         }
         self.clean_up_if_ready(seq);
     }

@@ -16,6 +16,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use crate::pod::time::Instant;
 use crate::sys::cgroup::Cgroups;
 use crate::sys::helper::{PASSED, REPORT};
+use crate::sys::memory;
 use crate::sys::process::{self, Ended, Which};
 use crate::sys::spawn::{Child, Program, Spawn, memfd_with};
 
@@ -36,6 +37,8 @@ pub(crate) struct Helpers<T> {
     /// Cgroups that are made and empty.
     free: Vec<Slot>,
     slots: u32,
+    /// A role of this binary can be started without waiting for anything.
+    in_memory: bool,
 }
 
 /// What a helper is to do.
@@ -102,7 +105,12 @@ pub(crate) enum Descriptor {
 impl<T> Helpers<T> {
     /// Ends and removes whatever an earlier supervisor left running, and is ready to start new ones.
     pub(crate) fn take_over(cgroups: Cgroups, parent: String) -> Self {
-        let helpers = Self { cgroups, parent, running: BTreeMap::new(), next: 1, free: Vec::new(), slots: 0 };
+        let held = memory::hold_headers().inspect_err(|error| {
+            log::debug!("the program's first page is not held in memory, so helpers are started by copies: {error}");
+        });
+        let in_memory = held.is_ok() && cgroups.join_at_once();
+        let helpers =
+            Self { cgroups, parent, running: BTreeMap::new(), next: 1, free: Vec::new(), slots: 0, in_memory };
         helpers.end_all();
         helpers
     }
@@ -168,6 +176,8 @@ impl<T> Helpers<T> {
         spawn.extra_fds.extend(job.passed.map(|passed| (passed, PASSED)));
         spawn.cgroup_procs = slot.procs.iter().map(AsFd::as_fd).collect();
         spawn.new_session = true;
+        // Its own program this process holds in memory; another one lies on a disk that may not answer.
+        spawn.borrows_memory = self.in_memory && matches!(job.command, Command::Role(_));
         let child = spawn.start()?;
         Ok((child, report, slot))
     }

@@ -152,7 +152,7 @@ impl Supervisor {
 
     /// Starts the next worker, one at a time.
     pub(super) fn work_at_store(&mut self) {
-        if self.images.doing.is_some() {
+        if self.recalling || self.images.doing.is_some() {
             return;
         }
         let Some(task) = self.images.next.pop_front() else { return };

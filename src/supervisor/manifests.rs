@@ -23,6 +23,9 @@ use crate::state::volatile;
 /// Milliseconds the reader of the manifests may take.
 const BOUND_MS: u64 = 60_000;
 
+/// Milliseconds until a notice of the mount table is looked at.
+const MOUNTS_MS: u64 = 250;
+
 /// Changes without a quiet moment are read after this long all the same, in milliseconds.
 const LATEST_MS: u64 = 5_000;
 
@@ -39,6 +42,8 @@ pub(crate) struct Manifests {
     /// When the directories are read, and when the first change since the last reading came.
     due: Option<Instant>,
     changed_at: Option<Instant>,
+    /// Something was mounted: when to look whether that is on the way to a directory.
+    mounts_due: Option<Instant>,
     reading: bool,
 }
 
@@ -51,7 +56,16 @@ impl Manifests {
             })
             .ok();
         let desired = set.objects();
-        Self { watch, set, desired, problems: Vec::new(), due: Some(Instant(0)), changed_at: None, reading: false }
+        Self {
+            watch,
+            set,
+            desired,
+            problems: Vec::new(),
+            due: Some(Instant(0)),
+            changed_at: None,
+            mounts_due: None,
+            reading: false,
+        }
     }
 
     /// The descriptors to wait on: changes in directories, changes of mounts.
@@ -61,7 +75,15 @@ impl Manifests {
 
     /// When the directories are due to be read.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        if self.reading { None } else { self.due }
+        self.due.filter(|_| !self.reading).into_iter().chain(self.mounts_due).min()
+    }
+
+    /// Notices of mounts come with each pod that starts, and each look costs the whole table: one look for all of a moment.
+    fn look_at_mounts_if_due(&mut self, now: Instant) {
+        if self.mounts_due.is_some_and(|at| at <= now) {
+            self.mounts_due = None;
+            self.noticed(true, now);
+        }
     }
 
     /// Takes the watch's notice; if it matters, the directories are read after a quiet moment from now on.
@@ -206,12 +228,17 @@ impl Supervisor {
     /// Something changed in a watched directory, or (`mounts`) something was mounted or unmounted.
     pub(super) fn manifests_noticed(&mut self, mounts: bool) {
         let now = self.now().boot;
-        self.manifests.noticed(mounts, now);
+        if mounts {
+            self.manifests.mounts_due.get_or_insert(now.after(MOUNTS_MS));
+        } else {
+            self.manifests.noticed(false, now);
+        }
     }
 
     /// Starts a reader if one is due; one at a time.
     pub(super) fn read_manifests_if_due(&mut self, now: Instant) {
-        if self.manifests.deadline().is_none_or(|at| at > now) {
+        self.manifests.look_at_mounts_if_due(now);
+        if self.manifests.reading || self.manifests.due.is_none_or(|at| at > now) {
             return;
         }
         self.manifests.due = None;
@@ -265,7 +292,7 @@ impl Supervisor {
         let outcome = self.manifests.set.update(report);
         let news: Vec<&Problem> = outcome.problems.iter().filter(|p| !self.manifests.problems.contains(p)).collect();
         for problem in news {
-            log::warn!("{}", line_of(problem));
+            log::warn!(target: "event", "{}", line_of(problem));
             self.record_problem(problem);
         }
         let set_changed = outcome.set != self.manifests.set;

@@ -6,6 +6,7 @@
 //! | file | what |
 //! | --- | --- |
 //! | `start` | from an empty process to a running loop |
+//! | `memory` | what the supervisor before knew |
 //! | `adopt` | what a previous supervisor left: records, containers, half-done things |
 //! | `act` | what the core asks for |
 //! | `outcome` | how helpers ended |
@@ -35,6 +36,7 @@ pub mod init_link;
 mod instance;
 pub(crate) mod look;
 mod manifests;
+mod memory;
 mod outcome;
 mod persist;
 mod probed;
@@ -60,10 +62,10 @@ use crate::pod::events::EventLog;
 use crate::pod::time::{Instant, Now, Wall};
 use crate::runtime::Runtime;
 use crate::runtime::features::Features;
+use crate::sys;
 use crate::sys::cgroup::Cgroups;
 use crate::sys::clock::{self, BootTimer};
 use crate::sys::epoll::{Epoll, EventFlags, NO_EVENT};
-use crate::sys::memory;
 use crate::sys::signal::{Signal, SignalFd};
 use act::{Starts, Task, Terminal};
 use chart::Chart;
@@ -128,6 +130,8 @@ struct Supervisor {
     clock_due: Option<Instant>,
     /// SIGTERM stops the pods.
     stop_pods: bool,
+    /// What the boot before left on disk is not read yet: no pod is begun, and nothing is written over it.
+    recalling: bool,
     /// When safe mode ends, while this is it.
     safe_until: Option<Instant>,
     started_at: Wall,
@@ -202,7 +206,9 @@ impl Supervisor {
             self.watch_log_writer();
         }
         self.look_at_emptying(now);
-        if self.safe_until.is_none() {
+        if self.recalling {
+            // Whatever is wanted, it cannot be begun.
+        } else if self.safe_until.is_none() {
             self.read_manifests_if_due(now.boot);
         } else if self.safe_until.is_some_and(|until| until <= now.boot) {
             self.end_safe_mode();
@@ -255,7 +261,7 @@ impl Supervisor {
         if self.rest_at.is_some_and(|at| at <= now) {
             self.rest_at = None;
             if self.helpers.tasks().next().is_none() {
-                memory::give_back();
+                sys::memory::give_back();
             }
         }
     }
@@ -263,9 +269,15 @@ impl Supervisor {
     /// The earliest time at which something is due.
     fn deadline(&self) -> Option<Instant> {
         let emptying = self.instances.values().filter_map(|i| i.look_again.map(|(at, _)| at)).min();
-        let reading = self.safe_until.or_else(|| self.manifests.deadline());
+        let reading = self.safe_until.or_else(|| self.manifests.deadline()).filter(|_| !self.recalling);
         let rooms = [self.node.deadline(), self.helpers.deadline(), self.logs.deadline(), reading];
-        let others = [self.durable.deadline(), self.conditions.deadline(), emptying, self.rest_at, self.clock_due];
+        let others = [
+            self.durable.deadline().filter(|_| !self.recalling),
+            self.conditions.deadline(),
+            emptying,
+            self.rest_at,
+            self.clock_due,
+        ];
         rooms.into_iter().chain(others).flatten().min()
     }
 
@@ -295,19 +307,21 @@ impl Supervisor {
     fn start_helper(&mut self, job: Job<'_, Task>) {
         self.chart.begin(&job.task);
         match self.helpers.start(job, self.now().boot) {
-            Ok(number) => {
-                if let Some((process, report)) = self.helpers.descriptors(number) {
-                    self.watch(process, Token::Helper(number, Descriptor::Process), EventFlags::IN);
-                    if let Some(report) = report {
-                        self.watch(report, Token::Helper(number, Descriptor::Report), EventFlags::IN);
-                    }
-                }
-            }
+            Ok(number) => self.watch_helper(number),
             Err((task, error)) => {
                 self.finished(
                     task,
                     helpers::Outcome::Failed(Vec::new(), format!("cannot start a helper process: {error}")),
                 );
+            }
+        }
+    }
+
+    fn watch_helper(&self, number: u64) {
+        if let Some((process, report)) = self.helpers.descriptors(number) {
+            self.watch(process, Token::Helper(number, Descriptor::Process), EventFlags::IN);
+            if let Some(report) = report {
+                self.watch(report, Token::Helper(number, Descriptor::Report), EventFlags::IN);
             }
         }
     }
@@ -371,7 +385,9 @@ impl Supervisor {
 
     /// Whether nothing is left to be done before this process may end. The log writer goes last: it stores what was printed.
     fn has_left(&mut self) -> bool {
-        (!self.stop_pods || self.renewing || self.node.stopped()) && self.durable.is_saved() && self.logs.leave()
+        (!self.stop_pods || self.renewing || self.node.stopped())
+            && (self.recalling || self.durable.is_saved())
+            && self.logs.leave()
     }
 
     fn conditions_changed(&mut self) {

@@ -28,6 +28,7 @@ impl Supervisor {
             Task::CleanUp(seq) => self.cleaned_up(seq, outcome),
             Task::Images(task) => self.image_work_done(&task, outcome),
             Task::Save => self.saved(outcome),
+            Task::Recall => self.recalled(outcome),
             Task::LastWords(seq) => self.last_words_read(seq, outcome),
             Task::FindLeftovers => self.leftovers_found(outcome),
             Task::Sweep(pod) => Self::leftovers_removed(&pod, outcome),

@@ -9,7 +9,7 @@ use crate::json;
 use crate::pod::event::{Event, Failure, Recorded, Seq, Uid};
 use crate::pod::events::EventLog;
 use crate::pod::time::Instant;
-use crate::pod::{DurableState, SavedPod};
+use crate::pod::{DurablePod, DurableState, SavedPod};
 use crate::state::{durable, volatile};
 
 /// File of the core's durable state.
@@ -48,7 +48,18 @@ pub(crate) struct Durable {
     /// No write before this: after a failure, or while restart counts gather.
     not_before: Option<Instant>,
     /// What of the core's state must not be lost, as it was handed over last.
-    urgent: BTreeMap<Uid, (bool, usize)>,
+    urgent: BTreeMap<Uid, Urgent>,
+}
+
+/// What of a pod's durable state is written at once: whether it is complete, how many containers have had their only run, and
+/// how many their success.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Urgent(bool, usize, usize);
+
+impl Urgent {
+    fn of(pod: &DurablePod) -> Self {
+        Self(pod.completed.is_some(), pod.marks.len(), pod.succeeded.len())
+    }
 }
 
 impl Durable {
@@ -118,13 +129,16 @@ impl Supervisor {
     }
 
     fn put_durable_state(&mut self) {
+        if self.recalling {
+            return;
+        }
         let state = self.node.durable_snapshot();
         let path = self.config.layout.run.join(DURABLE_FILE);
         if let Err(error) = volatile::write(&path, &state) {
             log::error!("{error}");
         }
-        let urgent: BTreeMap<Uid, (bool, usize)> =
-            state.pods.iter().map(|(uid, pod)| (uid.clone(), (pod.completed.is_some(), pod.marks.len()))).collect();
+        let urgent: BTreeMap<Uid, Urgent> =
+            state.pods.iter().map(|(uid, pod)| (uid.clone(), Urgent::of(pod))).collect();
         match json::to_string(&state) {
             Ok(content) if urgent == self.durable.urgent && !self.leaving => {
                 self.durable.put_later(CORE_FILE, content, self.now().boot);
@@ -141,7 +155,7 @@ impl Supervisor {
     pub(super) fn save_durable_if_due(&mut self) {
         let nothing = self.durable.pending.is_empty() && self.durable.marks.is_empty();
         let too_early = self.durable.marks.is_empty() && self.durable.not_before.is_some_and(|at| at > self.now().boot);
-        if self.durable.writing.is_some() || nothing || too_early {
+        if self.durable.writing.is_some() || nothing || too_early || self.recalling {
             return;
         }
         self.durable.not_before = None;

@@ -16,18 +16,18 @@ use super::images::Images;
 use super::init_link::Link;
 use super::logs::Logs;
 use super::manifests::Manifests;
+use super::memory::Memory;
 use super::persist::{self, Durable};
 use super::safe_mode::{self, Caution};
 use super::token::Token;
 use crate::config::{Config, Layout};
 use crate::control::Server;
-use crate::manifest::desired::{self, DesiredSet};
 use crate::oci::NodeFacts;
 use crate::pod::event::{Event, Recorded};
 use crate::pod::time::{Instant, Now, Wall};
-use crate::pod::{BackoffRule, DurableState, Node, Past, SavedPod, Settings};
+use crate::pod::{BackoffRule, Node, Past, SavedPod, Settings};
 use crate::runtime::Runtime;
-use crate::state::{durable, volatile};
+use crate::state::volatile;
 use crate::sys::cgroup::Cgroups;
 use crate::sys::clock::{self, BootTimer};
 use crate::sys::epoll::{Epoll, EventFlags};
@@ -123,13 +123,13 @@ impl Supervisor {
             log::error!("no container can be started: {error}");
             Cgroups::none()
         });
-        let helpers = Helpers::take_over(cgroups.clone(), format!("gatepost/{}", config.cgroup_root));
+        let mut helpers = Helpers::take_over(cgroups.clone(), format!("gatepost/{}", config.cgroup_root));
         for directory in [layout.containers(), layout.pods(), layout.runtime_root()] {
             std::fs::create_dir_all(&directory).map_err(|e| format!("cannot create {}: {e}", directory.display()))?;
         }
 
         let now = Now { boot: Instant(clock::boottime_ms()), wall: Wall(clock::wall_ms()) };
-        let memory = Memory::load(&config);
+        let memory = Memory::load(&config, &mut helpers);
         let Adopted { found, instances } = adopt(&layout, &mut link, now);
         let node_facts = crate::runtime::node::facts(&config.node_name, host_ips(), &layout.data, &cgroups);
         let node_facts = NodeFacts { single_process_oom_kill: config.single_process_oom_kill, ..node_facts };
@@ -160,6 +160,7 @@ impl Supervisor {
             epoll: Epoll::new().map_err(|e| format!("epoll: {e}"))?,
             timer: BootTimer::new().map_err(|e| format!("timerfd: {e}"))?,
             manifests: Manifests::new(memory.manifests),
+            recalling: memory.recalling.is_some(),
             safe_until: (caution != Caution::None).then(|| now.boot.after(safe_mode::LASTS_MS)),
             images: Images::new(caution == Caution::None && !config.image_preload_path.is_empty()),
             starts: Starts::new(parallel_starts(&config)),
@@ -198,10 +199,8 @@ impl Supervisor {
             config,
         };
         supervisor.watch_everything();
-        if let Some(event) = caution.event(&supervisor.config.node_name) {
-            log::error!("{}", event.message);
-            supervisor.record(event);
-        }
+        supervisor.go_on_recalling(memory.recalling);
+        supervisor.tell_caution(caution);
         supervisor.resume();
         if rebooted {
             supervisor.record_warnings();
@@ -209,7 +208,7 @@ impl Supervisor {
         supervisor.store_changed_pods();
         // Until the directories are read, what was last good is what is wanted.
         let last_good = supervisor.manifests.desired_pods();
-        if !last_good.is_empty() && caution != Caution::Alone {
+        if !last_good.is_empty() && caution != Caution::Alone && !supervisor.recalling {
             supervisor.inbox.push_back(Event::Desired(last_good));
         }
         for action in actions {
@@ -221,6 +220,13 @@ impl Supervisor {
         supervisor.find_features();
         log::info!("supervising {} with {}", supervisor.config.node_name, supervisor.runtime.path.display());
         Ok(supervisor)
+    }
+
+    fn tell_caution(&mut self, caution: Caution) {
+        if let Some(event) = caution.event(&self.config.node_name) {
+            log::error!(target: "event", "{}", event.message);
+            self.record(event);
+        }
     }
 
     /// What the boot had to tell, as events of the node.
@@ -268,61 +274,6 @@ fn parallel_starts(config: &Config) -> usize {
         0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         most => most,
     }
-}
-
-/// What an earlier supervisor knew, of this boot or of the one before.
-struct Memory {
-    node: Option<crate::pod::SavedNode>,
-    pods: Vec<crate::pod::SavedPod>,
-    durable: DurableState,
-    manifests: DesiredSet,
-    rebooted: bool,
-}
-
-impl Memory {
-    /// `/run` is empty after a boot: then what is on disk is read, before there is anything to supervise. That is also the next
-    /// best for what got lost under `/run` within a boot.
-    fn load(config: &Config) -> Self {
-        let layout = &config.layout;
-        let durable = persist::load_durable(layout);
-        let manifests = told(volatile::read::<DesiredSet>(&layout.run.join(persist::MANIFESTS_FILE)));
-        let node = told(volatile::read::<crate::pod::SavedNode>(&layout.node_state()));
-        let pods = persist::load_pods(layout);
-        let rebooted = durable.is_none() && manifests.is_none() && node.is_none() && pods.is_empty();
-        if let (Some(durable), Some(manifests)) = (&durable, &manifests) {
-            return Self { node, pods, durable: durable.clone(), manifests: manifests.clone(), rebooted };
-        }
-        let report = durable::carry_out(&durable::Request {
-            version: durable::VERSION,
-            directory: layout.state(),
-            write: Vec::new(),
-            read: vec![persist::CORE_FILE.to_owned(), persist::MANIFESTS_FILE.to_owned()],
-        });
-        if let Some(error) = &report.error {
-            log::error!("the state of the boot before is not known: {error}");
-        }
-        let durable = durable.or_else(|| parse(&report, persist::CORE_FILE, DurableState::VERSION)).unwrap_or_default();
-        let manifests =
-            manifests.or_else(|| parse(&report, persist::MANIFESTS_FILE, desired::VERSION)).unwrap_or_default();
-        // From now on no supervisor of this boot needs the disk for it.
-        let kept = volatile::write(&layout.run.join(persist::MANIFESTS_FILE), &manifests);
-        if let Err(error) = kept.and_then(|()| volatile::write(&layout.run.join(persist::DURABLE_FILE), &durable)) {
-            log::error!("{error}");
-        }
-        Self { node, pods, durable, manifests, rebooted }
-    }
-}
-
-/// What was read; an error is logged and counts as nothing.
-fn told<T>(read: Result<Option<T>, crate::state::StateError>) -> Option<T> {
-    read.inspect_err(|error| log::error!("{error}")).ok().flatten()
-}
-
-fn parse<T: serde::de::DeserializeOwned>(report: &durable::Report, name: &str, version: u32) -> Option<T> {
-    let (_, content) = report.files.iter().find(|(n, _)| n == name)?;
-    durable::decode(content, version)
-        .inspect_err(|error| log::error!("{name} in the state directory: {error}; it is not used"))
-        .ok()
 }
 
 /// The scheme of container ids: `runc`, `crun`, or what else the binary is called.

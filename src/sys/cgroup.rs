@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, PidfdFlags, Signal};
+use serde::{Deserialize, Serialize};
 
 pub use usage::Usage;
 
@@ -30,7 +31,7 @@ pub enum Mode {
 }
 
 /// The machine's cgroup hierarchies.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cgroups {
     /// v1 hierarchies with the controllers (or `name=…`) bound to each.
     v1: Vec<(Vec<String>, PathBuf)>,
@@ -120,6 +121,16 @@ impl Cgroups {
                 "no cgroup file system is mounted; mount cgroup2 on /sys/fs/cgroup before the start",
             )
         })
+    }
+
+    /// Those that somebody has found before; else looks for them, in a mount table that grows with every pod.
+    pub fn known(found: Option<&Self>) -> io::Result<Self> {
+        found.cloned().map_or_else(Self::detect, Ok)
+    }
+
+    /// Whether a process joins a cgroup by [`Cgroups::open_procs`] without waiting for a grace period of RCU.
+    pub fn join_at_once(&self) -> bool {
+        self.mode() != Mode::V2
     }
 
     /// A machine without any: nothing can be made, and everything is empty. A supervisor runs with it, to say why no container does.

@@ -1,5 +1,5 @@
 //! [`give_back`]: memory that was needed for a while is given back to the kernel. [`lock`]: what this process has stays in
-//! memory.
+//! memory, [`hold_headers`]: the little of it that a start of this program reads.
 #![allow(unsafe_code)]
 
 use std::ffi::{c_int, c_void};
@@ -20,14 +20,37 @@ pub fn give_back() {
 /// back, with its neighbours, by a minor fault when it is used again: what a process needed for its start alone is not kept in
 /// its working set for years. Without effect on pages that are locked (mlock(2)).
 pub fn forget_text() {
-    let mut segments = Vec::new();
+    let mut segments: Vec<(*mut c_void, usize)> = Vec::new();
     // SAFETY: the callback matches the signature, and the data it is handed outlives the call.
     unsafe { libc::dl_iterate_phdr(Some(collect), (&raw mut segments).cast()) };
     for (start, length) in segments {
         // SAFETY: the range is a segment of this program that is mapped from its file and that nothing has ever written to, so
         // each page comes back as it was.
-        let _ = unsafe { rustix::mm::madvise(start, length, rustix::mm::Advice::LinuxDontNeed) };
+        let forget = |skip: usize| unsafe {
+            let length = length.saturating_sub(skip);
+            rustix::mm::madvise(start.wrapping_byte_add(skip), length, rustix::mm::Advice::LinuxDontNeed)
+        };
+        if forget(0).is_err() {
+            // The first page is that of `hold_headers`, perhaps.
+            let _ = forget(rustix::param::page_size());
+        }
     }
+}
+
+/// Keeps in memory what execve(2) reads of this very program before the new process is on its own: the first pages of the
+/// program and of its dynamic linker. From now on starting it again waits for no disk.
+pub fn hold_headers() -> rustix::io::Result<()> {
+    for entry in [libc::AT_PHDR, libc::AT_BASE] {
+        // SAFETY: a plain look into the auxiliary vector.
+        let address = usize::try_from(unsafe { libc::getauxval(entry) }).unwrap_or_default();
+        let page = rustix::param::page_size();
+        let start = address.wrapping_sub(address % page);
+        if start != 0 {
+            // SAFETY: the page holds the headers of a mapped object; locking it changes nothing else.
+            unsafe { rustix::mm::mlock(std::ptr::with_exposed_provenance_mut(start), page) }?;
+        }
+    }
+    Ok(())
 }
 
 /// What ends dl_iterate_phdr(3).

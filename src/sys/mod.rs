@@ -10,6 +10,7 @@ pub mod ext4;
 pub mod fatal;
 pub mod held;
 pub mod helper;
+pub mod host_log;
 pub mod id_map;
 pub mod inherited;
 pub mod memory;

@@ -1,6 +1,6 @@
-//! [`replace`] and [`replace_durably`]: a small file changes as a whole, for a reader and for a kill at any instant.
+//! [`replace`], [`replace_durably`] and [`take_durably`]: a small file changes as a whole, for a reader and for a kill at any instant.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
@@ -17,6 +17,20 @@ pub fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
 pub fn replace_durably(directory: impl AsFd, name: &str, content: &[u8], mode: u32) -> io::Result<()> {
     stage(directory.as_fd(), Path::new(name), content, mode, true)?;
     Ok(fsync(directory)?)
+}
+
+/// Reads `name` in a directory on a disk and removes it; when this returns it is gone from the disk, so that its content counts
+/// once, whatever happens then. `None`: there is none.
+pub fn take_durably(directory: &Path, name: &str) -> io::Result<Option<Vec<u8>>> {
+    let path = directory.join(name);
+    let content = match fs::read(&path) {
+        Ok(content) => content,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    fs::remove_file(&path)?;
+    fsync(File::open(directory)?)?;
+    Ok(Some(content))
 }
 
 fn stage(directory: BorrowedFd<'_>, path: &Path, content: &[u8], mode: u32, sync: bool) -> io::Result<()> {
@@ -36,7 +50,6 @@ fn stage(directory: BorrowedFd<'_>, path: &Path, content: &[u8], mode: u32, sync
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 mod tests {
-    use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
@@ -50,6 +63,15 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"short");
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_taken_counts_once() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("x"), "content").unwrap();
+        assert_eq!(take_durably(directory.path(), "x").unwrap().as_deref(), Some(&b"content"[..]));
+        assert_eq!(take_durably(directory.path(), "x").unwrap(), None);
+        assert_eq!(take_durably(&directory.path().join("nowhere"), "x").unwrap(), None);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The records between the roles init and supervisor: [`Command`], [`Message`], [`ExitRecord`], and what lies at which
-//! fixed descriptor of a supervisor. Those between init and boot are in [`boot`].
+//! fixed descriptor of a supervisor. Those between init and boot are in [`boot`];
+//! what one boot leaves for the next, in [`farewell`].
 //!
 //! Records have a fixed size, are little-endian and carry [`VERSION`]. Turning bytes into records cannot panic: what does
 //! not have the right size, version or kind is no record. A number that has been given a meaning never gets another one.
@@ -14,6 +15,7 @@
 pub mod boot;
 mod command;
 mod exit_record;
+pub mod farewell;
 mod message;
 
 use std::ffi::CStr;

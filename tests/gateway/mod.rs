@@ -195,6 +195,12 @@ impl Gateway {
         self.process.as_ref().expect("it runs").id()
     }
 
+    /// Stops it, and forgets what is under /run, as a reboot does.
+    pub fn lose_its_memory(&mut self) {
+        self.stop();
+        mount::detach_below(&self.run_dir()).unwrap();
+    }
+
     /// What a power cut leaves, once the process itself is killed: no container, no helper, nothing under /run.
     pub fn lose_everything_but_its_disk(&mut self) {
         self.process.take().expect("it ran").wait().unwrap();

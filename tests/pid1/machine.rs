@@ -126,12 +126,22 @@ impl Machine {
         self.start_under(&[]);
     }
 
+    /// What the console and the host log say.
     pub fn said(&self) -> String {
+        self.on_the_console() + &self.logged()
+    }
+
+    pub fn on_the_console(&self) -> String {
         if !fs::metadata(self.path("console")).is_ok_and(|console| console.is_file()) {
             // Reading a console that is a FIFO would take away what keeps it full.
             return String::new();
         }
         String::from_utf8_lossy(&fs::read(self.path("console")).unwrap_or_default()).into_owned()
+    }
+
+    /// The host log, which is gone with the machine.
+    pub fn logged(&self) -> String {
+        fs::read_to_string(format!("/proc/{}/root/var/log/gatepost/host.log", self.init)).unwrap_or_default()
     }
 
     /// Waits until `look` finds something.

@@ -83,6 +83,7 @@ impl Node {
             resolv_conf: "/etc/resolv.conf".into(),
             pod_ips: Vec::new(),
             allowed_sysctls: Vec::new(),
+            cgroups: None,
         };
         SandboxRequest { version: VERSION, verb: Verb::Prepare(Box::new(request)) }
     }
@@ -93,6 +94,7 @@ impl Node {
             layout: self.layout.clone(),
             cgroup_root: self.cgroup_root.clone(),
             discard_volumes: true,
+            cgroups: None,
         };
         SandboxRequest { version: VERSION, verb: Verb::Teardown(request) }
     }
@@ -176,6 +178,7 @@ impl Node {
             layout: self.layout.clone(),
             runtime: self.runtime.clone(),
             cgroup: self.container_cgroup(pod, id),
+            cgroups: None,
         }
     }
 

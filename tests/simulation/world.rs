@@ -164,6 +164,11 @@ impl World {
             return match event {
                 // Nobody speaks of an instance once it is removed.
                 Event::Started { seq, .. } if self.machine.instances.get(&seq).is_none_or(|i| i.forsaken) => Ok(()),
+                // Looked at again while something of it runs.
+                Event::Emptied { seq } if self.machine.instances.get(&seq).is_some_and(|i| !i.ended()) => {
+                    self.reports.push((now + 1 + self.random.below(1_000), Event::Emptied { seq }));
+                    Ok(())
+                }
                 event => self.tell(event),
             };
         }
@@ -203,6 +208,12 @@ impl World {
             return self.restart(false, 0);
         }
         self.taken_in(&told);
+        if let Event::StartFailed { seq, .. } = told
+            && self.random.percent(80)
+        {
+            let soon = self.machine.boot + self.random.below(200);
+            self.reports.push((soon, Event::Emptied { seq }));
+        }
         if let Some(container) = failed_start.and_then(|seq| self.containers.get(&seq).cloned()) {
             let boot = self.machine.boot;
             self.machine.rule(&container).ended(boot, false);

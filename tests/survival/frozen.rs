@@ -5,11 +5,11 @@ use std::os::unix::fs::symlink;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::crashes::dropped;
-use crate::gateway::manifest::{mount_host, pod};
-use crate::gateway::pods::restarts;
+use crate::gateway::manifest::{mount_host, pod, run_once};
+use crate::gateway::pods::{restarts, text};
 use crate::gateway::{Gateway, Pods};
 use crate::kills::{log_of, pid_of};
 use crate::log::assert_gapless;
@@ -138,12 +138,23 @@ fn while_the_disk_stands_still_everything_else_goes_on() {
         mount_host(&mut pod, &host);
         gateway.apply(&pod);
     }
+    let mut fails = pod("fails", "");
+    fails["spec"]["containers"][0]["command"] = json!(["/nowhere"]);
+    fails["metadata"]["annotations"] =
+        json!({"gatepost.io/backoff-initial": format!("{BACKOFF}s"), "gatepost.io/backoff-max": format!("{BACKOFF}s")});
+    gateway.apply(&fails);
+    let failures = |gateway: &Gateway| {
+        let of_it = |event: &&Value| event["reason"] == "Failed" && event["message"].to_string().contains("/nowhere");
+        gateway.events().iter().filter(of_it).map(|event| event["count"].as_u64().unwrap_or(1)).sum::<u64>()
+    };
+    node::eventually("some starts that fail", || (failures(&gateway) >= 2).then_some(()));
     let counts = gateway.ready("counts");
     let floods = gateway.ready("floods");
     gateway.until("some crashes", |pods| pods.get("crashes").is_some_and(|pod| restarts(pod) >= 2));
     let pids = (gateway.info().pid, pid_of(&gateway, &counts));
 
     let frozen = Frozen::new(&disk);
+    let failed_before = failures(&gateway);
     let (start, from) = (Instant::now(), uptime());
     let mut slowest = Duration::ZERO;
     let mut changed = false;
@@ -162,14 +173,16 @@ fn while_the_disk_stands_still_everything_else_goes_on() {
     let restarted = longest_gap(&numbers(&gateway.host_file("runs")), from, to);
     let flooded = longest_gap(&numbers(&gateway.host_file("beats")), from, to);
     let late = gateway.pods().ready("late").is_some();
+    let failed = failures(&gateway) - failed_before;
     drop(frozen);
     println!(
         "frozen for {:.1} s: longest answer {slowest:?}, longest time between two runs of a pod with {BACKOFF} s of backoff \
-         {restarted:.2} s, longest pause of a container that floods its log {flooded:.2} s",
+         {restarted:.2} s, {failed} further starts of one that cannot start, longest pause of a container that floods its log {flooded:.2} s",
         to - from
     );
     assert!(slowest < Duration::from_secs(2), "`get pods` took {slowest:?}");
     assert!(restarted < BACKOFF + 3.0, "a restart came {restarted} s after the one before");
+    assert!(failed >= 5, "a container that cannot start was tried {failed} times");
     assert!(flooded < 5.0, "a container waited {flooded} s for its log");
     assert!(late, "a pod whose manifest came while the disk stood still was not started");
     assert_eq!((gateway.info().pid, pid_of(&gateway, &gateway.ready("counts"))), pids, "the same processes");
@@ -180,6 +193,45 @@ fn while_the_disk_stands_still_everything_else_goes_on() {
     // What it said meanwhile fits into its pipe.
     assert_eq!(assert_gapless(&log_of(&gateway, &counts), "stdout", "out "), counted);
     dropped(&gateway, &floods);
+    gateway.stop();
+    drop(disk);
+}
+
+#[test]
+fn a_start_whose_disk_says_nothing_answers_people_and_begins_the_pods_when_it_does() {
+    let mut gateway = Gateway::prepare("writableLayer: {medium: memory, size: 4Mi}\n");
+    let mut once = run_once("once", "echo x >> /host/once");
+    mount_host(&mut once, &gateway.path("host"));
+    gateway.run(true);
+    gateway.apply(&once);
+    gateway.finished("once");
+    node::eventually("its mark and its end to be on disk", || {
+        let text = fs::read_to_string(gateway.path("data/state/pods.json")).ok()?;
+        serde_json::from_str::<Value>(&text).ok()?["pods"]
+            .as_object()?
+            .values()
+            .any(|pod| pod["completed"].is_object())
+            .then_some(())
+    });
+    gateway.lose_its_memory();
+    let data = gateway.path("data");
+    let mut disk = Disk::new(&gateway.path(""), |at| run("cp", &["-a"], &[&data, &at.join("data")]));
+    disk.bind("data", &data);
+
+    let stalled = disk.stall();
+    gateway.run(true);
+    gateway.said("does not answer");
+    let supervisor = gateway.supervisor_pid();
+    assert!(gateway.events().iter().any(|event| event["reason"] == "StateNotRead"));
+    gateway.apply(&pod("web", "trap 'exit 0' TERM; sleep 1000000 & wait"));
+    gateway.ok(&["get", "pods"]);
+    assert!(gateway.pods().get("once").is_none() && gateway.pods().get("web").is_none());
+    drop(stalled);
+
+    gateway.ready("web");
+    assert_eq!(text(gateway.pods().get("once").unwrap(), "/status/phase"), "Succeeded");
+    assert_eq!(gateway.host_file("once"), "x\n", "it ran again");
+    assert_ne!(gateway.supervisor_pid(), supervisor, "one that knows");
     gateway.stop();
     drop(disk);
 }

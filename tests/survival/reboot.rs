@@ -111,6 +111,48 @@ fn after_a_power_cut_pods_go_on_from_what_is_on_disk_even_without_their_manifest
 }
 
 #[test]
+fn after_a_power_cut_what_has_succeeded_in_a_pod_does_not_run_again_and_what_was_told_to_end_does() {
+    let mut gateway = Gateway::prepare("");
+    gateway.run(true);
+    let host = gateway.path("host");
+    let mut half = pod("half", "echo x >> /host/job");
+    half["spec"]["restartPolicy"] = json!("OnFailure");
+    half["spec"]["containers"][0]["name"] = json!("job");
+    let mut service = half["spec"]["containers"][0].clone();
+    service["name"] = json!("service");
+    service["command"] = json!(["/bin/sh", "-c", format!("echo x >> /host/service; {WAIT}")]);
+    half["spec"]["containers"].as_array_mut().unwrap().push(service);
+    mount_host(&mut half, &host);
+    gateway.apply(&half);
+    let until_half_done = |gateway: &Gateway| {
+        gateway.wait_for("a job that is done beside a service that runs", |pods| {
+            let pod = pods.get("half")?;
+            let job = &container(pod, "job")["state"]["terminated"];
+            (container(pod, "service")["state"]["running"].is_object() && job["exitCode"] == 0).then(|| job.clone())
+        })
+    };
+    let job = until_half_done(&gateway);
+    node::eventually("its success to be on disk", || {
+        let pods = &on_disk(&gateway)["pods"];
+        pods.as_object()?.values().any(|pod| pod["succeeded"]["job"].is_number()).then_some(())
+    });
+
+    cut_power(&mut gateway);
+    gateway.run(true);
+    assert_eq!(until_half_done(&gateway)["finishedAt"], job["finishedAt"]);
+    // Also after a stop of all pods, at which the service ends with 0.
+    gateway.stop();
+    gateway.run(true);
+    until_half_done(&gateway);
+    assert_eq!((gateway.host_file("job"), gateway.host_file("service").lines().count()), ("x\n".to_owned(), 3));
+
+    // A person may want it to run again.
+    let name = gateway.pods().get("half").map(|pod| text(pod, "/metadata/name").to_owned()).unwrap();
+    gateway.ok(&["restart", "pod", &name, "-c", "job"]);
+    gateway.host_file_is("job", "x\nx\n");
+}
+
+#[test]
 fn a_pod_that_runs_once_runs_at_most_once_whenever_power_goes() {
     let mut random = Random::seeded();
     let mut gateway = Gateway::prepare("");

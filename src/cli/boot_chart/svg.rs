@@ -47,10 +47,21 @@ pub(super) fn draw(parts: &[Part]) -> String {
          font-family=\"sans-serif\" font-size=\"12\">\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n\
          <text x=\"{MARGIN}\" y=\"24\" font-size=\"16\" font-weight=\"bold\">gatepost: start of this node</text>"
     );
-    let words = First::of(parts).map_or_else(|| "No container has been started.".to_owned(), |first| first.words());
+    let first = First::of(parts);
+    let words = first.as_ref().map_or_else(|| "No container has been started.".to_owned(), First::words);
     let _ = writeln!(svg, "<text x=\"{MARGIN}\" y=\"44\">{}</text>", escaped(&words));
     legend(&mut svg, parts);
     grid(&mut svg, span, bottom);
+    if let Some(first) = &first {
+        let x = tenths(at(first.at));
+        let _ = writeln!(
+            svg,
+            "<line x1=\"{x}\" y1=\"{}\" x2=\"{x}\" y2=\"{bottom}\" stroke=\"#c00000\" stroke-dasharray=\"4 3\"/><text \
+             x=\"{x}\" y=\"{}\" text-anchor=\"middle\" fill=\"#c00000\" font-size=\"10\">the first container's process</text>",
+            HEAD - 4,
+            bottom.saturating_add(14)
+        );
+    }
     for (row, part) in (0_u64..).zip(parts) {
         let top = HEAD.saturating_add(row.saturating_mul(ROW));
         let (left, right) = (at(part.begin), at(part.end));

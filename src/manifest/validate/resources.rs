@@ -33,6 +33,12 @@ pub(super) fn validate_resources(
             }
         }
     }
+    let asked = || resources.limits.keys().chain(resources.requests.keys());
+    if asked().any(|name| name.starts_with("hugepages-"))
+        && !asked().any(|name| ["cpu", "memory"].contains(&name.as_str()))
+    {
+        errors.forbidden(&path, "HugePages require cpu or memory");
+    }
     for (name, written) in &resources.requests {
         let (Ok(request), Some(limit)) = (Quantity::parse(written), resources.limits.get(name)) else { continue };
         let Ok(limit) = Quantity::parse(limit) else { continue };

@@ -200,10 +200,27 @@ impl Bench {
     ) -> Vec<Action> {
         let pods: Vec<_> = self.node.pods.keys().map(|uid| self.node.snapshot(uid).unwrap()).collect();
         let text = serde_json::to_string(&pods).unwrap();
-        let durable = serde_json::to_string(&self.node.durable_snapshot()).unwrap();
+        let durable = self.node.durable_snapshot();
+        self.restore_from(&durable, &text, quarantined, found, rebooted)
+    }
+
+    /// After a loss of power, with `durable` on the disk.
+    pub(super) fn reboot_with(&mut self, durable: &DurableState) -> Vec<Action> {
+        self.restore_from(durable, "[]", BTreeMap::new(), BTreeMap::new(), true)
+    }
+
+    fn restore_from(
+        &mut self,
+        durable: &DurableState,
+        pods: &str,
+        quarantined: BTreeMap<Uid, String>,
+        found: BTreeMap<Seq, Found>,
+        rebooted: bool,
+    ) -> Vec<Action> {
+        let durable = serde_json::to_string(durable).unwrap();
         let past = Past {
             node: (!rebooted).then(|| self.node.node_snapshot()),
-            pods: if rebooted { Vec::new() } else { serde_json::from_str(&text).unwrap() },
+            pods: if rebooted { Vec::new() } else { serde_json::from_str(pods).unwrap() },
             quarantined,
             durable: serde_json::from_str::<DurableState>(&durable).unwrap(),
             found,

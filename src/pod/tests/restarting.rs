@@ -146,6 +146,21 @@ fn after_a_start_that_failed_the_next_one_waits_until_nothing_of_it_can_run() {
 }
 
 #[test]
+fn the_next_start_does_not_wait_for_the_removal_of_one_that_failed_once_nothing_of_it_runs() {
+    let mut bench = Bench::running(&[always("web")]);
+    let first = bench.live("web", "app");
+    bench.exit(first, 1);
+    bench.tell(Event::ImageReady { container: container("web", "app"), image_id: "i".into(), stop_signal: None });
+    let seq = bench.live("web", "app");
+    let actions = bench.tell(Event::StartFailed { seq, failure: failure("CreateContainerError") });
+    assert!(words(&actions).contains(&"remove".to_owned()), "{actions:?}");
+    let due = bench.node.deadline();
+    assert_eq!(bench.tell(Event::Emptied { seq }), []);
+    assert_eq!(bench.node.deadline(), due, "its backoff holds");
+    assert_eq!(words(&bench.wait()), ["image app"], "the log of the one before may still wait for its disk");
+}
+
+#[test]
 fn a_missing_config_object_is_retried_every_ten_seconds_without_backoff() {
     let mut bench = Bench::running(&[always("web")]);
     delays(&mut bench, 1);

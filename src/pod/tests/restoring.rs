@@ -176,3 +176,82 @@ fn after_a_reboot_a_marked_never_pod_is_failed_as_interrupted() {
     let actions = bench.desire(&[pod("web", RestartPolicy::Never, &[], &["app"])]);
     assert_eq!(words(&actions), ["prepare web-uid-1"], "not marked, so it may run");
 }
+
+/// A pod of a job and a service, after the job has ended with 0.
+fn half_done(policy: RestartPolicy) -> Bench {
+    let mut bench = Bench::running(&[jobs(policy)]);
+    let actions = bench.exit(bench.live("web", "job"), 0);
+    bench.run(actions);
+    bench
+}
+
+fn jobs(policy: RestartPolicy) -> crate::pod::event::DesiredPod {
+    pod("web", policy, &[], &["job", "service"])
+}
+
+/// What starts after a reboot, or in the pod's next life within a boot.
+fn started(bench: &mut Bench, rebooted: bool) -> Vec<String> {
+    if rebooted {
+        bench.restore(BTreeMap::new(), true);
+    }
+    let actions = bench.desire(&[jobs(RestartPolicy::OnFailure)]);
+    let mut all = words(&bench.run(actions));
+    all.retain(|word| word.starts_with("start "));
+    all
+}
+
+#[test]
+fn after_a_reboot_a_container_that_has_succeeded_does_not_run_again() {
+    let mut bench = half_done(RestartPolicy::OnFailure);
+    let ended = bench.status("web", "job").state.terminated.unwrap().finished_at;
+    assert_eq!(started(&mut bench, true), ["start service 1"]);
+    let job = bench.status("web", "job").state.terminated.unwrap();
+    assert_eq!((job.exit_code, job.reason.as_str(), job.finished_at), (0, "Completed", ended));
+    // And once more: the second reboot knows it from the first one's state.
+    assert_eq!(started(&mut bench, true), ["start service 2"]);
+    let actions = bench.exit(bench.live("web", "service"), 0);
+    bench.run(actions);
+    assert_eq!(bench.phase("web"), "Succeeded");
+}
+
+#[test]
+fn a_pod_whose_power_went_before_its_final_status_was_kept_has_succeeded_all_the_same() {
+    let mut bench = half_done(RestartPolicy::OnFailure);
+    let actions = bench.exit(bench.live("web", "service"), 0);
+    bench.run(actions);
+    let mut durable = bench.node.durable_snapshot();
+    durable.pods.get_mut("web-uid-1").unwrap().completed = None;
+    bench.reboot_with(&durable);
+    assert_eq!(started(&mut bench, false), Vec::<String>::new());
+    assert_eq!(bench.phase("web"), "Succeeded");
+}
+
+#[test]
+fn what_was_told_to_end_has_not_succeeded_and_runs_again_after_the_reboot() {
+    let mut bench = Bench::running(&[jobs(RestartPolicy::OnFailure)]);
+    let (job, service) = (bench.live("web", "job"), bench.live("web", "service"));
+    bench.tell(Event::StopAll);
+    bench.exit(job, 0);
+    bench.exit(service, 0);
+    assert_eq!(started(&mut bench, true), ["start job 1", "start service 1"]);
+}
+
+#[test]
+fn a_person_or_a_policy_that_restarts_all_makes_a_successful_container_run_again() {
+    let mut bench = half_done(RestartPolicy::OnFailure);
+    bench.tell(Event::Restart { pod: "web-uid-1".into(), container: Some("job".into()) });
+    assert_eq!(started(&mut bench, true).len(), 2, "restarted, and cut off in the middle of it");
+
+    let mut bench = half_done(RestartPolicy::OnFailure);
+    let actions = bench.desire(&[]);
+    let service = bench.live("web", "service");
+    bench.run(actions);
+    let actions = bench.exit(service, 0);
+    bench.run(actions);
+    assert_eq!(started(&mut bench, false), ["start job 0", "start service 0"], "its manifest went");
+
+    let mut bench = half_done(RestartPolicy::Always);
+    assert!(bench.try_live("web", "job").is_some());
+    bench.restore(BTreeMap::new(), true);
+    assert!(bench.node.durable_snapshot().pods["web-uid-1"].succeeded.is_empty());
+}
