@@ -175,6 +175,10 @@ fn node_facts() -> NodeFacts {
             CgroupVersion::V1
         },
         swap_accounting: false,
+        page_sizes: Vec::new(),
+        single_process_oom_kill: false,
+        app_armor: None,
+        se_linux: false,
     }
 }
 

@@ -26,6 +26,8 @@ pub(super) const ROLES: &[(&str, Entry)] = &[
     ("look", crate::supervisor::look::main),
     ("sandbox", crate::runtime::sandbox::main),
     ("launch", crate::runtime::launch::main),
+    ("probe", crate::runtime::features::main),
+    ("pause", crate::runtime::pause::main),
     ("cleanup", crate::runtime::cleanup::main),
     ("volumes", crate::runtime::volumes::main),
     ("leftovers", crate::runtime::leftovers::main),

@@ -152,7 +152,7 @@ fn unquoted_yes_is_no_string() {
 
 #[test]
 fn what_comes_later_is_refused_by_name_and_line() {
-    let text = with_spec("  activeDeadlineSeconds: 5\n  hostUsers: false\n  shareProcessNamespace: true\n")
+    let text = with_spec("  activeDeadlineSeconds: 5\n")
         .replace("image: i:1", "image: i:1, livenessProbe: {exec: {command: [x]}}");
     let loaded = one(&text);
     let found: Vec<_> = loaded.errors.iter().map(|error| (error.field.as_str(), error.line, error.kind)).collect();
@@ -161,8 +161,6 @@ fn what_comes_later_is_refused_by_name_and_line() {
         [
             ("spec.containers[0].livenessProbe", 5, ErrorKind::Unimplemented),
             ("spec.activeDeadlineSeconds", 6, ErrorKind::Unimplemented),
-            ("spec.hostUsers", 7, ErrorKind::Unimplemented),
-            ("spec.shareProcessNamespace", 8, ErrorKind::Unimplemented),
         ]
     );
 }

@@ -32,6 +32,7 @@ impl Supervisor {
             Task::MeasureVolumes => self.volumes_measured(outcome),
             Task::FindLeftovers => self.leftovers_found(outcome),
             Task::Sweep(pod) => Self::leftovers_removed(&pod, outcome),
+            Task::Probe => self.probed(outcome),
         }
     }
 

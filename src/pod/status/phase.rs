@@ -2,12 +2,13 @@
 
 use crate::manifest::v1::RestartPolicy;
 use crate::pod::container::State;
-use crate::pod::lifecycle::{Pod, Stage};
+use crate::pod::lifecycle::{Pod, SYSCTL_FORBIDDEN, Stage};
 
 /// The phase of a pod that has no final status yet.
 pub(super) fn phase(pod: &Pod) -> &'static str {
     match pod.stage {
         Stage::Halted => return "Failed",
+        Stage::Sandbox { .. } if pod.trouble.as_ref().is_some_and(|t| t.reason == SYSCTL_FORBIDDEN) => return "Failed",
         Stage::Blocked | Stage::Conditions { .. } | Stage::Sandbox { .. } => return "Pending",
         Stage::Up | Stage::Stopping | Stage::Teardown { .. } | Stage::Completed => {}
     }
