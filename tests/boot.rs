@@ -226,9 +226,9 @@ fn a_dhcp_server_gives_address_route_and_name_servers() {
         .before("ip link add eth7 type veth peer name server; ip addr add 10.7.7.1/24 dev server; ip link set server up\n");
     let said = gateway.boot_then(
         "touch /run/leases; busybox udhcpd -f /etc/udhcpd.conf >/run/udhcpd.log 2>&1 & server=$!\n\
-         gatepost dhcp & client=$!\n\
-         tries=0; until grep -q nameserver /run/resolv.conf 2>/dev/null; do\n\
-         tries=$((tries+1)); [ $tries -lt 300 ] || { cat /run/udhcpd.log; break; }; sleep 0.1; done\n\
+         gatepost dhcp >/run/client.log 2>&1 & client=$!\n\
+         tries=0; until grep -q 'from DHCP' /run/client.log; do\n\
+         tries=$((tries+1)); [ $tries -lt 300 ] || { cat /run/udhcpd.log; break; }; sleep 0.1; done; cat /run/client.log\n\
          ip -o -4 addr show eth7; ip route; cat /run/resolv.conf; kill $client $server\n",
     );
     assert_eq!(stage(&said, "network"), "DHCP");

@@ -188,15 +188,17 @@ pub(super) static PROJECTED_VOLUME_SOURCE: Object = Object {
     fields: &[carried("defaultMode", Kind::Int32), carried("sources", Kind::List(&Kind::Object(&VOLUME_PROJECTION)))],
 };
 
+const NO_API: &str = "there is no API server that issues it; put the file into a Secret";
+
 pub(super) static VOLUME_PROJECTION: Object = Object {
     name: "VolumeProjection",
     fields: &[
-        carried("clusterTrustBundle", Kind::Object(&CLUSTER_TRUST_BUNDLE_PROJECTION)),
+        refused("clusterTrustBundle", Kind::Object(&CLUSTER_TRUST_BUNDLE_PROJECTION), NO_API),
         carried("configMap", Kind::Object(&CONFIG_MAP_PROJECTION)),
         carried("downwardAPI", Kind::Object(&DOWNWARD_API_PROJECTION)),
-        carried("podCertificate", Kind::Object(&POD_CERTIFICATE_PROJECTION)),
+        refused("podCertificate", Kind::Object(&POD_CERTIFICATE_PROJECTION), NO_API),
         carried("secret", Kind::Object(&SECRET_PROJECTION)),
-        carried("serviceAccountToken", Kind::Object(&SERVICE_ACCOUNT_TOKEN_PROJECTION)),
+        refused("serviceAccountToken", Kind::Object(&SERVICE_ACCOUNT_TOKEN_PROJECTION), NO_API),
     ],
 };
 
