@@ -176,6 +176,7 @@ fn node_facts() -> NodeFacts {
         },
         swap_accounting: false,
         page_sizes: Vec::new(),
+        limits_huge_pages: false,
         single_process_oom_kill: false,
         app_armor: None,
         se_linux: false,

@@ -159,7 +159,7 @@ fn a_kill_for_memory_is_told_from_others_also_when_it_hits_a_child() {
 }
 
 #[test]
-fn huge_pages_that_the_node_cannot_count_are_refused_by_name() {
+fn huge_pages_of_a_size_that_the_node_does_not_have_are_refused_by_name() {
     let gateway = Gateway::start("");
     let limits = json!({ "limits": { "hugepages-3Mi": "6Mi", "cpu": "100m", "memory": "32Mi" } });
     gateway.apply(&with_resources("huge", &limits));

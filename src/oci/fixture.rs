@@ -92,6 +92,7 @@ impl Fixture {
                 cgroups: CgroupVersion::V2,
                 swap_accounting: true,
                 page_sizes: Vec::new(),
+                limits_huge_pages: true,
                 single_process_oom_kill: false,
                 app_armor: None,
                 se_linux: false,

@@ -222,8 +222,10 @@ pub struct NodeFacts {
     pub cgroups: CgroupVersion,
     /// Swap is accounted (`memory.swap.max`, `memory.memsw.limit_in_bytes`).
     pub swap_accounting: bool,
-    /// Sizes of huge pages in KiB that the cgroups can limit.
+    /// Sizes of the kernel's huge pages in KiB.
     pub page_sizes: Vec<u64>,
+    /// The cgroups can limit huge pages.
+    pub limits_huge_pages: bool,
     /// A process that the kernel kills for memory takes no other of its container with it (kubelet's setting).
     pub single_process_oom_kill: bool,
     /// The profiles that are loaded where AppArmor is in force.
@@ -394,7 +396,7 @@ fn linux(
     let privileged = context.and_then(|c| c.privileged) == Some(true);
     let masks = !privileged && context.and_then(|c| c.proc_mount.as_deref()) != Some("Unmasked");
     let bounding = process.capabilities().as_ref().map(LinuxCapabilities::bounding).unwrap_or_default();
-    let mut resources = resources::container_resources(input.pod, container, input.node)?;
+    let mut resources = resources::container_resources(input.pod, container, input.node, warnings)?;
     resources.set_devices(Some(mounts::device_rules(input, warnings)?));
     let parent = cgroup_parent(qos_class(input.pod), &input.pod.metadata.uid);
 

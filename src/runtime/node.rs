@@ -33,7 +33,8 @@ pub fn facts(node_name: &str, host_ips: Vec<String>, data: &Path, cgroups: &Cgro
             Mode::Hybrid | Mode::V1 => CgroupVersion::V1,
         },
         swap_accounting: cgroups.accounts_swap(),
-        page_sizes: if cgroups.limits_huge_pages() { page_sizes() } else { Vec::new() },
+        page_sizes: page_sizes(),
+        limits_huge_pages: cgroups.limits_huge_pages(),
         single_process_oom_kill: false,
         app_armor: std::fs::read("/sys/module/apparmor/parameters/enabled")
             .is_ok_and(|text| text.starts_with(b"Y"))

@@ -82,9 +82,6 @@ pub struct PrepareRequest {
     pub pod_ips: Vec<String>,
     /// Kernel parameters beyond the safe ones that this node permits.
     pub allowed_sysctls: Vec<String>,
-    /// Sizes of huge pages in KiB that the cgroups can limit.
-    #[serde(default)]
-    pub page_sizes: Vec<u64>,
     /// The machine's cgroups, where they are known.
     #[serde(default)]
     pub cgroups: Option<Cgroups>,
@@ -241,7 +238,7 @@ fn make_cgroups(request: &PrepareRequest) -> Result<String, Failure> {
             create(&format!("{root}/besteffort"), &Limits { cpu_shares: Some(2), ..Limits::none() })?;
         }
     }
-    let resources = oci::pod_resources(&request.pod, request.pod_pids_limit, &request.page_sizes);
+    let resources = oci::pod_resources(&request.pod, request.pod_pids_limit, request.node.limited_page_sizes());
     let limits = Limits {
         cpu_shares: Some(resources.cpu_shares),
         cpu_quota: resources.cpu_quota_us.and_then(|quota| u64::try_from(quota).ok()),

@@ -266,7 +266,6 @@ impl Supervisor {
             resolv_conf: self.config.resolv_conf.clone(),
             pod_ips,
             allowed_sysctls: self.config.allowed_unsafe_sysctls.clone(),
-            page_sizes: self.node_facts.page_sizes.clone(),
             cgroups: self.known_cgroups(),
         }));
         let request = SandboxRequest { version: VERSION, verb };

@@ -79,7 +79,6 @@ impl Node {
             cgroup_root: self.cgroup_root.clone(),
             caps: Caps::default(),
             pod_pids_limit: 100,
-            page_sizes: Vec::new(),
             host_name: self.facts.host_name.clone(),
             resolv_conf: "/etc/resolv.conf".into(),
             pod_ips: Vec::new(),

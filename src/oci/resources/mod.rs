@@ -140,17 +140,33 @@ fn page_name(kib: u64, unit: &str) -> String {
     format!("{number}{prefix}{unit}")
 }
 
-/// A limit of pages that the node has not.
-fn check_huge_pages(container: &v1::Container, node: &NodeFacts) -> Result<(), ConfigError> {
+impl NodeFacts {
+    /// Sizes of huge pages in KiB that the cgroups limit.
+    pub fn limited_page_sizes(&self) -> &[u64] {
+        if self.limits_huge_pages { &self.page_sizes } else { &[] }
+    }
+}
+
+/// A limit of pages that the node has not, or cannot enforce.
+fn check_huge_pages(
+    container: &v1::Container,
+    node: &NodeFacts,
+    warnings: &mut Vec<String>,
+) -> Result<(), ConfigError> {
     let limits = container.resources.limits.iter().filter(|(name, _)| name.starts_with("hugepages-"));
     for (name, value) in limits.filter(|(_, value)| nanos(value).is_some_and(|amount| amount > 0)) {
         if !page_size(name).is_some_and(|kib| node.page_sizes.contains(&kib)) {
             let sizes: Vec<String> = node.page_sizes.iter().map(|kib| page_name(*kib, "i")).collect();
             return Err(ConfigError::config(format!(
-                "container {}: resources.limits.{name}: {value} is asked for, but this node's cgroups count pages of {} only",
+                "container {}: resources.limits.{name}: {value} is asked for, but this node has pages of {} only",
                 container.name,
                 if sizes.is_empty() { "the usual size".to_owned() } else { sizes.join(" and ") }
             )));
+        }
+        if !node.limits_huge_pages {
+            // containerd: `tolerate_missing_hugetlb_controller` is on.
+            warnings
+                .push(format!("container {}: {name} is not limited: the node has no hugetlb cgroup", container.name));
         }
     }
     Ok(())
@@ -162,8 +178,9 @@ pub(crate) fn container_resources(
     pod: &v1::Pod,
     container: &v1::Container,
     node: &NodeFacts,
+    warnings: &mut Vec<String>,
 ) -> Result<LinuxResources, ConfigError> {
-    check_huge_pages(container, node)?;
+    check_huge_pages(container, node, warnings)?;
     // A container without a limit of its own has the pod's.
     let limit = |resource: &str| match own_limit(container, resource) {
         0 => of_pod(pod, resource).0.unwrap_or(0),
@@ -200,13 +217,14 @@ pub(crate) fn container_resources(
         }
         resources.set_unified(Some(unified));
     }
-    if !node.page_sizes.is_empty() {
+    let page_sizes = node.limited_page_sizes();
+    if !page_sizes.is_empty() {
         let one = |kib: &u64| {
             let mut pages = LinuxHugepageLimit::default();
             pages.set_page_size(page_name(*kib, "B")).set_limit(whole(huge_pages_of(*kib, &limit, pod)));
             pages
         };
-        resources.set_hugepage_limits(Some(node.page_sizes.iter().map(one).collect()));
+        resources.set_hugepage_limits(Some(page_sizes.iter().map(one).collect()));
     }
     Ok(resources)
 }

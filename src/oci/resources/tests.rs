@@ -147,3 +147,22 @@ fn oom_score_adj_that_cannot_be_lowered_is_clamped_with_a_warning() {
     guaranteed.app().resources = v1::ResourceRequirements::default();
     assert!(guaranteed.bundle().unwrap().warnings.is_empty(), "raising is always allowed");
 }
+
+#[test]
+fn huge_pages_are_limited_where_the_cgroups_can_and_else_a_warning_says_so() {
+    let mut fixture = fixture(json!({ "limits": { "hugepages-2Mi": "4Mi", "memory": "1Mi" } }));
+    fixture.node.page_sizes = vec![2048, 1 << 20];
+    let limits = json!([{ "pageSize": "2MB", "limit": 4 << 20 }, { "pageSize": "1GB", "limit": 0 }]);
+    assert_eq!(fixture.json()["linux"]["resources"]["hugepageLimits"], limits);
+    assert_eq!(fixture.bundle().unwrap().warnings, Vec::<String>::new());
+
+    fixture.node.limits_huge_pages = false;
+    assert!(fixture.json()["linux"]["resources"].get("hugepageLimits").is_none());
+    let warnings = fixture.bundle().unwrap().warnings;
+    assert_eq!(warnings, ["container app: hugepages-2Mi is not limited: the node has no hugetlb cgroup"]);
+
+    fixture.node.page_sizes = vec![64];
+    let (reason, message) = fixture.refusal();
+    assert_eq!(reason, "CreateContainerConfigError");
+    assert!(message.contains("hugepages-2Mi: 4Mi") && message.contains("pages of 64Ki only"), "{message}");
+}
