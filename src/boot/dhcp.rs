@@ -4,10 +4,12 @@ use std::convert::Infallible;
 use std::fs::{self, File};
 use std::io;
 use std::net::Ipv4Addr;
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsFd, AsRawFd as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
+
+use rustix::fs::{Mode, OFlags};
 
 use super::command_line::CommandLine;
 use super::network::{self, Lease, apply};
@@ -18,6 +20,9 @@ use crate::sys::netlink::LinkChange;
 /// The name under which udhcpc starts this binary: a link to a descriptor that udhcpc hands on, since this program may live in
 /// no file system.
 const SCRIPT: &str = "/run/dhcp-event";
+
+/// Environment variable with the path of what standard error was.
+const VOICE: &str = "GATEPOST_VOICE";
 
 /// Is there while no server has answered, and that has been told.
 const NO_ANSWER: &str = "/run/dhcp-no-answer";
@@ -58,19 +63,38 @@ fn serve() -> Result<Infallible, String> {
     let host_name = format!("hostname:{}", rustix::system::uname().nodename().to_string_lossy());
     // For ever, a few attempts a minute; nothing of its own in the background or on the disk.
     let args = ["udhcpc", "-f", "-t", "4", "-T", "3", "-A", "20", "-s", SCRIPT, "-x", &host_name, "-i", &interface];
-    // Its chatter at each attempt is for nobody; what comes of it is told by the script.
-    Err(format!("udhcpc: {}", Command::new(busybox).args(args).stdout(Stdio::null()).stderr(Stdio::null()).exec()))
+    // Its chatter at each attempt is for nobody; what comes of it is told by the script, in our voice.
+    let voice = kept_open(rustix::stdio::stderr()).map_err(|e| format!("standard error: {e}"))?;
+    let mut udhcpc = Command::new(busybox);
+    udhcpc.args(args).env(VOICE, voice).stdout(Stdio::null()).stderr(Stdio::null());
+    Err(format!("udhcpc: {}", udhcpc.exec()))
 }
 
 fn lay_out_script() -> io::Result<()> {
-    // udhcpc takes 3 and 4 for itself.
-    let program = rustix::io::fcntl_dupfd_cloexec(File::open("/proc/self/exe")?, 10)?;
-    rustix::io::fcntl_setfd(&program, rustix::io::FdFlags::empty())?;
+    let program = kept_open(File::open("/proc/self/exe")?)?;
     let _ = fs::remove_file(SCRIPT);
-    std::os::unix::fs::symlink(format!("/proc/self/fd/{}", program.as_raw_fd()), SCRIPT)?;
+    std::os::unix::fs::symlink(program, SCRIPT)
+}
+
+/// A way to the file that udhcpc, which this process becomes, and its script have too.
+fn kept_open(file: impl AsFd) -> io::Result<String> {
+    // udhcpc takes 3 and 4 for itself.
+    let file = rustix::io::fcntl_dupfd_cloexec(file, 10)?;
+    rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty())?;
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
     // Open until udhcpc ends.
-    std::mem::forget(program);
-    Ok(())
+    std::mem::forget(file);
+    Ok(path)
+}
+
+/// Standard error as it was before udhcpc was silenced.
+fn speak() {
+    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let voice = std::env::var(VOICE).ok().and_then(|path| rustix::fs::open(path, flags, Mode::empty()).ok());
+    if let Some(voice) = voice {
+        // Without it the host log still has the line.
+        let _ = rustix::stdio::dup2_stderr(voice);
+    }
 }
 
 /// Whether this process was started by udhcpc as its script.
@@ -80,6 +104,7 @@ pub fn event_is_asked_for() -> bool {
 
 /// udhcpc's script: what happened is the first argument, what the server gave lies in the environment.
 pub fn event() -> ExitCode {
+    speak();
     let happened = std::env::args().nth(1).unwrap_or_default();
     let variable = |name: &str| std::env::var(name).unwrap_or_default();
     let interface = variable("interface");
