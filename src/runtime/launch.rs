@@ -258,7 +258,7 @@ fn write_bundle(
     }
     let [passwd, group] = ["etc/passwd", "etc/group"].map(|name| read_in_root(rootfs, name));
     let localhost_seccomp = localhost_profile(request);
-    let volumes = volume_mounts::volumes(request, dir)?;
+    let volumes = volume_mounts::volumes(request, dir, ids)?;
     let env_files = volume_mounts::env_files(container(request), &volumes);
     let nothing_else = BTreeMap::new();
     let features = Features::known(layout, &request.runtime).unwrap_or_default();
@@ -296,7 +296,9 @@ fn write_bundle(
         linux.set_cgroups_path(Some(format!("{}/{id}", sandbox::pod_cgroup(&request.cgroup_root, pod)).into()));
     }
     if let Some(ids) = ids {
-        ids.volumes(&mut spec, &sandbox::own_of(layout, &pod.metadata.uid), &dir.join("volumes"))?;
+        let mut own = volume_mounts::of_images(request, dir, &sources);
+        own.extend(sandbox::own_of(layout, &pod.metadata.uid));
+        ids.volumes(&mut spec, &own, &dir.join("volumes"))?;
     }
     if let Some(process) = spec.process_mut() {
         process.set_rlimits(Some(vec![open_files()]));

@@ -132,3 +132,35 @@ fn proc_is_unmasked_only_on_request() {
     let masked = gateway.wait_for_log(&["masked"], "below proc: ");
     assert_ne!(masked, "below proc: 0");
 }
+
+#[test]
+fn images_paths_within_volumes_and_read_only_trees_have_their_owners_too() {
+    let gateway = Gateway::prepare("");
+    gateway.open_the_way();
+    let mut gateway = gateway;
+    gateway.run(true);
+    let mut pod = own_users("own", WAIT);
+    pod["spec"]["volumes"] = json!([
+        { "name": "tools", "image": { "reference": "sample/busybox:1" } },
+        { "name": "disk", "emptyDir": {} },
+    ]);
+    pod["spec"]["containers"][0]["volumeMounts"] = json!([
+        { "name": "tools", "mountPath": "/tools" },
+        { "name": "tools", "mountPath": "/programs", "subPath": "bin" },
+        { "name": "disk", "mountPath": "/part", "subPath": "part" },
+        { "name": "disk", "mountPath": "/fixed", "readOnly": true, "recursiveReadOnly": "Enabled" },
+    ]);
+    gateway.apply(&pod);
+    gateway.ready("own");
+    gateway.exec("own", "touch /part/file");
+    for path in ["/tools/bin/busybox", "/programs/busybox", "/part", "/part/file", "/fixed/part/file"] {
+        assert_eq!(gateway.exec("own", &format!("stat -c %u:%g {path}")).trim(), "0:0", "{path}");
+    }
+    for path in ["/tools/file", "/programs/file", "/fixed/file"] {
+        assert_eq!(
+            gateway.exec("own", &format!("touch {path} 2>/dev/null || echo refused")).trim(),
+            "refused",
+            "{path}"
+        );
+    }
+}
