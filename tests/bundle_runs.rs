@@ -175,6 +175,11 @@ fn node_facts() -> NodeFacts {
             CgroupVersion::V1
         },
         swap_accounting: false,
+        page_sizes: Vec::new(),
+        limits_huge_pages: false,
+        single_process_oom_kill: false,
+        app_armor: None,
+        se_linux: false,
     }
 }
 

@@ -18,7 +18,7 @@ const MAP: &[(&str, &[&str])] = &[
     ("spec", &["json", "sorted"]),
     ("sys", &["json"]),
     ("document", &["json"]),
-    ("control", &["json"]),
+    ("control", &["json", "sorted"]),
     ("printer", &[]),
     ("config", &["document", "json", "policy", "sorted"]),
     ("policy", &["json", "sorted"]),

@@ -2,7 +2,7 @@
 
 use super::command::{Command, Flag, Words};
 use super::{
-    boot_chart, completion, console, describe, exec, gateway, get, image, last_boot, logs, order, output, run,
+    boot_chart, completion, console, describe, exec, gateway, get, image, last_boot, logs, order, output, run, top,
     validate, version,
 };
 use crate::policy::LEVELS;
@@ -63,8 +63,8 @@ pub(super) const COMMANDS: &[Command] = &[
     },
     Command {
         name: "get",
-        args: "pods|events [NAME]...",
-        summary: "List pods or events",
+        args: "pods|events|nodes [NAME]...",
+        summary: "List pods, events, or this node",
         about: "Pods are named in full or without the node's name at the end. Manifests that are refused are told as warnings.\n\
                 With -w on a terminal the table redraws itself in place; elsewhere each change is a line.",
         flags: &[
@@ -94,18 +94,21 @@ pub(super) const COMMANDS: &[Command] = &[
             ("gatepost get pods -l 'app in (web,db)' -w", "watch some"),
             ("gatepost get events -A", "what happened, oldest first"),
         ],
-        words: Words::OneOf(&["pods", "pod", "events"]),
+        words: Words::OneOf(&["pods", "pod", "events", "nodes"]),
         online: true,
         action: get::run,
     },
     Command {
         name: "describe",
-        args: "pod NAME...",
-        summary: "Show everything about a pod, with its events",
+        args: "pod NAME...|node",
+        summary: "Show everything about a pod, with its events, or about this node",
         about: "",
         flags: &[NAMESPACE],
-        examples: &[("gatepost describe pod web", "why does it not run?")],
-        words: Words::OneOf(&["pod"]),
+        examples: &[
+            ("gatepost describe pod web", "why does it not run?"),
+            ("gatepost describe node", "what can the runtime and the kernel do?"),
+        ],
+        words: Words::OneOf(&["pod", "node"]),
         online: true,
         action: describe::run,
     },
@@ -149,6 +152,36 @@ pub(super) const COMMANDS: &[Command] = &[
         words: Words::Pods,
         online: true,
         action: exec::run,
+    },
+    Command {
+        name: "top",
+        args: "pods|node [NAME]...",
+        summary: "Show what pods or the node use of CPU and memory",
+        about: "Measured over half a second, from the kernel's counters. Memory is the working set: without files that were not used lately.\n\
+                With -w on a terminal the table redraws itself in place every two seconds.",
+        flags: &[
+            NAMESPACE,
+            switch("all-namespaces", Some('A'), "All namespaces"),
+            value("selector", Some('l'), "SELECTOR", "Only pods with these labels, as for get"),
+            switch("containers", None, "A line for each container"),
+            Flag {
+                long: "sort-by",
+                short: None,
+                value: Some("ORDER"),
+                help: "cpu or memory: who uses the most comes first",
+                values: top::SORTS,
+            },
+            switch("watch", Some('w'), "Go on until interrupted"),
+            switch("no-headers", None, "No header line"),
+        ],
+        examples: &[
+            ("gatepost top pods -A --sort-by memory", "who takes the memory?"),
+            ("gatepost top pod web --containers", "one pod"),
+            ("gatepost top node", "the whole machine"),
+        ],
+        words: Words::OneOf(&["pods", "pod", "node"]),
+        online: true,
+        action: top::run,
     },
     Command {
         name: "delete",

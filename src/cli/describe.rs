@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::failure::{Failure, Outcome};
 use super::invocation::Invocation;
+use super::node::{self, NODE_WORDS};
 use super::view::{entries, flag, int, list, or_none, part, text};
 use super::{age, events, get, output, session, tabs, target};
 
@@ -19,6 +20,11 @@ const LONG_ANNOTATION: usize = 140;
 /// `gatepost describe`.
 pub(super) fn run(invocation: &Invocation) -> Outcome {
     let words = invocation.texts()?;
+    if let Some((kind, names)) = words.split_first()
+        && NODE_WORDS.contains(kind)
+    {
+        return node::describe(invocation, names);
+    }
     let names = names(invocation, &words)?;
     let snapshot = session::pods(invocation)?;
     let namespace = invocation.namespace()?;

@@ -8,6 +8,7 @@ use super::columns::{PodRow, Shown, header};
 use super::events;
 use super::failure::{Failure, Outcome};
 use super::invocation::Invocation;
+use super::node::{self, NODE_WORDS};
 use super::output::{self, Format};
 use super::selector::Selector;
 use super::session::{self, Snapshot};
@@ -39,18 +40,21 @@ pub(super) struct Query<'a> {
 pub(super) fn run(invocation: &Invocation) -> Outcome {
     let words = invocation.texts()?;
     let Some((kind, names)) = words.split_first() else {
-        return Err(invocation.misuse("say what to get: pods or events"));
+        return Err(invocation.misuse("say what to get: pods, events or nodes"));
     };
     if EVENT_WORDS.contains(kind) {
         invocation.at_most(1)?;
         return events::get(invocation);
+    }
+    if NODE_WORDS.contains(kind) {
+        return node::get(invocation, names);
     }
     let names: Vec<&str> = if kind.contains('/') && target::bare(kind) != *kind {
         words.iter().map(|word| target::bare(word)).collect()
     } else if POD_WORDS.contains(kind) {
         names.to_vec()
     } else {
-        return Err(Failure::unknown("resource", kind, ["pods", "events"], "There are: pods, events"));
+        return Err(Failure::unknown("resource", kind, ["pods", "events", "nodes"], "There are: pods, events, nodes"));
     };
     let query = query(invocation, names)?;
     if invocation.has("watch") {

@@ -13,8 +13,10 @@ use crate::sys::cgroup::Cgroups;
 use crate::sys::clock::boottime_us;
 use crate::sys::mount;
 
-/// Bytes that `/run/gatepost` may take: bundles, states, secrets; a bound, not a reservation.
+/// Bytes that `/run/gatepost` may take at most: bundles, states, secrets.
 const RUN_SIZE: u64 = 128 << 20;
+/// The same on a machine with little memory, of which it takes a tenth.
+const RUN_SIZE_OF_SMALL: u64 = 24 << 20;
 
 /// Name of the file that keeps the node's name.
 const NODE_NAME: &str = "node-name";
@@ -55,7 +57,9 @@ pub(super) fn run_directory(layout: &Layout) -> Result<(), String> {
     };
     fs::create_dir_all(run).map_err(failed("create"))?;
     if !mount::is_mount_point(run).map_err(failed("look at"))? {
-        mount::tmpfs(run, Some(RUN_SIZE), 0o700, false).map_err(failed("mount a tmpfs on"))?;
+        let (memory, _) = runtime::usage::capacity();
+        let size = (memory / 10).clamp(RUN_SIZE_OF_SMALL, RUN_SIZE);
+        mount::tmpfs(run, Some(size), 0o700, false).map_err(failed("mount a tmpfs on"))?;
     }
     mount::make_private(run).map_err(failed("make a private mount of"))
 }

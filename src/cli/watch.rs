@@ -101,7 +101,6 @@ fn one(query: &Query<'_>, pod: &Value) -> String {
 
 /// A table in place, redrawn at each change and each second.
 fn live(client: &mut Client, query: &Query<'_>) -> Outcome {
-    let colours = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let mut latest: Option<(Vec<Value>, Vec<String>)> = None;
     let mut drawn = 0;
     loop {
@@ -119,14 +118,20 @@ fn live(client: &mut Client, query: &Query<'_>) -> Outcome {
         for warning in warnings {
             writeln!(text, "warning: {warning}").ok();
         }
-        // A serial line knows no size and says 0.
-        let size = rustix::termios::tcgetwinsize(io::stdout()).ok().filter(|size| size.ws_col > 0 && size.ws_row > 0);
-        let width = size.map_or(80, |size| usize::from(size.ws_col)).max(20);
-        let height = size.map_or(24, |size| usize::from(size.ws_row)).max(2);
-        let frame = frame(&text, width, height, colours);
-        output::print(&redraw(&frame, drawn))?;
-        drawn = frame.len();
+        drawn = draw(&text, drawn)?;
     }
+}
+
+/// Draws the text over the `drawn` lines of the one before, cut to the screen. Gives the number of its lines.
+pub(super) fn draw(text: &str, drawn: usize) -> Outcome<usize> {
+    let colours = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    // A serial line knows no size and says 0.
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok().filter(|size| size.ws_col > 0 && size.ws_row > 0);
+    let width = size.map_or(80, |size| usize::from(size.ws_col)).max(20);
+    let height = size.map_or(24, |size| usize::from(size.ws_row)).max(2);
+    let frame = frame(text, width, height, colours);
+    output::print(&redraw(&frame, drawn))?;
+    Ok(frame.len())
 }
 
 /// The lines of the text that fit the screen, with the last one left free for the cursor.

@@ -66,6 +66,18 @@ impl Layout {
     pub fn pod_namespace(&self, uid: &str, kind: &str) -> PathBuf {
         self.pod(uid).join("ns").join(kind)
     }
+    /// Which host ids stand for a pod's own users, for `hostUsers: false`.
+    pub fn pod_id_range(&self, uid: &str) -> PathBuf {
+        self.pod(uid).join("id-range")
+    }
+    /// Held with `flock` while such a range is chosen.
+    pub fn id_ranges_lock(&self) -> PathBuf {
+        self.run.join("id-ranges.lock")
+    }
+    /// What the probe container has found.
+    pub fn probe(&self) -> PathBuf {
+        self.run.join("probe.json")
+    }
     /// One pod's durable directory: emptyDirs on disk.
     pub fn pod_data(&self, uid: &str) -> PathBuf {
         self.data.join("pods").join(uid)

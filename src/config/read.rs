@@ -7,6 +7,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::{Map, Value as Json};
 
+use super::settings::Reserved;
 use super::table::CONFIG;
 use super::{Config, ConsoleShell, WritableLayer};
 use crate::document::{self, Entry, FindingKind, Kind, Node, Object, Quantity, Value, duration, nearest};
@@ -248,8 +249,14 @@ impl Reading {
         self.fill_writable_layer(config);
         self.count("podPidsLimit", &mut config.pod_pids_limit);
         self.count("podsPidsLimit", &mut config.pods_pids_limit);
-        if let Some(limit) = self.size("podsMemoryLimit") {
-            config.pods_memory_limit = limit;
+        config.pods_memory_limit = self.size("podsMemoryLimit").or(config.pods_memory_limit);
+        self.fill_reserved(&mut config.reserved);
+        if let Some(names) = self.texts("allowedUnsafeSysctls") {
+            config.allowed_unsafe_sysctls = names.iter().map(|name| name.replace('/', ".")).collect();
+        }
+        self.path("seccompProfileRoot", &mut config.seccomp_profile_root);
+        if let Some(single) = self.get("singleProcessOOMKill").and_then(Json::as_bool) {
+            config.single_process_oom_kill = single;
         }
         if let Some(root) = self.get("cgroupRoot").and_then(Json::as_str).map(str::to_owned) {
             let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
@@ -267,6 +274,29 @@ impl Reading {
         }
         self.fill_console(config);
         self.fill_gateway(&mut config.gateway);
+    }
+
+    fn fill_reserved(&mut self, reserved: &mut Reserved) {
+        for key in ["systemReserved", "kubeReserved"] {
+            let Some(Json::Object(amounts)) = self.get(key).cloned() else { continue };
+            for (name, amount) in amounts {
+                let amount = amount.as_str().and_then(|text| Quantity::parse(text).ok());
+                let Some(amount) = amount.filter(|amount| amount.nanos() >= 0) else { continue };
+                match name.as_str() {
+                    "memory" => {
+                        let bytes = u64::try_from(amount.whole()).unwrap_or(u64::MAX);
+                        reserved.memory = reserved.memory.saturating_add(bytes);
+                    }
+                    "cpu" => {
+                        let milli = u64::try_from(amount.nanos() / 1_000_000).unwrap_or(u64::MAX);
+                        reserved.cpu_milli = reserved.cpu_milli.saturating_add(milli);
+                    }
+                    // Nothing is scheduled by them here.
+                    "ephemeral-storage" | "pid" => {}
+                    other => self.wrong(key, &format!("{other:?} cannot be reserved; write cpu or memory")),
+                }
+            }
+        }
     }
 
     fn fill_console(&mut self, config: &mut Config) {

@@ -28,8 +28,21 @@ pub struct Config {
     pub writable_layer: WritableLayer,
     /// `pids.max` of each pod; 0 means no limit.
     pub pod_pids_limit: u64,
-    /// Memory that all pods together may use, in bytes; 0 means no limit.
-    pub pods_memory_limit: u64,
+    /// Memory that all pods together may use, in bytes; 0 means no limit, `None` what [`Reserved`] leaves.
+    #[serde(default)]
+    pub pods_memory_limit: Option<u64>,
+    /// What the pods leave to the rest of the node.
+    #[serde(default)]
+    pub reserved: Reserved,
+    /// Kernel parameters beyond the safe ones that pods may set; a `*` at the end stands for any rest.
+    #[serde(default)]
+    pub allowed_unsafe_sysctls: Vec<String>,
+    /// An OOM kill takes the one process, not its container.
+    #[serde(default)]
+    pub single_process_oom_kill: bool,
+    /// Where `localhostProfile` of seccomp is looked for; empty: `seccomp` in the data directory.
+    #[serde(default)]
+    pub seccomp_profile_root: PathBuf,
     /// Processes that all pods together may have; 0 means no limit.
     pub pods_pids_limit: u64,
     /// The Pod Security Standard that pods must meet.
@@ -49,6 +62,15 @@ pub struct Config {
     /// When the file was last changed, in seconds since the epoch; 0 when there is none. A clock before that is wrong.
     #[serde(default)]
     pub modified: u64,
+}
+
+/// What the pods leave to the rest of the node. kubelet: `systemReserved` and `kubeReserved` together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reserved {
+    /// Bytes; 0 for nothing said.
+    pub memory: u64,
+    /// Thousandths of a CPU.
+    pub cpu_milli: u64,
 }
 
 /// The shell of the serial console.
@@ -109,6 +131,14 @@ pub enum WritableLayer {
     Memory(u64),
 }
 
+impl Config {
+    /// Where `localhostProfile` of seccomp is looked for.
+    pub fn seccomp_profiles(&self) -> PathBuf {
+        let root = &self.seccomp_profile_root;
+        if root.as_os_str().is_empty() { self.layout.data.join("seccomp") } else { root.clone() }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -121,8 +151,12 @@ impl Default for Config {
             backoff: Backoff { initial: Duration::from_secs(10), max: Duration::from_mins(5) },
             logs: LogLimits { max_size: 10 << 20, max_files: 5, total: 256 << 20 },
             writable_layer: WritableLayer::Data,
-            pod_pids_limit: 4096,
-            pods_memory_limit: 0,
+            pod_pids_limit: 512,
+            pods_memory_limit: None,
+            reserved: Reserved::default(),
+            allowed_unsafe_sysctls: Vec::new(),
+            single_process_oom_kill: false,
+            seccomp_profile_root: PathBuf::new(),
             pods_pids_limit: 0,
             resolv_conf: PathBuf::from("/etc/resolv.conf"),
             cgroup_root: "kubepods".to_owned(),

@@ -7,6 +7,16 @@ use crate::document::{Field, Format, Kind, Object, Quantity, carried, duration, 
 static DURATION: Format =
     Format { name: "a duration such as 10s or 5m", numbers: true, check: |text| duration(text).map(drop) };
 
+static AMOUNT: Format = Format {
+    name: "a quantity such as 100m or 64Mi",
+    numbers: true,
+    check: |text| match Quantity::parse(text) {
+        Ok(amount) if amount.nanos() >= 0 => Ok(()),
+        Ok(_) => Err("an amount is not negative".to_owned()),
+        Err(error) => Err(error.to_string()),
+    },
+};
+
 static SIZE: Format = Format {
     name: "a size such as 64Mi",
     numbers: true,
@@ -78,16 +88,41 @@ pub(super) static CONFIG: Object = Object {
             "Bound for all container logs together; the largest logger loses its oldest file first. Default: `256Mi`.",
         ),
         setting("writableLayer", Kind::Object(&WRITABLE_LAYER), "Where the writable layer of a container lives."),
-        setting("podPidsLimit", Kind::Int64, "Processes that one pod may have; 0 or -1 for no limit. Default: 4096."),
+        setting("podPidsLimit", Kind::Int64, "Processes that one pod may have; 0 or -1 for no limit. Default: 512."),
         setting(
             "podsMemoryLimit",
             Kind::Text(&SIZE),
-            "Memory that all pods together may use; 0 for no limit. Default: 0.",
+            "Memory that all pods together may use; 0 for no limit. Default: what `systemReserved` and `kubeReserved` leave; without them, none next to a host's init, and as `resources.md` says on a gateway.",
         ),
         setting(
             "podsPidsLimit",
             Kind::Int64,
             "Processes that all pods together may have; 0 or -1 for no limit. Default: 0.",
+        ),
+        setting(
+            "systemReserved",
+            Kind::Map(&Kind::Text(&AMOUNT)),
+            "`cpu` and `memory` that pods leave to the rest of the node; added to `kubeReserved`. Default: nothing.",
+        ),
+        setting(
+            "kubeReserved",
+            Kind::Map(&Kind::Text(&AMOUNT)),
+            "As `systemReserved`; the two are added. Default: nothing.",
+        ),
+        setting(
+            "singleProcessOOMKill",
+            Kind::Bool,
+            "`true`: when a container's memory is full the kernel kills one process; else, with cgroup v2, the whole container. Default: `false`.",
+        ),
+        setting(
+            "allowedUnsafeSysctls",
+            Kind::OneOrList(&Kind::String),
+            "Kernel parameters beyond the safe ones that pods may set in their namespaces; a `*` at the end stands for any rest: `net.core.*`. Default: none.",
+        ),
+        setting(
+            "seccompProfileRoot",
+            Kind::String,
+            "Directory of the files that `seccompProfile.localhostProfile` names. Default: `seccomp` in `dataDir`.",
         ),
         setting("cgroupRoot", Kind::String, "Name of the cgroup that holds all pods. Default: `kubepods`."),
         setting(

@@ -40,7 +40,7 @@ fn every_key_reaches_its_setting() {
     assert_eq!((config.backoff.initial, config.backoff.max), (Duration::from_secs(2), Duration::from_mins(1)));
     assert_eq!((config.logs.max_size, config.logs.max_files, config.logs.total), (1 << 20, 2, 8 << 20));
     assert_eq!(config.writable_layer, WritableLayer::Memory(8 << 20));
-    assert_eq!((config.pod_pids_limit, config.pods_memory_limit, config.pods_pids_limit), (0, 100 << 20, 500));
+    assert_eq!((config.pod_pids_limit, config.pods_memory_limit, config.pods_pids_limit), (0, Some(100 << 20), 500));
     assert_eq!(config.cgroup_root, "gp");
     assert_eq!((config.resolv_conf, config.max_parallel_starts), (PathBuf::from("/r"), 3));
     assert_eq!(config.console.shell, ConsoleShell::Password("$6$salt$hash".to_owned()));

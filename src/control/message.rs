@@ -1,5 +1,6 @@
 //! [`Request`] and [`Reply`]: what goes over the control socket.
 
+use crate::sorted::BTreeMap;
 use std::path::PathBuf;
 
 use crate::json::{Deserialize, Serialize};
@@ -118,6 +119,16 @@ pub struct Info {
     pub pid: u32,
     /// Process id of the init role.
     pub init_pid: u32,
+    /// The runtime's own words about itself.
+    pub runtime_version: String,
+    /// The cgroup that holds all pods.
+    pub cgroup_root: String,
+    /// Memory that all pods together may use, in bytes; 0 for no limit.
+    pub pods_memory: u64,
+    /// Thousandths of a CPU that pods leave to the rest of the node.
+    pub reserved_cpu: u64,
+    /// Whether a feature of the runtime and the kernel works, by name; empty until that is found.
+    pub features: BTreeMap<String, bool>,
 }
 
 /// What can be read of a request of any version.

@@ -14,7 +14,7 @@ pub(super) struct Mount {
     target: &'static CStr,
     kind: &'static CStr,
     flags: MountFlags,
-    /// Options of the file system. Sizes are caps, not reservations.
+    /// Options of the file system. Sizes are caps; all pods together leave them free (`runtime::node::pods_memory`).
     data: &'static CStr,
     /// A kernel without it has no such directory, and boots as well.
     optional: bool,
@@ -33,9 +33,9 @@ pub(super) const TABLE: &[Mount] = &[
     row(c"/proc", c"proc", NOTHING, c""),
     row(c"/sys", c"sysfs", NOTHING, c""),
     row(c"/dev/pts", c"devpts", NO_PROGRAMS, c"gid=5,mode=0620,ptmxmode=0666"),
-    row(c"/dev/shm", c"tmpfs", NOTHING, c"mode=1777,size=10%,nr_inodes=4k"),
-    row(c"/run", c"tmpfs", NO_DEVICES, c"mode=0755,size=20%,nr_inodes=16k"),
-    row(c"/tmp", c"tmpfs", NO_DEVICES, c"mode=1777,size=10%,nr_inodes=16k"),
+    row(c"/dev/shm", c"tmpfs", NOTHING, c"mode=1777,size=2%,nr_inodes=4k"),
+    row(c"/run", c"tmpfs", NO_DEVICES, c"mode=0755,size=5%,nr_inodes=16k"),
+    row(c"/tmp", c"tmpfs", NO_DEVICES, c"mode=1777,size=5%,nr_inodes=16k"),
     // The bound of all container logs is the configuration's; this one holds when they are not gatepost's.
     row(c"/var/log", c"tmpfs", NOTHING, c"mode=0755,size=10%,nr_inodes=16k"),
     // Without it each helper waits 10 to 30 ms for its way into a cgroup; before Linux 6.0 there is no choice.

@@ -15,6 +15,9 @@ use crate::sorted::BTreeMap;
 use crate::spec::image::ImageConfiguration;
 use crate::spec::runtime::LinuxSeccomp;
 
+#[path = "../../tests/oci_schema/mod.rs"]
+mod schema;
+
 /// A pod `web-gw1` with one container `app`, and a node that can do everything.
 pub(super) struct Fixture {
     pub(super) pod: v1::Pod,
@@ -56,7 +59,12 @@ impl Fixture {
             .unwrap(),
             config_maps: BTreeMap::new(),
             secrets: BTreeMap::new(),
-            namespaces: PodNamespaces { net: generated("ns/net"), ipc: generated("ns/ipc"), uts: generated("ns/uts") },
+            namespaces: PodNamespaces {
+                net: generated("ns/net"),
+                ipc: generated("ns/ipc"),
+                uts: generated("ns/uts"),
+                ..PodNamespaces::default()
+            },
             pod_ips: vec!["10.0.0.2".to_owned(), "fd00::2".to_owned()],
             volumes: BTreeMap::new(),
             sources: BTreeMap::new(),
@@ -83,6 +91,11 @@ impl Fixture {
                 seccomp: true,
                 cgroups: CgroupVersion::V2,
                 swap_accounting: true,
+                page_sizes: Vec::new(),
+                limits_huge_pages: true,
+                single_process_oom_kill: false,
+                app_armor: None,
+                se_linux: false,
             },
         }
     }
@@ -116,9 +129,11 @@ impl Fixture {
         bundle(&self.input())
     }
 
-    /// The bundle as `config.json` holds it.
+    /// The bundle as `config.json` holds it, valid by the specification's schema.
     pub(super) fn json(&self) -> Value {
-        crate::json::to_value(&self.bundle().unwrap().spec).unwrap()
+        let config = crate::json::to_value(&self.bundle().unwrap().spec).unwrap();
+        assert_eq!(schema::problems(&config), Vec::<String>::new());
+        config
     }
 
     /// Reason and message of the refusal.

@@ -16,6 +16,7 @@ mod mounts;
 mod resolv_conf;
 mod resources;
 mod seccomp;
+mod security_modules;
 mod sub_path;
 mod sysctls;
 mod user;
@@ -28,7 +29,7 @@ use crate::manifest::{qos_class, v1};
 use crate::sorted::BTreeMap;
 use crate::spec::image::{Config as ImageConfig, ImageConfiguration};
 use crate::spec::runtime::{
-    Linux, LinuxCapabilities, LinuxNamespace, LinuxNamespaceType, LinuxSeccomp, Process, Root, Spec,
+    Linux, LinuxCapabilities, LinuxIdMapping, LinuxNamespace, LinuxNamespaceType, LinuxSeccomp, Process, Root, Spec,
 };
 
 pub use field_ref::downward_item;
@@ -109,6 +110,21 @@ pub struct PodNamespaces {
     pub ipc: Option<PathBuf>,
     /// Host name.
     pub uts: Option<PathBuf>,
+    /// Processes, where the pod's containers share them.
+    pub pid: Option<PathBuf>,
+    /// Users, where the pod has its own; the others then belong to it.
+    pub user: Option<UserNamespace>,
+}
+
+/// A user namespace that is made already, and what it was made with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserNamespace {
+    /// File that holds it.
+    pub path: PathBuf,
+    /// The host's id of root inside.
+    pub first_id: u32,
+    /// How many ids there are.
+    pub ids: u32,
 }
 
 /// A volume on the host.
@@ -206,6 +222,16 @@ pub struct NodeFacts {
     pub cgroups: CgroupVersion,
     /// Swap is accounted (`memory.swap.max`, `memory.memsw.limit_in_bytes`).
     pub swap_accounting: bool,
+    /// Sizes of the kernel's huge pages in KiB.
+    pub page_sizes: Vec<u64>,
+    /// The cgroups can limit huge pages.
+    pub limits_huge_pages: bool,
+    /// A process that the kernel kills for memory takes no other of its container with it (kubelet's setting).
+    pub single_process_oom_kill: bool,
+    /// The profiles that are loaded where AppArmor is in force.
+    pub app_armor: Option<Vec<String>>,
+    /// SELinux is in force.
+    pub se_linux: bool,
 }
 
 /// A runtime bundle's configuration.
@@ -315,6 +341,8 @@ fn process(input: &BundleInput, container: &v1::Container, warnings: &mut Vec<St
         .set_cwd(cwd)
         .set_capabilities(Some(capabilities::capabilities(input, warnings)?))
         .set_no_new_privileges(Some(context.and_then(|c| c.allow_privilege_escalation) == Some(false)))
+        .set_apparmor_profile(security_modules::app_armor(input, container, warnings)?)
+        .set_selinux_label(security_modules::se_linux(input, container, warnings).map(|(process, _)| process))
         // Limits are those of gatepost itself (`runtime::launch`), as with containerd; the Pod API has no field for them.
         .set_oom_score_adj(Some(resources::oom_score_adj(input.pod, container, input.node, warnings)));
     Ok(process)
@@ -375,9 +403,11 @@ fn linux(
     process: &Process,
     warnings: &mut Vec<String>,
 ) -> Result<Linux, ConfigError> {
-    let privileged = container.security_context.as_ref().and_then(|c| c.privileged) == Some(true);
+    let context = container.security_context.as_ref();
+    let privileged = context.and_then(|c| c.privileged) == Some(true);
+    let masks = !privileged && context.and_then(|c| c.proc_mount.as_deref()) != Some("Unmasked");
     let bounding = process.capabilities().as_ref().map(LinuxCapabilities::bounding).unwrap_or_default();
-    let mut resources = resources::container_resources(container, input.node);
+    let mut resources = resources::container_resources(input.pod, container, input.node, warnings)?;
     resources.set_devices(Some(mounts::device_rules(input, warnings)?));
     let parent = cgroup_parent(qos_class(input.pod), &input.pod.metadata.uid);
 
@@ -389,8 +419,17 @@ fn linux(
         .set_resources(Some(resources))
         .set_seccomp(seccomp::filter(input, bounding, warnings)?)
         .set_devices(privileged.then(|| mounts::host_devices(input)))
-        .set_masked_paths((!privileged).then(|| masked_paths(input.node.cpus)))
-        .set_readonly_paths((!privileged).then(|| READONLY_PATHS.map(str::to_owned).to_vec()));
+        .set_masked_paths(masks.then(|| masked_paths(input.node.cpus)))
+        .set_readonly_paths(masks.then(|| READONLY_PATHS.map(str::to_owned).to_vec()));
+    // What there is to be warned of was said of the process.
+    linux.set_mount_label(security_modules::se_linux(input, container, &mut Vec::new()).map(|(_, mount)| mount));
+    if let Some(user) = &input.namespaces.user {
+        // runc refuses a user namespace by path without its mappings.
+        let mut mapping = LinuxIdMapping::default();
+        mapping.set_container_id(0).set_host_id(user.first_id).set_size(user.ids);
+        let mapping = Some(vec![mapping]);
+        linux.set_uid_mappings(mapping.clone()).set_gid_mappings(mapping);
+    }
     Ok(linux)
 }
 
@@ -413,7 +452,10 @@ fn namespaces(input: &BundleInput, privileged: bool) -> Vec<LinuxNamespace> {
     };
     add(LinuxNamespaceType::Mount, &None);
     if !spec.host_pid {
-        add(LinuxNamespaceType::Pid, &None);
+        add(LinuxNamespaceType::Pid, &input.namespaces.pid);
+    }
+    if let Some(user) = &input.namespaces.user {
+        add(LinuxNamespaceType::User, &Some(user.path.clone()));
     }
     if !spec.host_ipc {
         add(LinuxNamespaceType::Ipc, &input.namespaces.ipc);

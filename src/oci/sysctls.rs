@@ -36,7 +36,9 @@ pub fn sandbox_sysctls(pod: &v1::Pod, allowed: &[String]) -> Result<BTreeMap<Str
     let mut sysctls = BTreeMap::new();
     if !spec.host_network {
         sysctls.insert("net.ipv4.ip_unprivileged_port_start".to_owned(), "0".to_owned());
-        sysctls.insert("net.ipv4.ping_group_range".to_owned(), "0 2147483647".to_owned());
+        // In a user namespace only the ids that it has.
+        let groups = if spec.host_users == Some(false) { "0 65535" } else { "0 2147483647" };
+        sysctls.insert("net.ipv4.ping_group_range".to_owned(), groups.to_owned());
     }
     for sysctl in &spec.security_context.sysctls {
         let name = sysctl.name.replace('/', ".");

@@ -76,6 +76,10 @@ pub(crate) struct Pod {
     pub(crate) wake: Option<Instant>,
 }
 
+/// The reason of a pod that this node refuses to run: it is `Failed`, and does not come back by itself (kubelet).
+pub(crate) const SYSCTL_FORBIDDEN: &str = "SysctlForbidden";
+const DAY_MS: u64 = 86_400_000;
+
 /// Where a pod is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Stage {
@@ -289,8 +293,15 @@ impl Pod {
     pub(crate) fn sandbox_failed(&mut self, failure: Failure, turn: &mut Turn<'_>) {
         let Stage::Sandbox { asked: asked @ true, retry } = &mut self.stage else { return };
         *asked = false;
-        retry.failed(turn.now.boot, 1_000, 60_000);
-        let reason = if failure.reason == "FailedMount" { "FailedMount" } else { "FailedCreatePodSandBox" };
+        let refused = failure.reason == SYSCTL_FORBIDDEN;
+        // Only another configuration of the node, and so another start, can make a refusal undone.
+        let (first, longest) = if refused { (DAY_MS, DAY_MS) } else { (1_000, 60_000) };
+        retry.failed(turn.now.boot, first, longest);
+        let reason = match failure.reason.as_str() {
+            "FailedMount" => "FailedMount",
+            SYSCTL_FORBIDDEN => SYSCTL_FORBIDDEN,
+            _ => "FailedCreatePodSandBox",
+        };
         self.scope().record(turn, true, reason, failure.message.clone());
         self.trouble = Some(failure);
     }

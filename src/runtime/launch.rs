@@ -19,18 +19,21 @@ use std::rc::Rc;
 use rustix::fs::{OFlags, ResolveFlags};
 
 use super::failure::context;
-use super::{Failure, Runtime, protocol, sandbox, volume_mounts};
+use super::features::{self, Features};
+use super::id_mapped::IdMapped;
+use super::namespaces::pod_namespaces;
+use super::{Failure, Runtime, pause, protocol, sandbox, volume_mounts};
 use crate::config::{Layout, WritableLayer};
 use crate::image::{Reference, Store};
 use crate::json::{self, Deserialize, Serialize};
 use crate::manifest::v1::{ConfigMap, Container, Pod, Secret};
-use crate::oci::{self, BundleInput, Device, DeviceKind, HostDevice, NodeFacts};
+use crate::oci::{self, BundleInput, Device, DeviceKind, HostDevice, NodeFacts, PodNamespaces};
 use crate::sorted::BTreeMap;
 use crate::spec::image::ImageConfiguration;
 use crate::spec::runtime::{LinuxSeccomp, PosixRlimit, Spec};
 use crate::sys::{mount, namespace};
 
-const REASON: &str = "CreateContainerError";
+pub(super) const REASON: &str = "CreateContainerError";
 /// The bundle's configuration.
 const CONFIG: &str = "config.json";
 /// What takes its place once the runtime has its own copy: what `exec` takes the environment and the user from.
@@ -101,6 +104,8 @@ pub struct LaunchRequest {
     pub node: NodeFacts,
     /// The cgroup that holds all pods; `kubepods`.
     pub cgroup_root: String,
+    /// Where `localhostProfile` of seccomp is looked for.
+    pub seccomp_root: PathBuf,
     /// Socket that gets the terminal's master, for `tty: true`.
     pub console_socket: Option<PathBuf>,
     /// Whether to note in [`RUNTIME_BEGAN`] when the runtime is executed.
@@ -156,10 +161,15 @@ pub fn prepare(request: &LaunchRequest) -> Result<(Command, Vec<String>), Failur
         RootSource::Stored(reference) => &stored(layout, reference)?,
         RootSource::Unpacked(unpacked) => unpacked.as_ref(),
     };
+    // In case it was killed since the sandbox was made: its pid namespace cannot be entered any more. Before the mount namespace is
+    // left in which the pod's other containers look for it.
+    pause::ensure(layout, &request.pod, &sandbox::pod_cgroup(&request.cgroup_root, &request.pod))?;
     namespace::unshare_mounts().map_err(context(REASON, "unsharing the mount namespace for", &dir))?;
     request.runtime.hide_hybrid_cgroups().map_err(context(REASON, "hiding cgroup2 from", &request.runtime.path))?;
-    mount_root(request, unpacked, &dir, &rootfs)?;
-    let warnings = write_bundle(request, &unpacked.config, &dir, &rootfs)?;
+    let namespaces = pod_namespaces(layout, &request.pod);
+    let ids = namespaces.user.as_ref().map(|user| IdMapped::open(user, layout, &rootfs)).transpose()?;
+    mount_root(request, unpacked, &dir, &rootfs, ids.as_ref())?;
+    let warnings = write_bundle(request, &unpacked.config, &dir, &rootfs, (&namespaces, ids.as_ref()))?;
 
     let root = layout.runtime_root();
     fs::create_dir_all(&root).map_err(context(REASON, "creating", &root))?;
@@ -191,7 +201,13 @@ pub(super) fn stored(layout: &Layout, reference: &str) -> Result<Unpacked, Failu
 }
 
 /// The writable layer is always there, also for a read-only root: the runtime makes mount points in it.
-fn mount_root(request: &LaunchRequest, unpacked: &Unpacked, dir: &Path, rootfs: &Path) -> Result<(), Failure> {
+fn mount_root(
+    request: &LaunchRequest,
+    unpacked: &Unpacked,
+    dir: &Path,
+    rootfs: &Path,
+    ids: Option<&IdMapped>,
+) -> Result<(), Failure> {
     let Some(top) = unpacked.lower.first().map(|layer| unpacked.base.join(layer)) else {
         return Err(Failure::new(REASON, "the image has no layers, so there is nothing to run"));
     };
@@ -210,14 +226,16 @@ fn mount_root(request: &LaunchRequest, unpacked: &Unpacked, dir: &Path, rootfs: 
     }
     // overlayfs takes the attributes of the root directory from the writable layer.
     let attributes = top.metadata().map_err(context(REASON, "reading the layer", &top))?;
-    std::os::unix::fs::chown(&upper, Some(attributes.uid()), Some(attributes.gid()))
+    let [uid, gid] = [attributes.uid(), attributes.gid()].map(|id| ids.map_or(id, |ids| ids.on_host(id)));
+    std::os::unix::fs::chown(&upper, Some(uid), Some(gid))
         .and_then(|()| fs::set_permissions(&upper, attributes.permissions()))
         .map_err(context(REASON, "setting the owner and mode of", &upper))?;
-    mount::overlay(&unpacked.base, &unpacked.lower, &upper, &work, rootfs).map_err(context(
-        REASON,
-        "mounting the overlay on",
-        rootfs,
-    ))
+    let mapped = dir.join("lower");
+    let (base, lower) = match ids {
+        Some(ids) => (&mapped, &ids.layers(&unpacked.base, &unpacked.lower, &mapped)?),
+        None => (&unpacked.base, &unpacked.lower),
+    };
+    mount::overlay(base, lower, &upper, &work, rootfs).map_err(context(REASON, "mounting the overlay on", rootfs))
 }
 
 fn write_bundle(
@@ -225,6 +243,7 @@ fn write_bundle(
     image: &ImageConfiguration,
     dir: &Path,
     rootfs: &Path,
+    (namespaces, ids): (&PodNamespaces, Option<&IdMapped>),
 ) -> Result<Vec<String>, Failure> {
     let LaunchRequest { id, layout, pod, .. } = request;
     let files = sandbox::generated_files(layout, pod, id);
@@ -239,9 +258,16 @@ fn write_bundle(
     }
     let [passwd, group] = ["etc/passwd", "etc/group"].map(|name| read_in_root(rootfs, name));
     let localhost_seccomp = localhost_profile(request);
-    let volumes = volume_mounts::volumes(request, dir)?;
+    let volumes = volume_mounts::volumes(request, dir, ids)?;
     let env_files = volume_mounts::env_files(container(request), &volumes);
     let nothing_else = BTreeMap::new();
+    let features = Features::known(layout, &request.runtime).unwrap_or_default();
+    let mut node = request.node.clone();
+    node.seccomp &= !features.lacks(features::SECCOMP);
+    if let Some(profiles) = &mut node.app_armor {
+        // Somebody may have loaded one since the start.
+        *profiles = super::node::app_armor_profiles();
+    }
     let mut input = BundleInput {
         pod,
         container_name: &request.container,
@@ -252,7 +278,7 @@ fn write_bundle(
         image_group: group.as_deref(),
         config_maps: &request.config_maps,
         secrets: &request.secrets,
-        namespaces: &sandbox::pod_namespaces(layout, pod),
+        namespaces,
         pod_ips: &request.pod_ips,
         volumes: &volumes,
         sources: &nothing_else,
@@ -260,7 +286,7 @@ fn write_bundle(
         files: &files,
         host_devices: &if is_privileged(request) { host_devices(Path::new("/dev")) } else { Vec::new() },
         localhost_seccomp: localhost_seccomp.as_ref(),
-        node: &request.node,
+        node: &node,
     };
     let sources = volume_mounts::sources(&input, dir)?;
     input.sources = &sources;
@@ -268,6 +294,11 @@ fn write_bundle(
     let mut spec: Spec = bundle.spec;
     if let Some(linux) = spec.linux_mut() {
         linux.set_cgroups_path(Some(format!("{}/{id}", sandbox::pod_cgroup(&request.cgroup_root, pod)).into()));
+    }
+    if let Some(ids) = ids {
+        let mut own = volume_mounts::of_images(request, dir, &sources);
+        own.extend(sandbox::own_of(layout, &pod.metadata.uid));
+        ids.volumes(&mut spec, &own, &dir.join("volumes"))?;
     }
     if let Some(process) = spec.process_mut() {
         process.set_rlimits(Some(vec![open_files()]));
@@ -359,9 +390,12 @@ fn localhost_profile(request: &LaunchRequest) -> Option<Result<LinuxSeccomp, Str
         if !mount::is_plain_relative(Path::new(name)) {
             return Err("it must be a relative path without '..'".to_owned());
         }
-        let path = request.layout.data.join("seccomp").join(name);
-        let text = fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-        json::from_slice(&text).map_err(|error| format!("{}: {error}", path.display()))
+        let path = request.seccomp_root.join(name);
+        let failed = |error: &dyn std::fmt::Display| {
+            format!("cannot load seccomp profile \"{}\" (seccompProfile.localhostProfile): {error}", path.display())
+        };
+        let text = fs::read(&path).map_err(|error| failed(&error))?;
+        json::from_slice(&text).map_err(|error| failed(&error))
     };
     Some(read())
 }

@@ -7,12 +7,18 @@
 pub mod cleanup;
 mod driver;
 mod failure;
+pub mod features;
+mod id_mapped;
+mod id_ranges;
 pub mod launch;
 pub mod leftovers;
+mod namespaces;
 pub mod node;
+pub mod pause;
 mod probe;
 pub mod protocol;
 pub mod sandbox;
+pub mod usage;
 mod volume_mounts;
 pub mod volumes;
 

@@ -15,18 +15,18 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::Failure;
 use super::cleanup::remove_tree;
 use super::failure::context;
 use super::protocol::{self, Outcome};
+use super::{Failure, id_ranges, namespaces, pause};
 use crate::config::Layout;
 use crate::json::{Deserialize, Serialize};
 use crate::manifest::v1::Pod;
 use crate::manifest::{QosClass, qos_class};
-use crate::oci::{self, GeneratedFiles, NodeFacts, PodNamespaces};
+use crate::oci::{self, GeneratedFiles, NodeFacts};
 use crate::sys::cgroup::{Cgroups, Limits};
+use crate::sys::id_map::IdRange;
 use crate::sys::mount;
-use crate::sys::namespace::{self, Kind};
 use crate::sys::replace::replace;
 use crate::volume::{self, Objects, Site};
 
@@ -34,8 +34,8 @@ use crate::volume::{self, Objects, Site};
 const SHM_BYTES: u64 = 64 << 20;
 /// Generated files and termination logs of all containers of a pod; each log is read to 4 KiB.
 const FILES_BYTES: u64 = 256 << 10;
-const KILL_BOUND: Duration = Duration::from_secs(5);
-const REASON: &str = "FailedCreatePodSandBox";
+pub(super) const KILL_BOUND: Duration = Duration::from_secs(5);
+pub(super) const REASON: &str = "FailedCreatePodSandBox";
 const TEARDOWN_REASON: &str = "FailedKillPod";
 
 /// What the role is asked to do.
@@ -94,6 +94,8 @@ pub struct Caps {
     pub memory_bytes: u64,
     /// Processes.
     pub pids: u64,
+    /// CPU shares.
+    pub cpu_shares: u64,
     /// CPU shares of the Burstable pods together; kubelet: those of the sum of their requests, at least 2.
     pub burstable_shares: u64,
 }
@@ -151,11 +153,9 @@ fn shm(layout: &Layout, uid: &str) -> PathBuf {
     layout.pod(uid).join("shm")
 }
 
-/// The namespaces that a pod has of its own, and where they are pinned.
-pub fn pod_namespaces(layout: &Layout, pod: &Pod) -> PodNamespaces {
-    let at = |kind: Kind| Some(layout.pod_namespace(&pod.metadata.uid, kind.name()));
-    let own = |kind: Kind| kinds(pod).contains(&kind).then(|| at(kind)).flatten();
-    PodNamespaces { net: own(Kind::Net), ipc: own(Kind::Ipc), uts: own(Kind::Uts) }
+/// What is made for one pod, with its root as the owner.
+pub(super) fn own_of(layout: &Layout, uid: &str) -> [PathBuf; 2] {
+    [files_dir(layout, uid), shm(layout, uid)]
 }
 
 /// Generated files as a container's bundle mounts them.
@@ -171,18 +171,6 @@ pub fn generated_files(layout: &Layout, pod: &Pod, id: &str) -> GeneratedFiles {
     }
 }
 
-/// hostNetwork shares the host's name, too (Kubernetes).
-fn kinds(pod: &Pod) -> Vec<Kind> {
-    let mut kinds = Vec::new();
-    if !pod.spec.host_network {
-        kinds.extend([Kind::Net, Kind::Uts]);
-    }
-    if !pod.spec.host_ipc {
-        kinds.push(Kind::Ipc);
-    }
-    kinds
-}
-
 /// Makes everything the pod's containers stand on, or completes it.
 ///
 /// Leaves the calling thread in the namespaces it has made: for a process of its own.
@@ -195,12 +183,14 @@ pub fn prepare(request: &PrepareRequest) -> Outcome<Prepared> {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
 
     let cgroup = make_cgroups(request)?;
-    let mut warnings = make_files(request)?;
     let dir = layout.pod(uid).join("ns");
     fs::create_dir_all(&dir).map_err(context(REASON, "creating", &dir))?;
+    let users = if namespaces::has_own_users(pod) { Some(id_ranges::allocate(layout, uid)?) } else { None };
+    let mut warnings = make_files(request, users)?;
     if !pod.spec.host_ipc {
         let shm = shm(layout, uid);
         make_tmpfs(&shm, SHM_BYTES, 0o1777)?;
+        give(&shm, users)?;
     }
     let field = |item: &_| oci::downward_item(pod, &request.node, item).map_err(|error| error.message);
     let memory_bytes = memory_bytes(pod, request.caps);
@@ -208,9 +198,9 @@ pub fn prepare(request: &PrepareRequest) -> Outcome<Prepared> {
     let made = volume::prepare(site).map_err(|failure| Failure::new(&failure.reason, failure.message))?;
     warnings.extend(made);
     // Last, since from here on this thread sees the pod's network and host name instead of the node's.
-    for kind in kinds(pod) {
-        make_namespace(kind, request, &sysctls)?;
-    }
+    let wanted = namespaces::Wanted { pod, layout, host_name: &request.host_name, sysctls: &sysctls };
+    namespaces::make(&wanted, users)?;
+    pause::ensure(layout, pod, &cgroup)?;
     Ok((Prepared { cgroup }, warnings))
 }
 
@@ -230,7 +220,13 @@ fn make_cgroups(request: &PrepareRequest) -> Result<String, Failure> {
     let given = |value: u64| (value > 0).then_some(value);
     let caps = request.caps;
     let root = request.cgroup_root.trim_matches('/');
-    create(root, &Limits { memory_max: given(caps.memory_bytes), pids_max: given(caps.pids), ..Limits::none() })?;
+    let of_all = Limits {
+        cpu_shares: given(caps.cpu_shares),
+        memory_max: given(caps.memory_bytes),
+        pids_max: given(caps.pids),
+        ..Limits::none()
+    };
+    create(root, &of_all)?;
     let path = pod_cgroup(root, &request.pod);
     match qos_class(&request.pod) {
         QosClass::Guaranteed => {}
@@ -242,20 +238,21 @@ fn make_cgroups(request: &PrepareRequest) -> Result<String, Failure> {
             create(&format!("{root}/besteffort"), &Limits { cpu_shares: Some(2), ..Limits::none() })?;
         }
     }
-    let resources = oci::pod_resources(&request.pod, request.pod_pids_limit);
+    let resources = oci::pod_resources(&request.pod, request.pod_pids_limit, request.node.limited_page_sizes());
     let limits = Limits {
         cpu_shares: Some(resources.cpu_shares),
         cpu_quota: resources.cpu_quota_us.and_then(|quota| u64::try_from(quota).ok()),
         cpu_period: resources.cpu_period_us,
         memory_max: resources.memory_max.and_then(|bytes| u64::try_from(bytes).ok()),
         pids_max: resources.pids_max,
+        huge_pages: resources.huge_pages,
     };
     create(&path, &limits)?;
     Ok(path)
 }
 
 /// Generated once: later a container may have changed them, and a rename would hide the change from those that run.
-fn make_files(request: &PrepareRequest) -> Result<Vec<String>, Failure> {
+fn make_files(request: &PrepareRequest, users: Option<IdRange>) -> Result<Vec<String>, Failure> {
     let PrepareRequest { pod, layout, .. } = request;
     let dir = files_dir(layout, &pod.metadata.uid);
     make_tmpfs(&dir, FILES_BYTES, 0o755)?;
@@ -275,11 +272,18 @@ fn make_files(request: &PrepareRequest) -> Result<Vec<String>, Failure> {
         warnings = left_out;
         write_file(&dir.join("resolv.conf"), &text)?;
     }
+    ["hosts", "hostname", "resolv.conf"].iter().try_for_each(|name| give(&dir.join(name), users))?;
     Ok(warnings)
 }
 
 fn write_file(path: &Path, text: &str) -> Result<(), Failure> {
     replace(path, text.as_bytes(), 0o644).map_err(context(REASON, "writing", path))
+}
+
+/// What belongs to the pod alone has the pod's root as its owner.
+fn give(path: &Path, users: Option<IdRange>) -> Result<(), Failure> {
+    let Some(root) = users.map(|range| range.start) else { return Ok(()) };
+    std::os::unix::fs::chown(path, Some(root), Some(root)).map_err(context(REASON, "giving to the pod's root", path))
 }
 
 fn make_tmpfs(path: &Path, bytes: u64, mode: u32) -> Result<(), Failure> {
@@ -292,48 +296,8 @@ fn make_tmpfs(path: &Path, bytes: u64, mode: u32) -> Result<(), Failure> {
 
 /// Kubernetes: a tmpfs volume is no larger than what the pod, or all pods together, may take.
 fn memory_bytes(pod: &Pod, caps: Caps) -> Option<u64> {
-    let of_pod = oci::pod_resources(pod, 0).memory_max.and_then(|bytes| u64::try_from(bytes).ok());
+    let of_pod = oci::pod_resources(pod, 0, &[]).memory_max.and_then(|bytes| u64::try_from(bytes).ok());
     of_pod.into_iter().chain((caps.memory_bytes > 0).then_some(caps.memory_bytes)).min()
-}
-
-fn make_namespace(
-    kind: Kind,
-    request: &PrepareRequest,
-    sysctls: &crate::sorted::BTreeMap<String, String>,
-) -> Result<(), Failure> {
-    let path = request.layout.pod_namespace(&request.pod.metadata.uid, kind.name());
-    if namespace::is_pinned(&path).map_err(context(REASON, "looking for a namespace at", &path))? {
-        return Ok(());
-    }
-    namespace::unshare(kind).map_err(context(REASON, "making the namespace", &path))?;
-    match kind {
-        Kind::Net => namespace::loopback_up().map_err(context(REASON, "bringing lo up in", &path))?,
-        Kind::Uts => {
-            let name = oci::hostname(&request.pod, &request.host_name);
-            rustix::system::sethostname(name.as_bytes())
-                .map_err(|error| Failure::new(REASON, format!("setting the host name {name}: {error}")))?;
-        }
-        Kind::Ipc => {}
-    }
-    for (name, value) in sysctls.iter().filter(|(name, _)| namespace_of(name) == Some(kind)) {
-        let file = Path::new("/proc/sys").join(name.replace('.', "/"));
-        fs::write(&file, value).map_err(|error| {
-            Failure::new(REASON, format!("setting sysctl {name} to {value:?}: {error}; does this kernel have it?"))
-        })?;
-    }
-    namespace::pin(kind, &path).map_err(context(REASON, "pinning the namespace at", &path))
-}
-
-/// The namespace a kernel parameter belongs to (sysctl documentation of the kernel; kubelet `pkg/kubelet/sysctl`).
-fn namespace_of(sysctl: &str) -> Option<Kind> {
-    let ipc = ["kernel.shm", "kernel.msg", "fs.mqueue."];
-    if sysctl.starts_with("net.") {
-        Some(Kind::Net)
-    } else if sysctl == "kernel.sem" || ipc.iter().any(|prefix| sysctl.starts_with(prefix)) {
-        Some(Kind::Ipc)
-    } else {
-        matches!(sysctl, "kernel.domainname" | "kernel.hostname").then_some(Kind::Uts)
-    }
 }
 
 /// Ends what still runs in the pod, undoes what [`prepare`] has made, and verifies it.
@@ -385,25 +349,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kernel_parameters_are_set_in_the_namespace_they_belong_to() {
-        assert_eq!(namespace_of("net.ipv4.ip_unprivileged_port_start"), Some(Kind::Net));
-        assert_eq!(namespace_of("kernel.shm_rmid_forced"), Some(Kind::Ipc));
-        assert_eq!(namespace_of("fs.mqueue.msg_max"), Some(Kind::Ipc));
-        assert_eq!(namespace_of("kernel.domainname"), Some(Kind::Uts));
-        assert_eq!(namespace_of("vm.swappiness"), None);
-    }
-
-    #[test]
-    fn host_namespaces_are_left_out() {
-        let layout = Layout::default();
+    fn a_pod_on_the_hosts_ipc_sees_the_hosts_shared_memory() {
         let mut pod = Pod::default();
-        pod.metadata.uid = "u".into();
-        let own = pod_namespaces(&layout, &pod);
-        assert!(own.net.is_some() && own.uts.is_some() && own.ipc.is_some());
-        pod.spec.host_network = true;
         pod.spec.host_ipc = true;
-        assert_eq!(pod_namespaces(&layout, &pod), PodNamespaces::default());
-        assert_eq!(generated_files(&layout, &pod, "c").shm.unwrap(), Path::new("/dev/shm"));
+        assert_eq!(generated_files(&Layout::default(), &pod, "c").shm.unwrap(), Path::new("/dev/shm"));
     }
 
     #[test]

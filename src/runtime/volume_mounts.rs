@@ -15,6 +15,7 @@ use rustix::fs::{FileType, Mode, OFlags};
 
 use super::Failure;
 use super::failure::context;
+use super::id_mapped::IdMapped;
 use super::launch::{LaunchRequest, container, device, stored};
 use crate::config::Layout;
 use crate::manifest::v1::{Container, Pod, Volume, VolumeMount};
@@ -28,8 +29,13 @@ const CONFIG_REASON: &str = "CreateContainerConfigError";
 /// A file of variables is read up to this size.
 const ENV_FILE_MAX: u64 = 1 << 20;
 
-/// The pod's volumes on the host. The images among them that the container uses are mounted in its directory `dir`.
-pub(super) fn volumes(request: &LaunchRequest, dir: &Path) -> Result<BTreeMap<String, HostVolume>, Failure> {
+/// The pod's volumes on the host. The images among them that the container uses are mounted in its directory `dir`, for users of
+/// the pod's own with their ids.
+pub(super) fn volumes(
+    request: &LaunchRequest,
+    dir: &Path,
+    ids: Option<&IdMapped>,
+) -> Result<BTreeMap<String, HostVolume>, Failure> {
     let LaunchRequest { layout, pod, .. } = request;
     let used = |name: &str| container(request).is_some_and(|c| c.volume_mounts.iter().any(|mount| mount.name == name));
     let mut volumes = BTreeMap::new();
@@ -38,7 +44,7 @@ pub(super) fn volumes(request: &LaunchRequest, dir: &Path) -> Result<BTreeMap<St
             if !used(&volume.name) {
                 continue;
             }
-            let path = mount_image(layout, &source.reference, &volume.name, dir)?;
+            let path = mount_image(layout, &source.reference, &volume.name, dir, ids)?;
             HostVolume { path, device: None }
         } else {
             on_host(layout, pod, volume)
@@ -58,7 +64,13 @@ fn on_host(layout: &Layout, pod: &Pod, volume: &Volume) -> HostVolume {
     HostVolume { path, device }
 }
 
-fn mount_image(layout: &Layout, reference: &str, name: &str, dir: &Path) -> Result<PathBuf, Failure> {
+fn mount_image(
+    layout: &Layout,
+    reference: &str,
+    name: &str,
+    dir: &Path,
+    ids: Option<&IdMapped>,
+) -> Result<PathBuf, Failure> {
     if name.contains('/') || !mount::is_plain_relative(Path::new(name)) {
         return Err(Failure::new(REASON, format!("invalid volume name {name:?}")));
     }
@@ -67,12 +79,26 @@ fn mount_image(layout: &Layout, reference: &str, name: &str, dir: &Path) -> Resu
     for path in [&target, &empty] {
         fs::create_dir_all(path).map_err(context(REASON, "creating", path))?;
     }
-    mount::overlay_read_only(&image.base, &image.lower, &empty, &target).map_err(context(
+    // The kernel maps no ids of an overlay, only those of what lies below it.
+    let mapped = dir.join("image-layers").join(name);
+    let (base, lower) = match ids {
+        Some(ids) => (&mapped, &ids.layers(&image.base, &image.lower, &mapped)?),
+        None => (&image.base, &image.lower),
+    };
+    mount::overlay_read_only(base, lower, &empty, &target).map_err(context(
         REASON,
         "mounting the image volume on",
         &target,
     ))?;
     Ok(target)
+}
+
+/// What shows images, with the ids of the pod's own users already.
+pub(super) fn of_images(request: &LaunchRequest, dir: &Path, sources: &BTreeMap<usize, PathBuf>) -> Vec<PathBuf> {
+    let is_image = |name: &str| request.pod.spec.volumes.iter().any(|v| v.name == name && v.image.is_some());
+    let mounts = container(request).map(|container| container.volume_mounts.as_slice()).unwrap_or_default();
+    let images = mounts.iter().enumerate().filter(|(_, mount)| is_image(&mount.name));
+    images.filter_map(|(index, _)| sources.get(&index).cloned()).chain([dir.join("images")]).collect()
 }
 
 /// What to mount instead of the volume itself, by place in the container's `volumeMounts`.

@@ -67,6 +67,8 @@ documents! {
         #[serde(skip_serializing_if = "Option::is_none")]
         apparmor_profile / set_apparmor_profile: by Option<String>,
         #[serde(skip_serializing_if = "Option::is_none")]
+        selinux_label / set_selinux_label: by Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
         rlimits / set_rlimits: by Option<Vec<PosixRlimit>>,
         #[serde(skip_serializing_if = "Option::is_none")]
         oom_score_adj / set_oom_score_adj: copy Option<i32>,
@@ -124,6 +126,8 @@ documents! {
         masked_paths / set_masked_paths: by Option<Vec<String>>,
         #[serde(skip_serializing_if = "Option::is_none")]
         readonly_paths / set_readonly_paths: by Option<Vec<String>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        mount_label / set_mount_label: by Option<String>,
     }
 
     /// A range of ids inside and outside.
@@ -137,7 +141,7 @@ documents! {
     }
 
     /// Settings of the cgroup.
-    #[serde(default)]
+    #[serde(rename_all = "camelCase", default)]
     LinuxResources {
         #[serde(skip_serializing_if = "Option::is_none")]
         devices / set_devices: by Option<Vec<LinuxDeviceCgroup>>,
@@ -145,6 +149,8 @@ documents! {
         memory / set_memory: by Option<LinuxMemory>,
         #[serde(skip_serializing_if = "Option::is_none")]
         cpu / set_cpu: by Option<LinuxCpu>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        hugepage_limits / set_hugepage_limits: by Option<Vec<LinuxHugepageLimit>>,
         #[serde(skip_serializing_if = "Option::is_none")]
         unified / set_unified: by Option<BTreeMap<String, String>>,
     }
@@ -178,6 +184,13 @@ documents! {
         quota / set_quota: copy Option<i64>,
         #[serde(skip_serializing_if = "Option::is_none")]
         period / set_period: copy Option<u64>,
+    }
+
+    /// Huge pages of one size.
+    #[serde(rename_all = "camelCase")]
+    LinuxHugepageLimit {
+        page_size / set_page_size: by String,
+        limit / set_limit: copy i64,
     }
 
     /// A namespace, made anew unless a path is given.
@@ -249,6 +262,11 @@ impl Spec {
     /// What only Linux has, to change.
     pub fn linux_mut(&mut self) -> Option<&mut Linux> {
         self.linux.as_mut()
+    }
+
+    /// The mounts, to change.
+    pub fn mounts_mut(&mut self) -> Option<&mut Vec<Mount>> {
+        self.mounts.as_mut()
     }
 
     /// The first process, to change.

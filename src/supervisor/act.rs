@@ -64,6 +64,8 @@ pub(crate) enum Task {
     Sweep(Uid),
     /// Running a command in a container.
     Exec(Purpose),
+    /// Finding out what the runtime really does.
+    Probe,
 }
 
 impl Task {
@@ -77,6 +79,7 @@ impl Task {
                 | Self::StartCreated(_)
                 | Self::CleanUp(_)
                 | Self::Sweep(_)
+                | Self::Probe
         )
     }
 }
@@ -122,6 +125,11 @@ impl Starts {
     /// Queues the removal of what a former pod has left.
     pub(super) fn queue_sweep(&mut self, pod: Uid) {
         self.last.push_back(Task::Sweep(pod));
+    }
+
+    /// Queues the probe of the runtime.
+    pub(super) fn queue_probe(&mut self) {
+        self.last.push_back(Task::Probe);
     }
 
     /// Containers of pods that are prepared come before other pods' sandboxes: the first ones run while the rest is made ready.
@@ -227,6 +235,7 @@ impl Supervisor {
                 Some(Task::Launch(seq)) => self.launch(seq),
                 Some(Task::StartCreated(seq)) => self.start_created(seq),
                 Some(Task::CleanUp(seq)) => self.clean_up(seq),
+                Some(Task::Probe) => self.probe(),
                 Some(_) | None => {}
             }
             // A task that could not be begun has an outcome already.
@@ -252,15 +261,16 @@ impl Supervisor {
             node: self.node_facts.clone(),
             cgroup_root: self.config.cgroup_root.clone(),
             caps: Caps {
-                memory_bytes: self.config.pods_memory_limit,
+                memory_bytes: self.pods_memory,
                 pids: self.config.pods_pids_limit,
+                cpu_shares: self.pods_cpu_shares(),
                 burstable_shares: self.burstable_shares(),
             },
             pod_pids_limit: self.config.pod_pids_limit,
             host_name: self.node_facts.host_name.clone(),
             resolv_conf: self.config.resolv_conf.clone(),
             pod_ips,
-            allowed_sysctls: Vec::new(),
+            allowed_sysctls: self.config.allowed_unsafe_sysctls.clone(),
             cgroups: self.known_cgroups(),
         }));
         let request = SandboxRequest { version: VERSION, verb };
@@ -293,9 +303,15 @@ impl Supervisor {
     fn burstable_shares(&self) -> u64 {
         let pods = self.node.uids().filter_map(|uid| self.node.pod(uid));
         pods.filter(|pod| qos_class(pod) == QosClass::Burstable)
-            .map(|pod| oci::pod_resources(&pod, 0).cpu_shares)
+            .map(|pod| oci::pod_resources(&pod, 0, &[]).cpu_shares)
             .fold(0, u64::saturating_add)
             .max(2)
+    }
+
+    /// CPU shares of all pods together, beside what else the node does (kubelet: those of the CPUs that are not reserved).
+    fn pods_cpu_shares(&self) -> u64 {
+        let all = u64::from(self.node_facts.cpus).saturating_mul(1000);
+        (all.saturating_sub(self.config.reserved.cpu_milli).saturating_mul(1024) / 1000).clamp(2, 262_144)
     }
 
     pub(super) fn call_role<T: json::Serialize>(&mut self, role: &str, task: Task, body: &T) {
@@ -343,6 +359,7 @@ impl Supervisor {
             runtime: self.runtime.clone(),
             writable_layer: self.config.writable_layer,
             node: self.node_facts.clone(),
+            seccomp_root: self.config.seccomp_profiles(),
             time_runtime: self.chart.is_open(),
         };
         if record.mode == StartMode::Run {

@@ -133,7 +133,8 @@ impl Supervisor {
             return self.inbox.push_back(Event::Emptied { seq });
         }
         if let Some(exit) = &mut instance.exit {
-            exit.oom_killed = self.cgroups.oom_kills(&cgroup).is_ok_and(|kills| kills > 0);
+            // A container that lost a process and still came to a good end was not killed.
+            exit.oom_killed = exit.code != 0 && self.cgroups.oom_kills(&cgroup).is_ok_and(|kills| kills > 0);
         }
         if self.falls_back_to_log(seq) {
             if let Some(instance) = self.instances.get_mut(&seq) {

@@ -21,6 +21,7 @@
 //! | `logs` | the log writer |
 //! | `requests`, `clients` | people at the control socket |
 //! | `chart` | when what was started, for `gatepost boot-chart` |
+//! | `probed` | what the runtime really does |
 //! | `persist` | state under `/run` and on disk |
 //! | `guard`, `safe_mode` | what is left alone after crashes |
 
@@ -40,6 +41,7 @@ mod manifests;
 mod memory;
 mod outcome;
 mod persist;
+mod probed;
 mod probes;
 mod requests;
 mod safe_mode;
@@ -63,6 +65,7 @@ use crate::pod::event::{Event, Seq, Uid};
 use crate::pod::events::EventLog;
 use crate::pod::time::{Instant, Now, Wall};
 use crate::runtime::Runtime;
+use crate::runtime::features::Features;
 use crate::sorted::BTreeMap;
 use crate::sys;
 use crate::sys::cgroup::Cgroups;
@@ -96,6 +99,10 @@ struct Supervisor {
     config: Config,
     runtime: Runtime,
     node_facts: NodeFacts,
+    /// Memory that all pods together may use, in bytes; 0 for no limit.
+    pods_memory: u64,
+    /// What the runtime really does, once that is found.
+    features: Option<Features>,
     cgroups: Cgroups,
     epoll: Epoll,
     timer: BootTimer,

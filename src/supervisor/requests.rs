@@ -100,6 +100,11 @@ impl Supervisor {
             started_at: rfc3339(self.started_at),
             pid: std::process::id(),
             init_pid: std::os::unix::process::parent_id(),
+            runtime_version: self.runtime.version.clone(),
+            cgroup_root: self.config.cgroup_root.clone(),
+            pods_memory: self.pods_memory,
+            reserved_cpu: self.config.reserved.cpu_milli,
+            features: self.features.as_ref().map(|features| features.works.clone()).unwrap_or_default(),
         }
     }
 

@@ -97,7 +97,7 @@ pub fn main(run: &Path, incarnation: Incarnation) -> ExitCode {
         .map_err(|e| e.to_string())
         .and_then(|setup| setup.ok_or_else(|| format!("there is no {}", Setup::path(run).display())))
         .map(|setup| Setup { stop_pods: setup.stop_pods || incarnation.gateway, ..setup })
-        .and_then(|setup| Supervisor::start(setup, incarnation.crashed));
+        .and_then(|setup| Supervisor::start(setup, incarnation.crashed, incarnation.gateway));
     match result {
         Ok(mut supervisor) => {
             supervisor.chart.note(began, "supervisor", "start");
@@ -117,7 +117,8 @@ pub fn main(run: &Path, incarnation: Incarnation) -> ExitCode {
 }
 
 impl Supervisor {
-    fn start(setup: Setup, crashed: bool) -> Result<Self, String> {
+    #[allow(clippy::too_many_lines)] // a list of what there is, in the order in which it is made
+    fn start(setup: Setup, crashed: bool, gateway: bool) -> Result<Self, String> {
         let Setup { config, runtime, stop_pods, save_clock, warnings } = setup;
         let layout = config.layout.clone();
         let (mut link, log_descriptors) = Link::from_fixed_fds().map_err(|e| e.to_string())?;
@@ -136,6 +137,8 @@ impl Supervisor {
         let memory = Memory::load(&config, &mut helpers);
         let Adopted { found, instances } = adopt(&layout, &mut link, now);
         let node_facts = crate::runtime::node::facts(&config.node_name, host_ips(), &layout.data, &cgroups);
+        let node_facts = NodeFacts { single_process_oom_kill: config.single_process_oom_kill, ..node_facts };
+        let pods_memory = crate::runtime::node::pods_memory(&config, gateway, node_facts.memory_bytes);
         let settings = settings(&config, &node_facts, &runtime);
         let mut guard = Guard::open(&layout.run, crashed, now.boot.0);
         let caution = guard.caution(now.boot.0);
@@ -189,6 +192,8 @@ impl Supervisor {
             stop_pods,
             runtime,
             node_facts,
+            pods_memory,
+            features: None,
             cgroups,
             warnings,
             clock_due: save_clock.then(|| now.boot.after(persist::CLOCK_MS)),
@@ -219,6 +224,7 @@ impl Supervisor {
         // Everything that lives is registered: init may reap the rest.
         supervisor.link.keep_unknown(false).map_err(|e| e.to_string())?;
         supervisor.work_at_store();
+        supervisor.find_features();
         log::info!("supervising {} with {}", supervisor.config.node_name, supervisor.runtime.path.display());
         Ok(supervisor)
     }

@@ -4,6 +4,9 @@
 //! hierarchy. Only v2 could tell when a cgroup's last process ends, so on all of them callers look ([`Cgroups::is_empty`])
 //! shortly after the first process has ended.
 
+mod usage;
+
+use std::borrow::Cow;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -11,6 +14,8 @@ use std::time::{Duration, Instant};
 
 use crate::json::{Deserialize, Serialize};
 use rustix::process::{Pid, PidfdFlags, Signal};
+
+pub use usage::Usage;
 
 use super::mount::{MountEntry, mounts};
 
@@ -47,6 +52,8 @@ pub struct Limits {
     pub memory_max: Option<u64>,
     /// Processes and threads.
     pub pids_max: Option<u64>,
+    /// Bytes in huge pages of each size, named as the files name it (`2MB`).
+    pub huge_pages: Vec<(String, u64)>,
 }
 
 impl Limits {
@@ -56,38 +63,44 @@ impl Limits {
     }
 
     /// Files and values of cgroup v2.
-    fn v2(&self) -> Vec<(&'static str, &'static str, String)> {
+    fn v2(&self) -> Vec<(&'static str, Cow<'static, str>, String)> {
         let mut files = Vec::new();
         if let Some(shares) = self.cpu_shares {
-            files.push(("cpu", "cpu.weight", weight(shares).to_string()));
+            files.push(("cpu", "cpu.weight".into(), weight(shares).to_string()));
         }
         if let Some(quota) = self.cpu_quota {
-            files.push(("cpu", "cpu.max", format!("{quota} {}", self.cpu_period)));
+            files.push(("cpu", "cpu.max".into(), format!("{quota} {}", self.cpu_period)));
         }
         if let Some(bytes) = self.memory_max {
-            files.push(("memory", "memory.max", bytes.to_string()));
+            files.push(("memory", "memory.max".into(), bytes.to_string()));
         }
         if let Some(pids) = self.pids_max {
-            files.push(("pids", "pids.max", pids.to_string()));
+            files.push(("pids", "pids.max".into(), pids.to_string()));
+        }
+        for (size, bytes) in &self.huge_pages {
+            files.push(("hugetlb", format!("hugetlb.{size}.max").into(), bytes.to_string()));
         }
         files
     }
 
     /// Controllers, files and values of cgroup v1.
-    fn v1(&self) -> Vec<(&'static str, &'static str, String)> {
+    fn v1(&self) -> Vec<(&'static str, Cow<'static, str>, String)> {
         let mut files = Vec::new();
         if let Some(shares) = self.cpu_shares {
-            files.push(("cpu", "cpu.shares", shares.to_string()));
+            files.push(("cpu", "cpu.shares".into(), shares.to_string()));
         }
         if let Some(quota) = self.cpu_quota {
-            files.push(("cpu", "cpu.cfs_period_us", self.cpu_period.to_string()));
-            files.push(("cpu", "cpu.cfs_quota_us", quota.to_string()));
+            files.push(("cpu", "cpu.cfs_period_us".into(), self.cpu_period.to_string()));
+            files.push(("cpu", "cpu.cfs_quota_us".into(), quota.to_string()));
         }
         if let Some(bytes) = self.memory_max {
-            files.push(("memory", "memory.limit_in_bytes", bytes.to_string()));
+            files.push(("memory", "memory.limit_in_bytes".into(), bytes.to_string()));
         }
         if let Some(pids) = self.pids_max {
-            files.push(("pids", "pids.max", pids.to_string()));
+            files.push(("pids", "pids.max".into(), pids.to_string()));
+        }
+        for (size, bytes) in &self.huge_pages {
+            files.push(("hugetlb", format!("hugetlb.{size}.limit_in_bytes").into(), bytes.to_string()));
         }
         files
     }
@@ -209,15 +222,15 @@ impl Cgroups {
             if delegate {
                 enable_controllers(&dir)?;
             }
-            return limits.v2().into_iter().try_for_each(|(_, file, value)| write(&dir.join(file), &value));
+            return limits.v2().into_iter().try_for_each(|(_, file, value)| write(&dir.join(&*file), &value));
         }
         let main = self.main_hierarchy();
-        for root in ["cpu", "memory"].iter().filter_map(|name| self.controller(name)).chain(main) {
+        for root in ["cpu", "memory", "hugetlb"].iter().filter_map(|name| self.controller(name)).chain(main) {
             std::fs::create_dir_all(root.join(path))?;
         }
         for (controller, file, value) in limits.v1() {
             let root = self.controller(controller).ok_or_else(|| missing(controller))?;
-            write(&root.join(path).join(file), &value)?;
+            write(&root.join(path).join(&*file), &value)?;
         }
         Ok(())
     }
@@ -239,6 +252,14 @@ impl Cgroups {
     pub fn open_procs(&self, path: &str) -> io::Result<File> {
         let name = if self.mode() == Mode::V2 { "cgroup.procs" } else { "tasks" };
         OpenOptions::new().write(true).open(self.main_dir(path)?.join(name))
+    }
+
+    /// The `cgroup.procs` of every hierarchy that has this cgroup, open for writing: who writes `0` joins it in all of them.
+    pub fn open_all_procs(&self, path: &str) -> io::Result<Vec<File>> {
+        self.directories(path)?
+            .iter()
+            .map(|dir| OpenOptions::new().write(true).open(dir.join("cgroup.procs")).map_err(|error| at(dir, &error)))
+            .collect()
     }
 
     /// Moves a process into the cgroup in the main hierarchy.
@@ -357,20 +378,30 @@ impl Cgroups {
         }
     }
 
-    /// How many processes of the cgroup (on v2 and of those below it) the kernel has killed for memory.
+    /// Whether pages of other sizes than the usual can be limited.
+    pub fn limits_huge_pages(&self) -> bool {
+        match (self.mode(), self.unified.as_deref()) {
+            (Mode::V2, Some(root)) => std::fs::read_to_string(root.join("cgroup.controllers"))
+                .is_ok_and(|text| text.split_whitespace().any(|name| name == "hugetlb")),
+            _ => self.controller("hugetlb").is_some(),
+        }
+    }
+
+    /// How many processes of the cgroup and of those below it the kernel has killed for memory.
     pub fn oom_kills(&self, path: &str) -> io::Result<u64> {
-        let file = match self.mode() {
-            Mode::V2 => self.main_dir(path)?.join("memory.events"),
+        let (dirs, file) = match self.mode() {
+            Mode::V2 => (vec![self.main_dir(path)?], "memory.events"),
+            // A count of v1 is of one cgroup only.
             Mode::Hybrid | Mode::V1 => match self.controller("memory") {
-                Some(root) => root.join(checked(path)?).join("memory.oom_control"),
+                Some(root) => (tree(&root.join(checked(path)?))?, "memory.oom_control"),
                 None => return Ok(0),
             },
         };
-        match std::fs::read_to_string(file) {
-            Ok(text) => Ok(keyed(&text, "oom_kill").unwrap_or(0)),
-            Err(error) if gone(&error) => Ok(0),
+        dirs.iter().try_fold(0_u64, |sum, dir| match std::fs::read_to_string(dir.join(file)) {
+            Ok(text) => Ok(sum.saturating_add(keyed(&text, "oom_kill").unwrap_or(0))),
+            Err(error) if gone(&error) => Ok(sum),
             Err(error) => Err(error),
-        }
+        })
     }
 
     /// Names of the cgroups directly below `path`, in any hierarchy, sorted.

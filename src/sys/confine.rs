@@ -30,6 +30,9 @@ const READER_ADDRESS_SPACE: u64 = 256 << 20;
 /// Processor time of a reader in seconds.
 const READER_CPU: u64 = 20;
 
+/// Who a waiting process is; the pause image's user.
+const NOBODY: u32 = 65_535;
+
 /// What a process sees after [`worker`].
 #[derive(Debug)]
 pub struct Confined {
@@ -80,6 +83,43 @@ pub fn reader() -> Vec<String> {
     limit(Resource::Cpu, READER_CPU, &mut warnings);
     limit(Resource::Nofile, 256, &mut warnings);
     warnings
+}
+
+/// Confines a single-threaded process that will only [`wait_for_ever`]: an empty root directory built on `stage`, no capability, an
+/// id of nobody, a nofile limit of 16. Returns what could not be done.
+pub fn idle(stage: &Path) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if let Err((step, error)) = new_root(stage, &[]) {
+        warnings.push(format!("confinement: no empty root directory: {step}: {error}"));
+    }
+    // As long as it is root: afterwards nobody may.
+    reduce_bounding_set(CapabilitySet::empty(), &mut warnings);
+    let nobody = (rustix::thread::Gid::from_raw(NOBODY), rustix::thread::Uid::from_raw(NOBODY));
+    let changed = rustix::thread::set_thread_groups(&[])
+        .and_then(|()| rustix::thread::set_thread_res_gid(nobody.0, nobody.0, nobody.0))
+        .and_then(|()| rustix::thread::set_thread_res_uid(nobody.1, nobody.1, nobody.1));
+    if let Err(error) = changed {
+        warnings.push(format!("confinement: it keeps its user: {error}"));
+    }
+    keep_of_held(CapabilitySet::empty(), &mut warnings);
+    common_limits(&mut warnings);
+    limit(Resource::Nofile, 16, &mut warnings);
+    warnings
+}
+
+/// Waits until it is killed. Children are reaped by the kernel, and from here on the process can make no system call but read(2):
+/// any other kills it. Comes back only when it could not even begin.
+pub fn wait_for_ever() {
+    let Ok(nothing) = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC) else { return };
+    // SAFETY: signals to be ignored touch no memory of ours; prctl takes plain numbers.
+    unsafe {
+        libc::signal(libc::SIGCHLD, libc::SIG_IGN);
+        // Where the kernel has no seccomp it waits all the same.
+        libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_STRICT, 0, 0, 0);
+    }
+    loop {
+        let _ = rustix::io::read(&nothing, &mut [0_u8; 8]);
+    }
 }
 
 /// Gives the child of `command` these descriptors under these numbers. They are moved out of each other's way first.
@@ -178,19 +218,27 @@ fn read_only_view() -> Step<()> {
 
 /// Drops every capability outside `keep`, also for whatever this process might execute.
 fn keep_capabilities(keep: CapabilitySet, warnings: &mut Vec<String>) {
-    let mut failed = |what: &str, error: rustix::io::Errno| warnings.push(format!("confinement: {what}: {error}"));
-    if let Err(error) = rustix::thread::clear_ambient_capability_set() {
-        failed("clearing ambient capabilities", error);
-    }
+    reduce_bounding_set(keep, warnings);
+    keep_of_held(keep, warnings);
+}
+
+fn reduce_bounding_set(keep: CapabilitySet, warnings: &mut Vec<String>) {
     for capability in CapabilitySet::all().difference(keep).iter() {
         match rustix::thread::remove_capability_from_bounding_set(capability) {
             // Unknown to this kernel.
             Ok(()) | Err(rustix::io::Errno::INVAL) => {}
             Err(error) => {
-                failed("reducing the bounding set", error);
+                warnings.push(format!("confinement: reducing the bounding set: {error}"));
                 break;
             }
         }
+    }
+}
+
+fn keep_of_held(keep: CapabilitySet, warnings: &mut Vec<String>) {
+    let mut failed = |what: &str, error: rustix::io::Errno| warnings.push(format!("confinement: {what}: {error}"));
+    if let Err(error) = rustix::thread::clear_ambient_capability_set() {
+        failed("clearing ambient capabilities", error);
     }
     let dropped = rustix::thread::capabilities(None).and_then(|now| {
         let kept = now.permitted & keep;

@@ -1,6 +1,6 @@
 //! Namespaces: unshare, pin by bind mount, loopback up. Main type: [`Kind`].
 //!
-//! Everything here acts on the calling thread and on its `/proc/thread-self`.
+//! Everything here acts on the calling thread, but for [`pin_of`].
 #![allow(unsafe_code)]
 
 use std::fs::File;
@@ -20,6 +20,10 @@ pub enum Kind {
     Ipc,
     /// Host name and NIS domain name.
     Uts,
+    /// Users, groups and capabilities.
+    User,
+    /// Process ids.
+    Pid,
 }
 
 impl Kind {
@@ -29,6 +33,8 @@ impl Kind {
             Self::Net => "net",
             Self::Ipc => "ipc",
             Self::Uts => "uts",
+            Self::User => "user",
+            Self::Pid => "pid",
         }
     }
 
@@ -37,6 +43,8 @@ impl Kind {
             Self::Net => UnshareFlags::NEWNET,
             Self::Ipc => UnshareFlags::NEWIPC,
             Self::Uts => UnshareFlags::NEWUTS,
+            Self::User => UnshareFlags::NEWUSER,
+            Self::Pid => UnshareFlags::NEWPID,
         }
     }
 }
@@ -82,8 +90,17 @@ pub fn is_pinned(path: &Path) -> io::Result<bool> {
 
 /// Keeps the calling thread's namespace of this kind alive by a bind mount on `path`, which is created.
 pub fn pin(kind: Kind, path: &Path) -> io::Result<()> {
+    pin_by(Path::new(&format!("/proc/thread-self/ns/{}", kind.name())), path)
+}
+
+/// Keeps a process's namespace of this kind alive by a bind mount on `path`, which is created.
+pub fn pin_of(pid: u32, kind: Kind, path: &Path) -> io::Result<()> {
+    pin_by(Path::new(&format!("/proc/{pid}/ns/{}", kind.name())), path)
+}
+
+fn pin_by(link: &Path, path: &Path) -> io::Result<()> {
     File::options().create(true).append(true).open(path)?;
-    super::mount::bind(Path::new(&format!("/proc/thread-self/ns/{}", kind.name())), path)
+    super::mount::bind(link, path)
 }
 
 /// Sets `lo` of the calling thread's network namespace up; the kernel adds 127.0.0.1 and ::1 by itself.

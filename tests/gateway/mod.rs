@@ -7,6 +7,7 @@ pub mod pods;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -67,6 +68,36 @@ impl Gateway {
         let copied = copy.arg("-al").args([images().join("images"), images().join("layers")]).arg(gateway.path("data"));
         assert!(status(copied).success(), "the image store could not be copied");
         gateway
+    }
+
+    /// The same, with the configuration of every container that is started kept for [`Self::bundles`].
+    pub fn keeping_bundles(settings: &str) -> Self {
+        let gateway = Self::prepare(&format!("runtime: BASE/runc\n{settings}"));
+        let bundles = gateway.path("bundles");
+        fs::create_dir(&bundles).unwrap();
+        let script = format!(
+            "#!/bin/sh\nwas=\nfor word; do\n    case $was in --bundle) cp \"$word/config.json\" {}/$$.json ;; esac\n    was=$word\ndone\n\
+             exec runc \"$@\"\n",
+            bundles.display()
+        );
+        fs::write(gateway.path("runc"), script).unwrap();
+        fs::set_permissions(gateway.path("runc"), fs::Permissions::from_mode(0o755)).unwrap();
+        gateway
+    }
+
+    /// The configurations that containers were started with. One asks for what only a newer specification knows: it is gatepost's own,
+    /// which wants to know whether the runtime does.
+    pub fn bundles(&self) -> Vec<Value> {
+        let files = fs::read_dir(self.path("bundles")).unwrap().map(|entry| entry.unwrap().path());
+        let all = files.map(|path| serde_json::from_slice::<Value>(&fs::read(path).unwrap()).unwrap());
+        all.filter(|bundle| bundle["ociVersion"] == "1.0.2").collect()
+    }
+
+    /// Lets others pass through the directories of the test, as a node's users can through `/run`.
+    pub fn open_the_way(&self) {
+        for dir in [self.run.path(), self.dir.path()] {
+            fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).unwrap();
+        }
     }
 
     /// The same with an empty image store.

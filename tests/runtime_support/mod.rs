@@ -128,6 +128,7 @@ impl Node {
             runtime: self.runtime.clone(),
             writable_layer: self.writable_layer,
             node: self.facts.clone(),
+            seccomp_root: self.layout.data.join("seccomp"),
             cgroup_root: self.cgroup_root.clone(),
             console_socket: None,
             time_runtime: false,

@@ -88,7 +88,7 @@ pub(super) static POD_SPEC: Object = Object {
         carried("hostIPC", Kind::Bool),
         carried("hostNetwork", Kind::Bool),
         carried("hostPID", Kind::Bool),
-        later("hostUsers", Kind::Bool).unless(&["true"]),
+        carried("hostUsers", Kind::Bool),
         carried("hostname", Kind::String),
         later("hostnameOverride", Kind::String),
         warned(
@@ -101,7 +101,7 @@ pub(super) static POD_SPEC: Object = Object {
         warned("nodeSelector", STRING_MAP, "there is one node, so nothing is scheduled"),
         refused("os", Kind::Object(&POD_OS), "only Linux containers run here; remove it, or set name: linux")
             .unless(&["{}", "{\"name\":\"linux\"}"]),
-        warned("overhead", QUANTITIES, "not added to the pod's limits"),
+        carried("overhead", QUANTITIES),
         warned("preemptionPolicy", Kind::String, "pods are not preempted here"),
         carried("priority", Kind::Int32),
         carried("priorityClassName", Kind::String),
@@ -115,7 +115,7 @@ pub(super) static POD_SPEC: Object = Object {
             Kind::List(&Kind::Object(&POD_RESOURCE_CLAIM)),
             "there is no resource driver here, and the containers could not run without the device; mount it by hostPath",
         ),
-        later("resources", Kind::Object(&RESOURCE_REQUIREMENTS)).unless(&["{}"]),
+        carried("resources", Kind::Object(&RESOURCE_REQUIREMENTS)),
         carried("restartPolicy", Kind::String),
         refused(
             "runtimeClassName",
@@ -135,7 +135,7 @@ pub(super) static POD_SPEC: Object = Object {
         warned("serviceAccount", Kind::String, "there is no API server to use it with"),
         warned("serviceAccountName", Kind::String, "there is no API server to use it with"),
         later("setHostnameAsFQDN", Kind::Bool).unless(&["false"]),
-        later("shareProcessNamespace", Kind::Bool).unless(&["false"]),
+        carried("shareProcessNamespace", Kind::Bool),
         later("subdomain", Kind::String),
         carried("terminationGracePeriodSeconds", Kind::Int64),
         quiet("tolerations", Kind::List(&Kind::Object(&TOLERATION)), "there is one node, so they select nothing"),

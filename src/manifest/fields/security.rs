@@ -1,19 +1,19 @@
 //! Field tables of the security contexts: [`POD_SECURITY_CONTEXT`] and [`SECURITY_CONTEXT`].
 
 use super::{INTS64, STRINGS};
-use crate::document::{Kind, Object, carried, later, refused};
+use crate::document::{Kind, Object, carried, refused, warned};
 
 pub(super) static POD_SECURITY_CONTEXT: Object = Object {
     name: "PodSecurityContext",
     fields: &[
-        later("appArmorProfile", Kind::Object(&APP_ARMOR_PROFILE)).unless(&["{}", "{\"type\":\"Unconfined\"}"]),
+        carried("appArmorProfile", Kind::Object(&APP_ARMOR_PROFILE)),
         carried("fsGroup", Kind::Int64),
         carried("fsGroupChangePolicy", Kind::String),
         carried("runAsGroup", Kind::Int64),
         carried("runAsNonRoot", Kind::Bool),
         carried("runAsUser", Kind::Int64),
-        later("seLinuxChangePolicy", Kind::String),
-        later("seLinuxOptions", Kind::Object(&SE_LINUX_OPTIONS)).unless(&["{}"]),
+        warned("seLinuxChangePolicy", Kind::String, "volumes are not relabelled"),
+        carried("seLinuxOptions", Kind::Object(&SE_LINUX_OPTIONS)),
         carried("seccompProfile", Kind::Object(&SECCOMP_PROFILE)),
         carried("supplementalGroups", INTS64),
         carried("supplementalGroupsPolicy", Kind::String),
@@ -27,15 +27,15 @@ pub(super) static SECURITY_CONTEXT: Object = Object {
     name: "SecurityContext",
     fields: &[
         carried("allowPrivilegeEscalation", Kind::Bool),
-        later("appArmorProfile", Kind::Object(&APP_ARMOR_PROFILE)).unless(&["{}", "{\"type\":\"Unconfined\"}"]),
+        carried("appArmorProfile", Kind::Object(&APP_ARMOR_PROFILE)),
         carried("capabilities", Kind::Object(&CAPABILITIES)),
         carried("privileged", Kind::Bool),
-        later("procMount", Kind::String).unless(&["\"Default\""]),
+        carried("procMount", Kind::String),
         carried("readOnlyRootFilesystem", Kind::Bool),
         carried("runAsGroup", Kind::Int64),
         carried("runAsNonRoot", Kind::Bool),
         carried("runAsUser", Kind::Int64),
-        later("seLinuxOptions", Kind::Object(&SE_LINUX_OPTIONS)).unless(&["{}"]),
+        carried("seLinuxOptions", Kind::Object(&SE_LINUX_OPTIONS)),
         carried("seccompProfile", Kind::Object(&SECCOMP_PROFILE)),
         refused("windowsOptions", Kind::Object(&WINDOWS_SECURITY_CONTEXT_OPTIONS), "only Linux containers run here")
             .unless(&["{}"]),

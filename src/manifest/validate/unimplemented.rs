@@ -5,21 +5,6 @@ use super::super::error::Errors;
 use super::super::names;
 use super::at::At;
 
-/// Kernel parameters that a pod may set: each lives in a namespace of the pod. kubelet: the safe list.
-const SAFE_SYSCTLS: [&str; 12] = [
-    "kernel.shm_rmid_forced",
-    "net.ipv4.ip_local_port_range",
-    "net.ipv4.ip_local_reserved_ports",
-    "net.ipv4.ip_unprivileged_port_start",
-    "net.ipv4.ping_group_range",
-    "net.ipv4.tcp_fin_timeout",
-    "net.ipv4.tcp_keepalive_intvl",
-    "net.ipv4.tcp_keepalive_probes",
-    "net.ipv4.tcp_keepalive_time",
-    "net.ipv4.tcp_rmem",
-    "net.ipv4.tcp_syncookies",
-    "net.ipv4.tcp_wmem",
-];
 /// Most containers of one pod, init containers included.
 const MAX_CONTAINERS: usize = 256;
 
@@ -49,12 +34,6 @@ pub(super) fn refuse_unimplemented(spec: &At<'_>, node_name: &str, errors: &mut 
         let image = volume.child("image");
         if image.is_set() && !image.child("reference").is_truthy() {
             errors.later_at(&image.child("reference"), "no image is named, and nothing else names it here");
-        }
-    }
-    for sysctl in spec.child("securityContext").child("sysctls").items() {
-        let name = sysctl.child("name");
-        if name.is_truthy() && !SAFE_SYSCTLS.contains(&name.text().replace('/', ".").as_str()) {
-            errors.later_at(&name, "kernel parameters outside the safe list; remove it, or set it on the host");
         }
     }
     warn(spec, warnings);

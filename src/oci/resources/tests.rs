@@ -57,7 +57,7 @@ fn a_pods_cgroup_sums_its_apps_or_takes_the_largest_init_container() {
     let app = |cpu: &str| json!({ "limits": { "cpu": cpu, "memory": "64Mi" } });
     let large = json!([{ "limits": { "cpu": "2", "memory": "32Mi" } }]);
     assert_eq!(
-        pod_resources(&pod(json!([app("500m"), app("500m")]), large), 4096),
+        pod_resources(&pod(json!([app("500m"), app("500m")]), large), 4096, &[]),
         PodResources {
             cpu_shares: 2048,
             cpu_weight: weight(2048),
@@ -65,23 +65,27 @@ fn a_pods_cgroup_sums_its_apps_or_takes_the_largest_init_container() {
             cpu_period_us: 100_000,
             memory_max: Some(128 << 20),
             pids_max: Some(4096),
+            huge_pages: Vec::new(),
         }
     );
 }
 
 #[test]
 fn a_burstable_pod_is_capped_only_where_every_container_is() {
-    let made =
-        pod_resources(&pod(json!([{ "limits": { "cpu": "1" }, "requests": { "cpu": "100m" } }, {}]), json!([])), 0);
+    let made = pod_resources(
+        &pod(json!([{ "limits": { "cpu": "1" }, "requests": { "cpu": "100m" } }, {}]), json!([])),
+        0,
+        &[],
+    );
     assert_eq!((made.cpu_shares, made.cpu_weight), (102, 4));
     assert_eq!((made.cpu_quota_us, made.memory_max, made.pids_max), (None, None, None));
-    let made = pod_resources(&pod(json!([{ "limits": { "memory": "1Mi" } }]), json!([])), 0);
+    let made = pod_resources(&pod(json!([{ "limits": { "memory": "1Mi" } }]), json!([])), 0, &[]);
     assert_eq!((made.cpu_shares, made.cpu_quota_us, made.memory_max), (2, None, Some(1 << 20)));
 }
 
 #[test]
 fn a_best_effort_pod_has_the_smallest_share_and_no_cap_but_processes() {
-    let made = pod_resources(&pod(json!([{}]), json!([])), 100);
+    let made = pod_resources(&pod(json!([{}]), json!([])), 100, &[]);
     assert_eq!((made.cpu_shares, made.cpu_weight, made.cpu_quota_us, made.memory_max), (2, 1, None, None));
     assert_eq!(made.pids_max, Some(100));
 }
@@ -142,4 +146,23 @@ fn oom_score_adj_that_cannot_be_lowered_is_clamped_with_a_warning() {
     assert_eq!(bundle.warnings.len(), 1);
     guaranteed.app().resources = v1::ResourceRequirements::default();
     assert!(guaranteed.bundle().unwrap().warnings.is_empty(), "raising is always allowed");
+}
+
+#[test]
+fn huge_pages_are_limited_where_the_cgroups_can_and_else_a_warning_says_so() {
+    let mut fixture = fixture(json!({ "limits": { "hugepages-2Mi": "4Mi", "memory": "1Mi" } }));
+    fixture.node.page_sizes = vec![2048, 1 << 20];
+    let limits = json!([{ "pageSize": "2MB", "limit": 4 << 20 }, { "pageSize": "1GB", "limit": 0 }]);
+    assert_eq!(fixture.json()["linux"]["resources"]["hugepageLimits"], limits);
+    assert_eq!(fixture.bundle().unwrap().warnings, Vec::<String>::new());
+
+    fixture.node.limits_huge_pages = false;
+    assert!(fixture.json()["linux"]["resources"].get("hugepageLimits").is_none());
+    let warnings = fixture.bundle().unwrap().warnings;
+    assert_eq!(warnings, ["container app: hugepages-2Mi is not limited: the node has no hugetlb cgroup"]);
+
+    fixture.node.page_sizes = vec![64];
+    let (reason, message) = fixture.refusal();
+    assert_eq!(reason, "CreateContainerConfigError");
+    assert!(message.contains("hugepages-2Mi: 4Mi") && message.contains("pages of 64Ki only"), "{message}");
 }

@@ -9,7 +9,7 @@ pub(crate) use conditions::{Transitions, note_transitions};
 pub use object::PodObject;
 pub(crate) use object::pod_object;
 
-use super::lifecycle::{Pod, Stage};
+use super::lifecycle::{Pod, SYSCTL_FORBIDDEN, Stage};
 use super::time::{Now, Wall};
 use super::turn::Settings;
 use crate::json::{Deserialize, Serialize};
@@ -210,6 +210,9 @@ fn live_status(pod: &Pod, now: Now, settings: &Settings) -> PodStatus {
         (_, Stage::Halted) => {
             ("Terminated".to_owned(), "Pod was terminated in response to imminent node shutdown.".to_owned())
         }
+        (Some(trouble), Stage::Sandbox { .. }) if trouble.reason == SYSCTL_FORBIDDEN => {
+            (trouble.reason.clone(), format!("Pod was rejected: {}", trouble.message))
+        }
         (Some(trouble), _) => (trouble.reason.clone(), trouble.message.clone()),
         (None, Stage::Blocked) => {
             ("WaitingForPredecessor".to_owned(), "The pod starts when the former version of it is gone".to_owned())
@@ -217,6 +220,7 @@ fn live_status(pod: &Pod, now: Now, settings: &Settings) -> PodStatus {
         (None, _) => (String::new(), String::new()),
     };
     let phase = phase::phase(pod);
+    let refused = reason == SYSCTL_FORBIDDEN;
     PodStatus {
         phase: phase.to_owned(),
         conditions: conditions::conditions(pod, phase, now),
@@ -227,8 +231,12 @@ fn live_status(pod: &Pod, now: Now, settings: &Settings) -> PodStatus {
         pod_ip: pod.ips.first().cloned().unwrap_or_default(),
         pod_ips: ips(&pod.ips),
         start_time: pod.start_time.map(rfc3339),
-        init_container_statuses: pod.inits().map(|c| container::status(c, pod, now, settings)).collect(),
-        container_statuses: pod.apps().map(|c| container::status(c, pod, now, settings)).collect(),
+        init_container_statuses: pod
+            .inits()
+            .filter(|_| !refused)
+            .map(|c| container::status(c, pod, now, settings))
+            .collect(),
+        container_statuses: pod.apps().filter(|_| !refused).map(|c| container::status(c, pod, now, settings)).collect(),
         qos_class: pod.qos_class.clone(),
     }
 }
