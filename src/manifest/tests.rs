@@ -155,12 +155,7 @@ fn what_comes_later_is_refused_by_name_and_line() {
     let text = with_spec("").replace("image: i:1", "image: i:1, livenessProbe: {grpc: {port: 1}}");
     let loaded = one(&text);
     let found: Vec<_> = loaded.errors.iter().map(|error| (error.field.as_str(), error.line, error.kind)).collect();
-    assert_eq!(
-        found,
-        [
-            ("spec.containers[0].livenessProbe.grpc", 5, ErrorKind::Unimplemented),
-        ]
-    );
+    assert_eq!(found, [("spec.containers[0].livenessProbe.grpc", 5, ErrorKind::Unimplemented),]);
 }
 
 #[test]
