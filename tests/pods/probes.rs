@@ -175,9 +175,9 @@ fn a_command_that_is_not_there_says_nothing_of_the_container() {
 #[test]
 fn a_startup_probe_gates_the_others_for_real() {
     let gateway = Gateway::start("");
-    let mut web = pod("web", &format!("sleep 2; touch /tmp/started; {WAIT}"));
+    let mut web = pod("web", &format!("until [ -e /tmp/asked ]; do sleep 0.1; done; touch /tmp/started; {WAIT}"));
     let exec = |script: &str| json!({"exec": {"command": ["sh", "-c", script]}, "periodSeconds": QUICK, "failureThreshold": 30});
-    web = with_probe(web, "startupProbe", exec("[ -e /tmp/started ]"));
+    web = with_probe(web, "startupProbe", exec("[ -e /tmp/started ] || { touch /tmp/asked; false; }"));
     // Fatal before its time.
     let mut liveness = exec("[ -e /tmp/started ]");
     liveness["failureThreshold"] = json!(1);
