@@ -2,10 +2,10 @@
 # Wall time and peak memory of importing an image, beside `umoci unpack` of the same image; also with its layers as zstd
 # with the largest window that is taken, 8 MiB.
 # usage: benches/import.sh [OCI-LAYOUT:TAG]      (root; skopeo, umoci, python3, zstd; the third of three runs counts)
-#        GATEPOST=target/release/gatepost       the binary; without an image the sample image of node.js is taken
+#        GATEPOST=FILE       the binary; without an image the sample image of node.js is taken
 set -eu
 cd "$(dirname "$0")/.."
-gatepost=$(realpath "${GATEPOST:-target/release/gatepost}")
+gatepost=$(realpath "${GATEPOST:?name the binary, or call make bench}")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 image=${1:-}

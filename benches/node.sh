@@ -2,7 +2,9 @@
 # node.sh: sourced by the benches: a gatepost of their own below a temporary directory, with its own run, data and log
 # directories and its own cgroup, and a busybox image made by umoci. Everything is gone at the end.
 #
-#   GATEPOST=target/release/gatepost   the binary       RUNTIME=runc   the OCI runtime
+#   GATEPOST=FILE   the binary       RUNTIME=runc   the OCI runtime
+
+[ "$(id -u)" = 0 ] || { echo "bench: must be run as root: namespaces, mounts and cgroups need it" >&2; exit 1; }
 
 # A mount namespace of our own: what others mount on this machine would wake gatepost, which watches the mount table.
 if [ -z "${BENCH_MOUNTS:-}" ]; then
@@ -15,9 +17,12 @@ awk '$5 ~ "^/(tmp|var/lib)/" { print $5 }' /proc/self/mountinfo | sort -r | whil
     umount -l "$mounted" || true
 done
 
-gatepost=$(realpath "${GATEPOST:-target/release/gatepost}")
+gatepost=$(realpath "${GATEPOST:?name the binary, or call make bench}")
 runtime=$(command -v "${RUNTIME:-runc}")
+# An ext4 with a journal, as a gateway's data partition is. One without, where this machine's /var/lib lies on such, looks
+# past each inode freed in the last seconds whenever it allocates one: the benches would measure what they deleted before.
 # Not below /tmp, which may be a small tmpfs.
+disk=$(mktemp -p /var/lib gatepost-bench.XXXXXX)
 work=$(mktemp -d -p /var/lib gatepost-bench.XXXXXX)
 name=bench$$
 init=
@@ -28,8 +33,6 @@ die() {
     [ -s "$work/gatepost.log" ] && tail -n 20 "$work/gatepost.log" >&2
     exit 1
 }
-
-[ "$(id -u)" = 0 ] || die "must be run as root: namespaces, mounts and cgroups need it"
 
 # A busybox image by umoci: its bundle in $work/bundle, for bare runs of the runtime, its layout in $work/layout.
 make_image() {
@@ -191,7 +194,12 @@ finish() {
     for state in "$work"/bare/*/; do [ -d "$state" ] && bare_delete "$(basename "$state")"; done
     mountpoint -q "$work/run" && umount -R -l "$work/run"
     find /sys/fs/cgroup -depth -type d \( -path "*/$name/*" -o -name "$name" \) -exec rmdir {} + 2> /dev/null
-    rm -rf "$work"
+    umount "$work" || umount -l "$work"
+    rm -rf "$work" "$disk"
 }
 trap finish EXIT
 trap 'exit 130' INT TERM
+truncate -s 4G "$disk"
+mkfs.ext4 -q -F "$disk"
+mount -o loop "$disk" "$work"
+rmdir "$work/lost+found"

@@ -52,24 +52,32 @@ printf '%-52s %s\n' "$(basename "$runtime") run -d: call to first process" "$(me
 printf '%-52s %s\n' "$(basename "$runtime") run -d: whole call" "$(median < "$work/bare-wall")"
 
 up() { echo "/bin/date +%s%N > /out/$1.up; exec sleep 100000"; }
-for n in $(seq "$pods"); do bare_bundle "many$n" "$(up "many$n")"; done
+mkdir "$work/kept"
+jq -r --arg run "$work/run/" '.mounts[].source | select(startswith($run)?)' "$work/template.json" |
+    while read -r file; do (cd "$work" && cp -a --parents "${file#"$work/"}" kept); done
+for n in $(seq "$pods"); do
+    bare_bundle "many$n" "$(up "many$n")"
+    # The template's pod is gone by then: each has namespaces of its own, as each pod has, and binds copies of its files.
+    jq --arg run "$work/run/" --arg kept "$work/kept/run/" '.linux.namespaces |= map(del(.path))
+        | .mounts |= map(if .source then .source |= sub("^" + $run; $kept) else . end)' \
+        "$work/bundles/many$n/config.json" > "$work/config.json"
+    mv "$work/config.json" "$work/bundles/many$n/config.json"
+done
 newest() { cat "$work"/out/"$1"*.up | sort -n | tail -n 1; }
 
 export -f bare_run
 export runtime work
+stop_gatepost
+rm -f "$work"/manifests/*
+for n in $(seq "$pods"); do pod "pod$n" "$(up "pod$n")"; done
+# By turns: what else the machine does meets both alike.
 for _ in $(seq "$rounds"); do
-    rm -f "$work"/out/many*.up
+    rm -f "$work"/out/*.up
     begin=$(now)
     seq "$pods" | xargs -P "$cores" -I{} bash -c 'bare_run many{}' || die "$runtime run fails: $(tail -n 1 "$work/bare.log")"
     for n in $(seq "$pods"); do await "$work/out/many$n.up"; done
     ms "$begin" "$(newest many)" >> "$work/bare-many"
     for n in $(seq "$pods"); do bare_delete "many$n"; done
-done
-stop_gatepost
-rm -f "$work"/manifests/*
-for n in $(seq "$pods"); do pod "pod$n" "$(up "pod$n")"; done
-for _ in $(seq "$rounds"); do
-    rm -f "$work"/out/*.up
     begin=$(now)
     start_gatepost
     for n in $(seq "$pods"); do await "$work/out/pod$n.up"; done

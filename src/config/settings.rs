@@ -52,7 +52,7 @@ pub struct Config {
     pub resolv_conf: PathBuf,
     /// The cgroup that holds all pods.
     pub cgroup_root: String,
-    /// How many runtime calls may run at a time; 0 means one a core.
+    /// How many runtime calls may run at a time; 0 means one more than there are cores.
     pub max_parallel_starts: usize,
     /// The shell of the serial console.
     #[serde(default)]

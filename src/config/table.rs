@@ -130,7 +130,11 @@ pub(super) static CONFIG: Object = Object {
             Kind::String,
             "The resolver file that pods get with `dnsPolicy: Default`. Default: `/etc/resolv.conf`.",
         ),
-        setting("maxParallelStarts", Kind::Int32, "Runtime calls at a time; 0 for one a core. Default: 0."),
+        setting(
+            "maxParallelStarts",
+            Kind::Int32,
+            "Runtime calls at a time; 0 for one more than there are cores. Default: 0.",
+        ),
         setting(
             "consoleShell",
             Kind::String,

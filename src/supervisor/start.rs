@@ -276,9 +276,11 @@ fn settings(config: &Config, node_facts: &NodeFacts, runtime: &Runtime) -> Setti
     }
 }
 
+/// By itself one more than there are cores, since a fifth of a runtime call is spent waiting for the kernel's grace periods: what
+/// free memory allows is looked at besides.
 fn parallel_starts(config: &Config) -> usize {
     match config.max_parallel_starts {
-        0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get).saturating_add(1),
         most => most,
     }
 }
