@@ -142,6 +142,19 @@ fn only_the_room_sys_has_unsafe_code() {
     }
 }
 
+/// Lints deny all else that panics there; there is none for assertions.
+#[test]
+fn what_pid_1_runs_asserts_nothing() {
+    let asserts = ["assert!(", "assert_eq!(", "assert_ne!("];
+    for file in sources() {
+        let ours = ["init", "sys", "wire"].contains(&room_of(&file).as_str()) && !file.ends_with("tests.rs");
+        let text = fs::read_to_string(src().join(&file)).unwrap();
+        let code = text.split("#[cfg(test)]").next().unwrap().lines().filter(|line| !line.trim().starts_with("//"));
+        let found: Vec<_> = code.filter(|line| asserts.iter().any(|word| line.contains(word))).collect();
+        assert!(!ours || found.is_empty(), "{}: {found:?}", file.display());
+    }
+}
+
 #[test]
 fn the_scanner_finds_every_way_to_name_a_room() {
     let found = |file: &str, text: &str| -> Vec<String> {
