@@ -47,9 +47,10 @@ pub(super) fn main() -> ExitCode {
     }
     times.push(now);
     // In memory it would be forgotten by the very reboot that it counts.
-    let kept = match mount::is_on_disk(Path::new(STATE)) {
-        true => keep(NAME, format(&times).as_bytes()),
-        false => Err(std::io::Error::other("it lies in memory")),
+    let kept = if mount::is_on_disk(Path::new(STATE)) {
+        keep(NAME, format(&times).as_bytes())
+    } else {
+        Err(std::io::Error::other("it lies in memory"))
     };
     match kept {
         Ok(()) => ExitCode::from(ALLOWED),
