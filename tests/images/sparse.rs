@@ -25,7 +25,7 @@ fn make(tree: &Path) {
         let file = fs::File::create(tree.join(name)).unwrap();
         file.set_len(size).unwrap();
         for (offset, length) in regions {
-            let data: Vec<u8> = (0..*length).map(|n| (n % 251 + 1) as u8).collect();
+            let data: Vec<u8> = (0..*length).map(|n| u8::try_from(n % 251).unwrap() + 1).collect();
             file.write_all_at(&data, *offset).unwrap();
         }
     }
