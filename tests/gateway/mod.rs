@@ -402,6 +402,18 @@ impl Gateway {
         panic!("waited in vain for {what}; last seen: {:#?}", last.map(|pods| (pods.summary(), pods.warnings)));
     }
 
+    /// Looks again and again for what nobody tells of.
+    pub fn wait_for_some<T>(&self, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+        let start = Instant::now();
+        loop {
+            if let Some(found) = look() {
+                return found;
+            }
+            assert!(start.elapsed() < PATIENCE, "waited in vain for {what}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Waits until something holds of the pods.
     pub fn until(&self, what: &str, mut holds: impl FnMut(&Pods) -> bool) {
         self.wait_for(what, |pods| holds(pods).then_some(()));

@@ -54,18 +54,26 @@ fn binary_garbage_is_refused() {
 fn a_manifest_beyond_the_limit_of_size_is_refused() {
     let mut large = pod("large", WAIT);
     large["metadata"]["annotations"] = json!({"filler": "x".repeat(11 << 20)});
-    Beside::new().refuses(large.to_string(), &["bad.yaml", "limit"]);
+    Beside::new().refuses(large.to_string(), &["bad.yaml", "larger than the limit of 10485760 bytes", "split it"]);
 }
 
 #[test]
-fn a_manifest_of_ten_mebibytes_is_read_or_refused_but_hurts_nobody() {
+fn a_manifest_of_ten_mebibytes_is_read_and_one_of_a_byte_more_is_refused() {
+    const LIMIT: usize = 10 << 20;
+    let filled = |name: &str, size: usize| {
+        let mut text = format!("---\n{}\n", pod(name, WAIT));
+        text.push_str(&"# filler\n".repeat((size - text.len()) / 9));
+        text.push_str(&"#".repeat(size - text.len()));
+        text
+    };
     let beside = Beside::new();
-    let mut large = format!("{}\n", pod("large", WAIT));
-    large.push_str(&"# filler\n".repeat(((10 << 20) - large.len()) / 9));
-    beside.gateway.write("large.yaml", large);
-    beside.gateway.until("a word about it, or the pod", |pods| {
-        pods.ready("large").is_some() || pods.warnings.iter().any(|warning| warning.contains("large.yaml"))
-    });
+    beside.gateway.write("large.yaml", filled("large", LIMIT));
+    let large = beside.gateway.ready("large");
+    assert_eq!(beside.gateway.pods().warnings, Vec::<String>::new());
+    beside.refuses(filled("larger", LIMIT + 1), &["bad.yaml", "larger than the limit of 10485760 bytes", "split it"]);
+    let pods = beside.gateway.pods();
+    assert!(pods.get("larger").is_none(), "{:#?}", pods.summary());
+    assert_eq!(pods.ready("large").unwrap()["status"]["containerStatuses"], large["status"]["containerStatuses"]);
 }
 
 #[test]
