@@ -272,6 +272,7 @@ impl Reading {
                 Err(_) => self.wrong("maxParallelStarts", "must be 0 or more"),
             }
         }
+        self.fill_devices(&mut config.devices);
         self.fill_console(config);
         self.fill_gateway(&mut config.gateway);
     }
