@@ -153,13 +153,25 @@ mod tests {
     #[test]
     fn what_is_wrong_with_a_device_is_told_at_its_line() {
         for (setting, problem) in [
-            ("modbus0: {path: /dev/x}", "c:2: devices.modbus0: is no extended resource; write a name such as gatepost.io/modbus0"),
-            ("a.io/b: {}", "c:2: devices.a.io/b: needs exactly one of path, byPath and usb, to tell which device it is"),
+            (
+                "modbus0: {path: /dev/x}",
+                "c:2: devices.modbus0: is no extended resource; write a name such as gatepost.io/modbus0",
+            ),
+            (
+                "a.io/b: {}",
+                "c:2: devices.a.io/b: needs exactly one of path, byPath and usb, to tell which device it is",
+            ),
             ("a.io/b: {path: dev/x}", "c:2: devices.a.io/b: path \"dev/x\" is not an absolute path without .."),
             ("a.io/b: {usb: {vendor: \"4\"}}", "c:2: devices.a.io/b: usb.vendor \"4\" is not 4 hex digits"),
             ("a.io/b: {usb: {}}", "c:2: devices.a.io/b: usb needs a vendor (see `lsusb`), or a serial"),
-            ("a.io/null: {path: /dev/x}", "c:2: devices.a.io/null: containers have something else at /dev/null; set containerPath to another path"),
-            ("{a.io/b: {path: /dev/x}, c.io/b: {path: /dev/y}}", "c:2: devices.c.io/b: has the containerPath of a.io/b; give one of them another"),
+            (
+                "a.io/null: {path: /dev/x}",
+                "c:2: devices.a.io/null: containers have something else at /dev/null; set containerPath to another path",
+            ),
+            (
+                "{a.io/b: {path: /dev/x}, c.io/b: {path: /dev/y}}",
+                "c:2: devices.c.io/b: has the containerPath of a.io/b; give one of them another",
+            ),
         ] {
             assert_eq!(read(setting).unwrap_err(), problem);
         }

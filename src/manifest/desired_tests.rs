@@ -41,6 +41,7 @@ impl World {
             directories,
             watched: Vec::new(),
             pod_security: crate::policy::Level::Privileged,
+            devices: Vec::new(),
             node_name: "n".into(),
             limits,
         })

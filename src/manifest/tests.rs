@@ -437,3 +437,27 @@ fn the_objects_beside_pods_are_checked_in_kubernetes_words() {
         "4: spec.limits[0].min[cpu]: Invalid value: \"2\": min value 2 is greater than max value 1"
     );
 }
+
+#[test]
+fn an_extended_resource_is_a_device_that_the_node_must_name() {
+    let text = with_spec("")
+        .replace("image: i:1", "image: i:1, resources: {limits: {gatepost.io/modbus0: 1, gatepost.io/none: 0}}");
+    let named = ["gatepost.io/modbus0".to_owned(), "gatepost.io/none".to_owned()];
+    let read = |text: &str, devices| {
+        let loaded = load(text.as_bytes(), Rules { devices, ..node("n") }).expect("loads").remove(0);
+        loaded.errors.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(read(&text, Some(&named)), [] as [&str; 0]);
+    assert_eq!(read(&text, None), [] as [&str; 0], "nobody knows here what the node has");
+    let found = read(&text, Some(named.get(1..).expect("a rest")));
+    assert_eq!(
+        found,
+        [
+            "spec.containers[0].resources.limits[gatepost.io/modbus0]: Not carried out: no device of this node has that name; say in the node's setting `devices` which one it is"
+        ]
+    );
+    let two = read(&text.replace("modbus0: 1", "modbus0: 2"), Some(&named));
+    assert!(two.len() == 1 && two[0].contains("a name stands for one device here"), "{two:?}");
+    let half = read(&text.replace("modbus0: 1", "modbus0: 500m"), Some(&named));
+    assert!(half.iter().all(|error| error.contains("must be an integer")), "{half:?}");
+}
