@@ -11,6 +11,7 @@ use super::adopt::{Adopted, adopt};
 use super::chart::Chart;
 use super::clients::Clients;
 use super::conditions::Conditions;
+use super::devices::Devices;
 use super::guard::Guard;
 use super::helpers::Helpers;
 use super::images::Images;
@@ -175,6 +176,7 @@ impl Supervisor {
             chart: Chart::open(layout.boot_chart()),
             volumes: Volumes::default(),
             conditions: Conditions::new(config.modified),
+            devices: Devices::new(&config.devices),
             durable: Durable::default(),
             inbox: VecDeque::new(),
             discard: BTreeMap::new(),
@@ -257,6 +259,9 @@ impl Supervisor {
         self.watch(self.link.socket(), Token::Link, EventFlags::IN);
         self.watch(self.link.records(), Token::ExitRecords, EventFlags::IN);
         self.watch(self.clients.listener(), Token::Listener, EventFlags::IN);
+        for descriptor in self.devices.descriptors() {
+            self.watch(descriptor, Token::Devices, EventFlags::IN);
+        }
         if let Some(watch) = self.manifests.watch() {
             self.watch(watch.changes(), Token::Manifests, EventFlags::IN);
             self.watch(watch.mounts(), Token::Mounts, EventFlags::PRI);
