@@ -364,6 +364,27 @@ fn a_limit_range_gives_defaults_and_refuses_in_the_words_of_the_api_server() {
 }
 
 #[test]
+fn a_limit_range_judges_a_pod_by_what_it_says_of_itself_as_a_whole() {
+    let whole = |resources: &str, memory: &str| {
+        let containers = format!(
+            "{{name: a, image: i, resources: {{limits: {{memory: {memory}}}}}}}], resources: {resources}, tolerations: ["
+        );
+        limited(&containers).errors.first().map(|error| error.message.clone()).unwrap_or_default()
+    };
+    assert_eq!(whole("{limits: {memory: 100Mi}}", "60Mi"), "");
+    assert_eq!(
+        whole("{limits: {memory: 120Mi}}", "60Mi"),
+        "pods \"p\" is forbidden: maximum memory usage per Pod is 100Mi, but limit is 120Mi"
+    );
+    // The default that the range gives is more than the pod as a whole has.
+    let text = format!(
+        "{LIMITED}apiVersion: v1\nkind: Pod\nmetadata: {{name: p}}\nspec: {{containers: [{{name: a, image: i}}], resources: {{limits: {{memory: 16Mi}}}}}}\n"
+    );
+    let found = validate_bytes("f", text.as_bytes(), Rules::default()).remove(1);
+    assert!(found.errors[0].message.contains("must be less than or equal to pod limits of 16Mi"), "{:?}", found.errors);
+}
+
+#[test]
 fn a_workload_runs_as_one_pod_made_of_its_template() {
     let deployment = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, annotations: {a: b}}\nspec:\n  replicas: 3\n  selector: {matchLabels: {app: web}}\n  template:\n    metadata: {labels: {app: web}}\n    spec:\n      containers:\n      - {name: c, image: i}\n";
     let loaded = one(deployment);

@@ -318,6 +318,15 @@ impl Container {
         }
     }
 
+    /// Documents were read: what waits for one looks again at once.
+    pub(crate) fn documents_changed(&mut self) {
+        if let State::Waiting { until, why: Why::Failed(failure) } = &mut self.state
+            && failure.reason == "CreateContainerConfigError"
+        {
+            *until = None;
+        }
+    }
+
     pub(crate) fn created(&mut self, scope: Scope<'_>, turn: &mut Turn<'_>) {
         let State::Starting { step: step @ (Step::Run | Step::Create), .. } = &mut self.state else { return };
         *step = Step::Created { retry: Retry::default() };

@@ -151,6 +151,13 @@ impl Pod {
         self.policy = desired.policy;
         self.qos_class = desired.qos_class;
         self.manifest_error = desired.manifest_error;
+        // Documents were read anew: the one that it waits for may be among them.
+        if let Stage::Sandbox { retry, .. } = &mut self.stage
+            && self.trouble.as_ref().is_none_or(|trouble| trouble.reason != SYSCTL_FORBIDDEN)
+        {
+            retry.hurry();
+        }
+        self.containers.iter_mut().for_each(Container::documents_changed);
     }
 
     /// Its manifest is gone.
