@@ -151,6 +151,17 @@ mod tests {
     }
 
     #[test]
+    fn a_device_can_be_set_from_outside_key_by_key() {
+        let words = ["usb.vendor=0403", "usb.product=6001", "containerPath=/dev/meter"];
+        let words = words.map(|word| format!("gatepost.devices.gatepost.io/modbus0.{word}"));
+        let device = parse("c", b"", &words).unwrap().devices.remove(0);
+        assert_eq!((device.name.as_str(), device.container_path), ("gatepost.io/modbus0", "/dev/meter".into()));
+        assert!(matches!(device.rule, Match::Usb(usb) if usb.vendor == "0403" && usb.product == "6001"));
+        let wrong = parse("c", b"", &["gatepost.devices.gatepost.io/modbus0.pth=/dev/x".to_owned()]).unwrap_err();
+        assert!(wrong.to_string().contains("unknown key"), "{wrong}");
+    }
+
+    #[test]
     fn what_is_wrong_with_a_device_is_told_at_its_line() {
         for (setting, problem) in [
             (

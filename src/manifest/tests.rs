@@ -482,3 +482,23 @@ fn an_extended_resource_is_a_device_that_the_node_must_name() {
     let half = read(&text.replace("modbus0: 1", "modbus0: 500m"), Some(&named));
     assert!(half.iter().all(|error| error.contains("must be an integer")), "{half:?}");
 }
+
+#[test]
+fn a_probe_of_a_host_by_name_is_refused_since_nobody_looks_names_up() {
+    let probe =
+        |host: &str| {
+            errors(&with_spec("").replace(
+                "image: i:1",
+                &format!("image: i:1, livenessProbe: {{tcpSocket: {{port: 80, host: {host}}}}}"),
+            ))
+        };
+    assert_eq!(
+        probe("meter.example"),
+        [
+            "5: spec.containers[0].livenessProbe.tcpSocket.host: Not carried out: names are not looked up here; write an IP address, or remove the field to ask the pod"
+        ]
+    );
+    for host in ["192.0.2.1", "\"::1\"", "\"[::1]\"", "localhost"] {
+        assert!(probe(host).is_empty(), "{host}");
+    }
+}

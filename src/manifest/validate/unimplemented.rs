@@ -28,6 +28,7 @@ pub(super) fn refuse_unimplemented(spec: &At<'_>, rules: Rules<'_>, errors: &mut
     for list in ["containers", "initContainers"] {
         for container in spec.child(list).items() {
             check_ports(&container, spec, errors);
+            check_hosts(&container, errors);
             check_resources(&container, rules.devices, errors, warnings);
         }
     }
@@ -69,6 +70,26 @@ fn check_ports(container: &At<'_>, spec: &At<'_>, errors: &mut Errors) {
         }
         if address.is_truthy() && !names::ip(address.text()).is_empty() {
             errors.later_at(&address, "not an address of the host; write an IP address, or remove the field");
+        }
+    }
+}
+
+/// Whom a probe or hook asks, where that is not the pod itself.
+fn check_hosts(container: &At<'_>, errors: &mut Errors) {
+    let probes = ["livenessProbe", "readinessProbe", "startupProbe"].map(|probe| container.child(probe));
+    let lifecycle = container.child("lifecycle");
+    let hooks = ["postStart", "preStop"].map(|hook| lifecycle.child(hook));
+    for handler in probes.iter().chain(&hooks) {
+        for action in ["httpGet", "tcpSocket"] {
+            let action = handler.child(action);
+            let host = action.child("host");
+            let bare = host.text().trim_start_matches('[').trim_end_matches(']');
+            if host.is_truthy() && bare != "localhost" && !names::ip(bare).is_empty() {
+                errors.later_at(
+                    &host,
+                    "names are not looked up here; write an IP address, or remove the field to ask the pod",
+                );
+            }
         }
     }
 }
