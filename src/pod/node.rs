@@ -7,7 +7,7 @@ use super::conditions;
 use super::container::{Container, Image};
 use super::device::Devices;
 use super::durable::{Durable, DurableState};
-use super::event::{Action, Condition, DesiredPod, Event, Seq, Uid};
+use super::event::{Action, Condition, DesiredPod, Device, Event, Seq, Uid};
 use super::lifecycle::{Around, Fate, Pod, Stage};
 use super::orphan::Orphans;
 use super::probe::{Heard, Prober};
@@ -253,10 +253,7 @@ impl Node {
                 self.met.insert(condition, met);
                 work.extend(self.order.iter().cloned());
             }
-            Event::Devices(there) => {
-                self.devices = Rc::new(Devices(Some(there)));
-                work.extend(self.with_devices());
-            }
+            Event::Devices(there) => self.take_stock(there, work),
             Event::Restart { pod, container } => {
                 self.on_pod(&pod, work, |pod| pod.restart(container.as_deref(), turn));
             }
@@ -273,6 +270,11 @@ impl Node {
                 work.extend(self.order.iter().cloned());
             }
         }
+    }
+
+    fn take_stock(&mut self, there: BTreeMap<String, Device>, work: &mut BTreeSet<Uid>) {
+        self.devices = Rc::new(Devices(Some(there)));
+        work.extend(self.with_devices());
     }
 
     fn with_devices(&self) -> impl Iterator<Item = Uid> {
