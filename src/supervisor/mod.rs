@@ -22,7 +22,7 @@
 //! | `logs` | the log writer |
 //! | `requests`, `clients` | people at the control socket |
 //! | `chart` | when what was started, for `gatepost boot-chart` |
-//! | `probed` | what the runtime really does |
+//! | `features` | what the runtime really does |
 //! | `persist` | state under `/run` and on disk |
 //! | `guard`, `safe_mode` | what is left alone after crashes |
 
@@ -33,6 +33,7 @@ mod clients;
 mod conditions;
 mod devices;
 mod ending;
+mod features;
 pub(crate) mod find_devices;
 mod guard;
 mod helpers;
@@ -44,7 +45,6 @@ mod manifests;
 mod memory;
 mod outcome;
 mod persist;
-mod probed;
 mod probes;
 mod requests;
 mod safe_mode;
