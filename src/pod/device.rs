@@ -142,7 +142,8 @@ impl Devices {
 }
 
 impl Device {
-    fn is(&self, other: &Self) -> bool {
+    /// Whether it has the same number.
+    pub fn is(&self, other: &Self) -> bool {
         (self.block, self.major, self.minor) == (other.block, other.major, other.minor)
     }
 

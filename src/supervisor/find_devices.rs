@@ -79,13 +79,13 @@ pub(crate) fn find(devices: &[config::Device], sys: &Path) -> BTreeMap<String, D
     let nodes = if by_path { Vec::new() } else { nodes(sys) };
     let mut there: BTreeMap<String, Device> = BTreeMap::new();
     for device in devices {
+        let free = |found: &Device| !there.values().any(|other| other.is(found));
+        let of_nodes =
+            |is_it: &dyn Fn(&Path) -> bool| nodes.iter().filter(|node| is_it(&node.place)).map(Node::device).find(free);
         let found = match &device.rule {
-            Match::Path(path) => at_path(path),
-            Match::Plug(plug) => nodes.iter().find(|node| is_in(&node.place, sys, plug)).map(Node::device),
-            Match::Usb(usb) => {
-                let free = |node: &&Node| !there.values().any(|other| other.path == node.device().path);
-                nodes.iter().filter(free).find(|node| is_usb(&node.place, sys, usb)).map(Node::device)
-            }
+            Match::Path(path) => at_path(path).filter(free),
+            Match::Plug(plug) => of_nodes(&|place| is_in(place, sys, plug)),
+            Match::Usb(usb) => of_nodes(&|place| is_usb(place, sys, usb)),
         };
         if let Some(found) = found {
             there.insert(device.name.clone(), found);
@@ -318,6 +318,8 @@ mod tests {
         let found = find(&[named("m", Match::Path(link.clone()))], dir.path());
         let device = found.get("a.io/m").unwrap();
         assert_eq!((device.block, device.major, device.minor), (false, 1, 7));
+        let both = [named("m", Match::Path(link.clone())), named("n", Match::Path("/dev/full".into()))];
+        assert_eq!(find(&both, dir.path()).len(), 1, "a device has one name");
         assert!(find(&[named("m", Match::Path(dir.path().to_owned()))], dir.path()).is_empty());
         assert!(find(&[named("m", Match::Path(dir.path().join("none")))], dir.path()).is_empty());
     }

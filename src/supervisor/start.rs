@@ -215,6 +215,10 @@ impl Supervisor {
             supervisor.record_warnings();
         }
         supervisor.store_changed_pods();
+        if supervisor.config.devices.is_empty() {
+            // A pod of before may ask for one that the setting has no more.
+            supervisor.inbox.push_back(Event::Devices(BTreeMap::new()));
+        }
         // Until the directories are read, what was last good is what is wanted.
         let last_good = supervisor.manifests.desired_pods();
         if !last_good.is_empty() && caution != Caution::Alone && !supervisor.recalling {
