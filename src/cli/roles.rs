@@ -24,6 +24,7 @@ pub(super) const ROLES: &[(&str, Entry)] = &[
     ("dhcp", crate::boot::dhcp::main),
     ("read-manifests", read_manifests),
     ("look", crate::supervisor::look::main),
+    ("find-devices", crate::supervisor::find_devices::main),
     ("sandbox", crate::runtime::sandbox::main),
     ("launch", crate::runtime::launch::main),
     ("container-exec", crate::probe::exec::main),

@@ -272,6 +272,7 @@ impl Reading {
                 Err(_) => self.wrong("maxParallelStarts", "must be 0 or more"),
             }
         }
+        self.fill_devices(&mut config.devices);
         self.fill_console(config);
         self.fill_gateway(&mut config.gateway);
     }
@@ -392,10 +393,20 @@ fn is_label(text: &str) -> bool {
 
 /// The names a dotted key goes through; the free keys of a map hold dots themselves.
 fn names_of(key: &str) -> Vec<&str> {
-    match key.split_once('.') {
-        Some((first, free)) if CONFIG.fields.iter().any(|f| f.name == first && matches!(f.kind, Kind::Map(_))) => {
-            vec![first, free]
+    let Some((first, free)) = key.split_once('.') else { return vec![key] };
+    match CONFIG.fields.iter().find(|field| field.name == first).map(|field| field.kind) {
+        // Behind the free key there are those of the object.
+        Some(Kind::Map(Kind::Object(inner))) => {
+            let known = |(at, _): &(usize, &str)| free.get(at.saturating_add(1)..).is_some_and(|rest| inner.has(rest));
+            match free.match_indices('.').find(known) {
+                Some((at, _)) => {
+                    let (name, rest) = free.split_at(at);
+                    [first, name].into_iter().chain(rest.split('.').skip(1)).collect()
+                }
+                None => vec![first, free],
+            }
         }
+        Some(Kind::Map(_)) => vec![first, free],
         _ => key.split('.').collect(),
     }
 }
@@ -407,6 +418,11 @@ fn kind_of(key: &str) -> Option<Kind> {
     while let Some(part) = parts.next() {
         let field = object.fields.iter().find(|field| field.name == part)?;
         match (&field.kind, parts.peek()) {
+            (Kind::Map(Kind::Object(inner)), Some(_)) => {
+                parts.next();
+                parts.peek()?;
+                object = inner;
+            }
             (Kind::Map(inner), Some(_)) => return Some(**inner),
             (Kind::Object(inner), Some(_)) => object = inner,
             (Kind::Object(_), None) | (_, Some(_)) => return None,

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Gateway, Layout};
+use super::{Device, Gateway, Layout};
 use crate::json::{Deserialize, Serialize};
 use crate::policy::Level;
 
@@ -48,6 +48,9 @@ pub struct Config {
     /// The Pod Security Standard that pods must meet.
     #[serde(default)]
     pub pod_security: Level,
+    /// Devices that pods may ask for by name.
+    #[serde(default)]
+    pub devices: Vec<Device>,
     /// The resolver file handed to pods with `dnsPolicy: Default`.
     pub resolv_conf: PathBuf,
     /// The cgroup that holds all pods.
@@ -158,6 +161,7 @@ impl Default for Config {
             single_process_oom_kill: false,
             seccomp_profile_root: PathBuf::new(),
             pods_pids_limit: 0,
+            devices: Vec::new(),
             resolv_conf: PathBuf::from("/etc/resolv.conf"),
             cgroup_root: "kubepods".to_owned(),
             max_parallel_starts: 0,

@@ -137,6 +137,19 @@ impl Kind {
     }
 }
 
+impl Object {
+    /// Whether a dotted path of names leads to a field.
+    pub fn has(&self, path: &str) -> bool {
+        let (first, rest) = path.split_once('.').map_or((path, None), |(first, rest)| (first, Some(rest)));
+        let field = self.fields.iter().find(|field| field.name == first);
+        field.is_some_and(|field| match (&field.kind, rest) {
+            (_, None) => true,
+            (Kind::Object(inner), Some(rest)) => inner.has(rest),
+            _ => false,
+        })
+    }
+}
+
 /// The known name nearest to an unknown one, if one is near enough to be meant.
 pub fn nearest<'a>(unknown: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let wanted = unknown.to_lowercase();

@@ -10,6 +10,7 @@ use super::annotations::{Annotations, Waiting, cycles};
 use super::limits;
 use super::loaded::{Loaded, Object};
 use super::source::{DirectoryReport, FileReport, Report};
+use super::v1::LimitRange;
 use super::verdict::cycle_message;
 use crate::json::{Deserialize, Serialize};
 use crate::sorted::{BTreeMap, BTreeSet};
@@ -121,6 +122,7 @@ impl DesiredSet {
             report.directories.iter().map(|found| update.directory(self.directory(&found.path), found)).collect();
         let mut set = Self { version: VERSION, directories };
         update.refuse_cycles(self, &mut set);
+        update.refuse_beyond_limits(self, &mut set);
         let desired = set.desired(&mut update);
         Outcome { set, desired, problems: update.problems }
     }
@@ -167,9 +169,27 @@ impl DesiredSet {
                 }
             }
         }
+        let ranges = self.limit_ranges();
         let mut desired: Vec<Desired> = found.into_values().collect();
-        update.apply_limit_ranges(&mut desired);
+        for Desired { object, .. } in &mut desired {
+            if let Object::Pod { pod, .. } = object {
+                // What a range forbids of it was judged when it was new.
+                let _ = limits::apply(pod, &ranges);
+            }
+        }
         desired
+    }
+
+    /// Those in force: the last of a name.
+    fn limit_ranges(&self) -> Vec<Rc<LimitRange>> {
+        let objects = self.directories.iter().flat_map(|directory| &directory.files).flat_map(|file| &file.objects);
+        let ranges: BTreeMap<ObjectKey, Rc<LimitRange>> = objects
+            .filter_map(|object| match object {
+                Object::LimitRange(range) => Some((ObjectKey::of(object), Rc::clone(range))),
+                _ => None,
+            })
+            .collect();
+        ranges.into_values().collect()
     }
 }
 
@@ -224,25 +244,39 @@ impl Update {
         known
     }
 
-    /// LimitRanges give pods their defaults; a pod that one forbids is left out.
-    fn apply_limit_ranges(&mut self, desired: &mut Vec<Desired>) {
-        let ranges: Vec<_> = desired
-            .iter()
-            .filter_map(|desired| match &desired.object {
-                Object::LimitRange(range) => Some(Rc::clone(range)),
-                _ => None,
-            })
-            .collect();
-        desired.retain_mut(|desired| {
-            let key = ObjectKey::of(&desired.object);
-            let Object::Pod { written_name, pod } = &mut desired.object else { return true };
-            let wrong = limits::apply(pod, &ranges);
-            if !wrong.is_empty() {
-                let message = limits::refusal(written_name, &wrong);
-                self.problem(&desired.file, 0, Some(key), true, message);
+    /// As the API server does with a pod that comes: one that a LimitRange forbids falls back to its last good version, else it is
+    /// left out. What was there before the range stays.
+    fn refuse_beyond_limits(&mut self, before: &DesiredSet, set: &mut DesiredSet) {
+        let ranges = set.limit_ranges();
+        if ranges.is_empty() {
+            return;
+        }
+        for directory in &mut set.directories {
+            for file in &mut directory.files {
+                let path = directory.path.join(&file.name);
+                file.objects = std::mem::take(&mut file.objects)
+                    .into_iter()
+                    .filter_map(|object| {
+                        let Object::Pod { written_name, pod } = &object else { return Some(object) };
+                        let wrong = limits::apply(&mut Rc::clone(pod), &ranges);
+                        if wrong.is_empty() {
+                            return Some(object);
+                        }
+                        let key = ObjectKey::of(&object);
+                        let message = limits::refusal(written_name, &wrong);
+                        let last = before.last_of(&directory.path, &file.name, &key);
+                        if last == Some(&object) {
+                            let message = format!("{message}; it was there before that, and stays");
+                            self.problem(&path, 0, Some(key), false, message);
+                            return Some(object);
+                        }
+                        self.problem(&path, 0, Some(key.clone()), true, message.clone());
+                        self.errors.insert(key, format!("{}: {message}", path.display()));
+                        last.cloned()
+                    })
+                    .collect();
             }
-            wrong.is_empty()
-        });
+        }
     }
 
     fn keep_all(&mut self, known: &SourceDirectory, error: &str) {

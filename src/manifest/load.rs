@@ -48,6 +48,8 @@ pub struct Rules<'a> {
     pub strict: bool,
     /// The Pod Security Standard that pods must meet.
     pub pod_security: Level,
+    /// Extended resources that are devices of this node; `None` where that is not known.
+    pub devices: Option<&'a [String]>,
 }
 
 /// Loads all documents of a file.
@@ -348,7 +350,7 @@ impl Loader<'_> {
             pod.entry("spec").or_insert_with(|| json!({}));
         }
         defaults::apply_to_pod(json);
-        for (field, message) in validate::validate_pod(json, self.rules.node_name, errors) {
+        for (field, message) in validate::validate_pod(json, self.rules, errors) {
             let line = node.line_of(&field);
             result.warnings.push(Warning { field, message, line });
         }

@@ -32,13 +32,21 @@ pub struct Request {
     /// The Pod Security Standard that pods must meet.
     #[serde(default)]
     pub pod_security: Level,
+    /// Extended resources that are devices of this node.
+    #[serde(default)]
+    pub devices: Vec<String>,
     /// Bounds.
     pub limits: Limits,
 }
 
 impl Request {
     fn rules(&self) -> Rules<'_> {
-        Rules { node_name: &self.node_name, strict: false, pod_security: self.pod_security }
+        Rules {
+            node_name: &self.node_name,
+            strict: false,
+            pod_security: self.pod_security,
+            devices: Some(&self.devices),
+        }
     }
 }
 

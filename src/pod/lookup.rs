@@ -2,14 +2,21 @@
 
 use std::rc::Rc;
 
-use super::event::{Event, Uid};
+use super::event::{Device, Event, Seq, Uid};
 use super::node::Node;
 use crate::manifest::v1;
+use crate::sorted::BTreeMap;
 
 impl Node {
     /// The manifest of a pod that is known: wanted, or still going.
     pub fn pod(&self, uid: &Uid) -> Option<Rc<v1::Pod>> {
         self.pods.get(uid).map(|pod| Rc::clone(&pod.manifest))
+    }
+
+    /// The devices that a container instance was given, by name.
+    pub fn devices_of(&self, seq: Seq) -> BTreeMap<String, Device> {
+        let mut containers = self.pods.values().flat_map(|pod| &pod.containers);
+        containers.find(|c| c.live() == Some(seq)).map(|c| c.devices.clone()).unwrap_or_default()
     }
 
     /// The addresses of a pod, the first is the primary one.
@@ -47,7 +54,7 @@ impl Event {
     }
 
     /// The container instance the event is about, where it is about one.
-    pub fn seq(&self) -> Option<super::event::Seq> {
+    pub fn seq(&self) -> Option<Seq> {
         match self {
             Self::Created { seq, .. }
             | Self::Marked { seq }

@@ -5,8 +5,9 @@ use std::rc::Rc;
 
 use super::conditions;
 use super::container::{Container, Image};
+use super::device::Devices;
 use super::durable::{Durable, DurableState};
-use super::event::{Action, Condition, DesiredPod, Event, Seq, Uid};
+use super::event::{Action, Condition, DesiredPod, Device, Event, Seq, Uid};
 use super::lifecycle::{Around, Fate, Pod, Stage};
 use super::orphan::Orphans;
 use super::probe::{Heard, Prober};
@@ -29,6 +30,7 @@ pub struct Node {
     pub(crate) adopting: bool,
     pub(crate) seqs: SeqSource,
     met: BTreeMap<Condition, bool>,
+    devices: Rc<Devices>,
     pub(crate) stopping: bool,
     pub(crate) durable: Durable,
     changed: BTreeSet<Uid>,
@@ -65,6 +67,7 @@ impl Node {
             saved: SavedNode::new(seqs.reserved(), stopping),
             seqs,
             met: BTreeMap::new(),
+            devices: Rc::default(),
             stopping,
             durable,
         };
@@ -172,7 +175,11 @@ impl Node {
             Event::Tick => {}
             Event::SandboxReady { pod, ips } => self.on_pod(&pod, work, |pod| pod.sandbox_ready(ips)),
             Event::SandboxFailed { pod, failure } => self.on_pod(&pod, work, |pod| pod.sandbox_failed(failure, turn)),
-            Event::SandboxGone { pod } => self.on_pod(&pod, work, |pod| pod.sandbox_gone(turn)),
+            Event::SandboxGone { pod } => {
+                self.on_pod(&pod, work, |pod| pod.sandbox_gone(turn));
+                // Somebody may wait for its devices.
+                work.extend(self.with_devices());
+            }
             Event::TeardownFailed { pod, failure } => {
                 self.on_pod(&pod, work, |pod| pod.teardown_failed(&failure, turn));
             }
@@ -246,6 +253,7 @@ impl Node {
                 self.met.insert(condition, met);
                 work.extend(self.order.iter().cloned());
             }
+            Event::Devices(there) => self.take_stock(there, work),
             Event::Restart { pod, container } => {
                 self.on_pod(&pod, work, |pod| pod.restart(container.as_deref(), turn));
             }
@@ -262,6 +270,15 @@ impl Node {
                 work.extend(self.order.iter().cloned());
             }
         }
+    }
+
+    fn take_stock(&mut self, there: BTreeMap<String, Device>, work: &mut BTreeSet<Uid>) {
+        self.devices = Rc::new(Devices(Some(there)));
+        work.extend(self.with_devices());
+    }
+
+    fn with_devices(&self) -> impl Iterator<Item = Uid> {
+        self.pods.values().filter(|pod| pod.devices().next().is_some()).map(|pod| Rc::clone(&pod.uid))
     }
 
     fn desire(&mut self, desired: Vec<DesiredPod>, turn: &mut Turn<'_>, work: &mut BTreeSet<Uid>) {
@@ -363,6 +380,11 @@ impl Node {
             });
         }
         // Also for a pod that may come to Conditions in this turn.
+        if !pod.sandbox {
+            let held =
+                |other: &Pod| Some((pod.device_held_by(other)?.to_owned(), other.manifest.metadata.name.clone()));
+            around.device_held = self.pods.values().find_map(held);
+        }
         if !pod.policy.start_after.is_empty() && !pod.sandbox {
             around.unmet = conditions::unmet(pod, &self.pods, &self.met, &self.settings.node_name);
         }
@@ -430,10 +452,18 @@ impl Node {
     /// Runs `f` with what a turn needs, and gives the actions it asked for.
     pub(crate) fn with_turn(&mut self, now: Now, f: impl FnOnce(&mut Self, &mut Turn<'_>)) -> Vec<Action> {
         let settings = Rc::clone(&self.settings);
+        let devices = Rc::clone(&self.devices);
         let mut seqs = self.seqs;
         let mut durable = std::mem::replace(&mut self.durable, Durable::new(DurableState::default(), false));
-        let mut turn =
-            Turn { now, settings: &settings, seqs: &mut seqs, durable: &mut durable, actions: Vec::new(), wake: None };
+        let mut turn = Turn {
+            now,
+            settings: &settings,
+            seqs: &mut seqs,
+            durable: &mut durable,
+            devices,
+            actions: Vec::new(),
+            wake: None,
+        };
         f(self, &mut turn);
         let actions = turn.actions;
         self.seqs = seqs;

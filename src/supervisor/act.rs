@@ -36,6 +36,8 @@ pub(crate) enum Task {
     ReadManifests,
     /// Looking whether the path of a start condition is there.
     Look(String),
+    /// Looking which devices of the setting `devices` are there.
+    FindDevices,
     /// Making a pod's sandbox.
     Prepare(Uid),
     /// Removing it.
@@ -360,6 +362,7 @@ impl Supervisor {
             writable_layer: self.config.writable_layer,
             node: self.node_facts.clone(),
             seccomp_root: self.config.seccomp_profiles(),
+            devices: self.devices_of(seq),
             time_runtime: self.chart.is_open(),
         };
         if record.mode == StartMode::Run {

@@ -319,6 +319,7 @@ impl Supervisor {
             watched,
             node_name: self.config.node_name.clone(),
             pod_security: self.config.pod_security,
+            devices: self.config.devices.iter().map(|device| device.name.clone()).collect(),
             limits: source::Limits::default(),
         };
         let request = json::to_vec(&request).unwrap_or_default();

@@ -16,6 +16,7 @@
 //! | `manifests`, `watch` | the desired pods |
 //! | `images` | which images are there |
 //! | `conditions`, `look` | start conditions |
+//! | `devices`, `find_devices` | devices that pods ask for |
 //! | `volumes` | volumes that change, and their sizes |
 //! | `sweep` | what former pods have left |
 //! | `logs` | the log writer |
@@ -30,8 +31,10 @@ mod adopt;
 mod chart;
 mod clients;
 mod conditions;
+mod devices;
 mod ending;
 mod features;
+pub(crate) mod find_devices;
 mod guard;
 mod helpers;
 mod images;
@@ -76,6 +79,7 @@ use act::{Starts, Task, Terminal};
 use chart::Chart;
 use clients::Clients;
 use conditions::Conditions;
+use devices::Devices;
 use guard::Guard;
 use helpers::{Descriptor, Helpers, Job};
 use images::Images;
@@ -121,6 +125,7 @@ struct Supervisor {
     images: Images,
     manifests: Manifests,
     conditions: Conditions,
+    devices: Devices,
     volumes: Volumes,
     logs: Logs,
     clients: Clients,
@@ -194,6 +199,7 @@ impl Supervisor {
             Token::Manifests => self.manifests_noticed(false),
             Token::Mounts => self.manifests_noticed(true),
             Token::Conditions => self.conditions_changed(),
+            Token::Devices => self.devices.changed(self.now().boot),
             Token::Listener => self.accept_clients(),
             Token::LogSocket => self.logs_answered(),
             Token::LogProcess => self.log_writer_ended(),
@@ -234,6 +240,7 @@ impl Supervisor {
         self.tend_volumes(now.boot);
         self.save_clock_if_due();
         self.look_at_paths(now.boot);
+        self.look_for_devices(now.boot);
         self.save_durable_if_due();
         self.rest_if_due(now.boot);
         if std::mem::take(&mut self.events_changed) {
@@ -290,6 +297,7 @@ impl Supervisor {
             self.probes.deadline(),
             self.durable.deadline().filter(|_| !self.recalling),
             self.conditions.deadline(),
+            self.devices.deadline(),
             emptying,
             self.rest_at,
             self.clock_due,

@@ -19,6 +19,7 @@ impl Supervisor {
         match task {
             Task::ReadManifests => self.manifests_read(outcome),
             Task::Look(path) => self.looked(&path, outcome),
+            Task::FindDevices => self.devices_found(outcome),
             Task::Prepare(pod) => self.prepared(pod, outcome),
             Task::Teardown(pod) => self.torn_down(pod, outcome),
             Task::Launch(seq) => self.launched(seq, outcome),

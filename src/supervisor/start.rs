@@ -11,6 +11,7 @@ use super::adopt::{Adopted, adopt};
 use super::chart::Chart;
 use super::clients::Clients;
 use super::conditions::Conditions;
+use super::devices::Devices;
 use super::guard::Guard;
 use super::helpers::Helpers;
 use super::images::Images;
@@ -175,6 +176,7 @@ impl Supervisor {
             chart: Chart::open(layout.boot_chart()),
             volumes: Volumes::default(),
             conditions: Conditions::new(config.modified),
+            devices: Devices::new(&config.devices),
             durable: Durable::default(),
             inbox: VecDeque::new(),
             discard: BTreeMap::new(),
@@ -213,6 +215,10 @@ impl Supervisor {
             supervisor.record_warnings();
         }
         supervisor.store_changed_pods();
+        if supervisor.config.devices.is_empty() {
+            // A pod of before may ask for one that the setting has no more.
+            supervisor.inbox.push_back(Event::Devices(BTreeMap::new()));
+        }
         // Until the directories are read, what was last good is what is wanted.
         let last_good = supervisor.manifests.desired_pods();
         if !last_good.is_empty() && caution != Caution::Alone && !supervisor.recalling {
@@ -257,6 +263,9 @@ impl Supervisor {
         self.watch(self.link.socket(), Token::Link, EventFlags::IN);
         self.watch(self.link.records(), Token::ExitRecords, EventFlags::IN);
         self.watch(self.clients.listener(), Token::Listener, EventFlags::IN);
+        for descriptor in self.devices.descriptors() {
+            self.watch(descriptor, Token::Devices, EventFlags::IN);
+        }
         if let Some(watch) = self.manifests.watch() {
             self.watch(watch.changes(), Token::Manifests, EventFlags::IN);
             self.watch(watch.mounts(), Token::Mounts, EventFlags::PRI);

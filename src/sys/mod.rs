@@ -43,5 +43,6 @@ pub mod shared_memory;
 pub mod signal;
 pub mod socket;
 pub mod spawn;
+pub mod uevent;
 pub mod walk;
 pub mod watchdog;

@@ -131,6 +131,7 @@ impl Node {
             seccomp_root: self.layout.data.join("seccomp"),
             cgroup_root: self.cgroup_root.clone(),
             console_socket: None,
+            devices: Vec::new(),
             time_runtime: false,
         }
     }

@@ -121,7 +121,7 @@ impl Bench {
         all
     }
 
-    fn success(action: &Action) -> Option<Event> {
+    pub(super) fn success(action: &Action) -> Option<Event> {
         Some(match action {
             Action::PrepareSandbox { pod } => Event::SandboxReady { pod: pod.clone(), ips: vec!["10.0.0.1".into()] },
             Action::TeardownSandbox { pod, .. } => Event::SandboxGone { pod: pod.clone() },

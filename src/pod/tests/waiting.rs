@@ -83,3 +83,22 @@ fn a_waiting_pod_that_is_not_wanted_any_more_goes() {
     assert_eq!(words(&bench.run(actions)), ["discard web-uid-1"]);
     assert_eq!(bench.node.pod_objects(bench.now()), []);
 }
+
+#[test]
+fn what_waits_for_a_document_looks_again_when_documents_were_read() {
+    let (mut bench, actions) = Bench::with(&[always("web")]);
+    assert_eq!(words(&actions), ["prepare web-uid-1"]);
+    let uid: crate::pod::event::Uid = "web-uid-1".into();
+    for _ in 0..5 {
+        assert_eq!(bench.tell(Event::SandboxFailed { pod: uid.clone(), failure: failure("FailedMount") }), []);
+        assert_eq!(words(&bench.desire(&[always("web")])), ["prepare web-uid-1"]);
+    }
+    let actions = bench.tell(Event::SandboxReady { pod: uid.clone(), ips: Vec::new() });
+    let image = bench.tell(Bench::success(&actions[0]).unwrap());
+    let Action::Start { seq, .. } = image[0] else { panic!("{image:?}") };
+    let failed = Event::StartFailed { seq, failure: failure("CreateContainerConfigError") };
+    let left = words(&bench.tell(failed));
+    assert_eq!(left, ["remove"]);
+    bench.tell(Event::Removed { seq });
+    assert_eq!(words(&bench.desire(&[always("web")])), ["image app"]);
+}
