@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::annotations::{Annotations, Waiting, cycles};
-use super::limits;
+use super::{limits, service};
 use super::loaded::{Loaded, Object};
 use super::source::{DirectoryReport, FileReport, Report};
 use super::verdict::cycle_message;
@@ -169,6 +169,10 @@ impl DesiredSet {
         }
         let mut desired: Vec<Desired> = found.into_values().collect();
         update.apply_limit_ranges(&mut desired);
+        for (at, message) in service::wrong_names(&desired) {
+            let Some(of) = desired.get(at) else { continue };
+            update.problem(&of.file, 0, Some(ObjectKey::of(&of.object)), false, message);
+        }
         desired
     }
 }

@@ -5,7 +5,7 @@
 //!
 //! | stage | goes on when | to |
 //! |---|---|---|
-//! | Blocked | no older pod of the same name is left | Conditions, or Completed from an earlier boot |
+//! | Blocked | no older pod of the same name is left, and its ports of the node are free | Conditions, or Completed from an earlier boot |
 //! | Conditions | all start conditions hold, or their time is over | Sandbox |
 //! | Sandbox | `SandboxReady` (`SandboxFailed`: again after 1, 2, 4 … 60 s) | Up |
 //! | Up | init containers in order, then app containers; when all are done, or the pod's deadline is over | Stopping |
@@ -27,6 +27,7 @@ use super::conditions::Unmet;
 use super::container::{Container, Kind, State};
 use super::event::{Action, DesiredPod, Exit, Failure, PodPolicy, Seq, Uid};
 use super::eviction;
+use super::host_ports::NODE_PORTS;
 use super::probe::Wanted;
 use super::status::{self, PodStatus};
 use super::termination::Order;
@@ -77,7 +78,7 @@ pub(crate) struct Pod {
 }
 
 /// The reason of a pod that this node refuses to run: it is `Failed`, and does not come back by itself (kubelet).
-pub(crate) const SYSCTL_FORBIDDEN: &str = "SysctlForbidden";
+const SYSCTL_FORBIDDEN: &str = "SysctlForbidden";
 const DAY_MS: u64 = 86_400_000;
 
 /// Where a pod is.
@@ -98,6 +99,8 @@ pub(crate) enum Stage {
 pub(crate) struct Around {
     /// An older pod of the same namespace and name is not gone yet.
     pub(crate) predecessor: bool,
+    /// Another pod has a port of the node that this one wants, and whether it stays.
+    pub(crate) taken: Option<(String, bool)>,
     /// The node stops all pods for good.
     pub(crate) node_stops: bool,
     /// … and it is this pod's turn.
@@ -376,7 +379,12 @@ impl Pod {
                 self.ending = false;
                 Flow::Wait
             }
+            Stage::Blocked if around.taken.is_some() => {
+                self.ending = false;
+                self.wait_for_port(around, turn)
+            }
             Stage::Blocked => {
+                self.trouble = None;
                 self.begin(turn);
                 Flow::Again
             }
@@ -423,6 +431,28 @@ impl Pod {
 
     fn tear_down(&mut self) -> Flow {
         self.enter(Stage::Teardown { asked: false, discard: false, retry: Retry::default() })
+    }
+
+    /// Refused as kubelet does, but not for good: it starts when the port is free.
+    fn wait_for_port(&mut self, around: &Around, turn: &mut Turn<'_>) -> Flow {
+        if let Some((who, true)) = &around.taken {
+            let message =
+                format!("Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports: {who}");
+            if self.trouble.as_ref().is_none_or(|trouble| trouble.message != message) {
+                self.scope().record(turn, true, NODE_PORTS, message.clone());
+            }
+            self.trouble = Some(Failure { reason: NODE_PORTS.to_owned(), message });
+        }
+        Flow::Wait
+    }
+
+    /// Whether the node refuses to run it now.
+    pub(crate) fn is_rejected(&self) -> bool {
+        self.trouble.as_ref().is_some_and(|trouble| match self.stage {
+            Stage::Sandbox { .. } => trouble.reason == SYSCTL_FORBIDDEN,
+            Stage::Blocked => trouble.reason == NODE_PORTS,
+            _ => false,
+        })
     }
 
     /// A new life: from what is on disk of the earlier ones it follows whether there is anything to run.

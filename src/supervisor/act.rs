@@ -18,6 +18,7 @@ use super::token::Token;
 use crate::json;
 use crate::log::protocol::{Open, StreamKind};
 use crate::manifest::{QosClass, qos_class, v1};
+use crate::network;
 use crate::oci;
 use crate::pod::event::{Action, ContainerRef, Event, Failure, Seq, StartMode, Uid};
 use crate::runtime::cleanup::CleanupRequest;
@@ -253,7 +254,6 @@ impl Supervisor {
             let failure = Failure { reason: "FailedCreatePodSandBox".to_owned(), message };
             return self.inbox.push_back(Event::SandboxFailed { pod: uid, failure });
         }
-        let pod_ips = self.addresses(&pod);
         let verb = Verb::Prepare(Box::new(PrepareRequest {
             layout: self.config.layout.clone(),
             pod: Rc::clone(&pod),
@@ -269,7 +269,11 @@ impl Supervisor {
             pod_pids_limit: self.config.pod_pids_limit,
             host_name: self.node_facts.host_name.clone(),
             resolv_conf: self.config.resolv_conf.clone(),
-            pod_ips,
+            network: network::Setting {
+                conf_dir: self.config.cni_conf_dir.clone(),
+                bin_dirs: self.config.cni_bin_dir.clone(),
+                pod_subnet: self.config.pod_subnet.clone(),
+            },
             allowed_sysctls: self.config.allowed_unsafe_sysctls.clone(),
             cgroups: self.known_cgroups(),
         }));
@@ -292,11 +296,6 @@ impl Supervisor {
     /// Without any a helper looks itself, and says what is missing.
     fn known_cgroups(&self) -> Option<Cgroups> {
         Some(&self.cgroups).filter(|cgroups| !cgroups.is_none()).cloned()
-    }
-
-    /// A pod has the node's addresses, or none: only loopback is in its own network.
-    pub(super) fn addresses(&self, pod: &v1::Pod) -> Vec<String> {
-        if pod.spec.host_network { self.node_facts.host_ips.clone() } else { Vec::new() }
     }
 
     /// CPU shares of all Burstable pods together (kubelet: the sum of their requests).
@@ -355,6 +354,7 @@ impl Supervisor {
             config_maps,
             secrets,
             pod_ips: self.node.pod_ips(&record.container.pod),
+            service_links: self.service_links(&record.container.pod, &pod),
             cgroup_root: self.config.cgroup_root.clone(),
             runtime: self.runtime.clone(),
             writable_layer: self.config.writable_layer,

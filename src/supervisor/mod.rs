@@ -16,6 +16,7 @@
 //! | `manifests`, `watch` | the desired pods |
 //! | `images` | which images are there |
 //! | `conditions`, `look` | start conditions |
+//! | `network` | how pods are attached, and their names |
 //! | `volumes` | volumes that change, and their sizes |
 //! | `sweep` | what former pods have left |
 //! | `logs` | the log writer |
@@ -39,6 +40,7 @@ mod instance;
 pub(crate) mod look;
 mod manifests;
 mod memory;
+mod network;
 mod outcome;
 mod persist;
 mod probed;
@@ -83,6 +85,7 @@ use init_link::{Link, LinkError};
 use instance::Instance;
 use logs::Logs;
 use manifests::Manifests;
+use network::Networks;
 use persist::Durable;
 use probes::Probes;
 use token::Token;
@@ -121,6 +124,7 @@ struct Supervisor {
     images: Images,
     manifests: Manifests,
     conditions: Conditions,
+    networks: Networks,
     volumes: Volumes,
     logs: Logs,
     clients: Clients,
@@ -194,6 +198,7 @@ impl Supervisor {
             Token::Manifests => self.manifests_noticed(false),
             Token::Mounts => self.manifests_noticed(true),
             Token::Conditions => self.conditions_changed(),
+            Token::Routes => self.routes_changed(),
             Token::Listener => self.accept_clients(),
             Token::LogSocket => self.logs_answered(),
             Token::LogProcess => self.log_writer_ended(),
@@ -230,6 +235,7 @@ impl Supervisor {
         while let Some(event) = self.inbox.pop_front() {
             self.handle(event);
         }
+        self.keep_names();
         self.start_waiting();
         self.tend_volumes(now.boot);
         self.save_clock_if_due();

@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use super::network::Networks;
 use super::Supervisor;
 use super::act::Starts;
 use super::adopt::{Adopted, adopt};
@@ -173,6 +174,7 @@ impl Supervisor {
             events: Self::load_events(&layout.run),
             clients: Clients::new(server),
             chart: Chart::open(layout.boot_chart()),
+            networks: Networks::default(),
             volumes: Volumes::default(),
             conditions: Conditions::new(config.modified),
             durable: Durable::default(),
@@ -209,6 +211,7 @@ impl Supervisor {
         supervisor.go_on_recalling(memory.recalling);
         supervisor.tell_caution(caution);
         supervisor.resume();
+        supervisor.take_up_networks();
         if rebooted {
             supervisor.record_warnings();
         }

@@ -20,6 +20,8 @@ pub(crate) enum Token {
     Mounts,
     /// A start condition may have changed.
     Conditions,
+    /// The node's routes have changed.
+    Routes,
     /// Somebody connects to the control socket.
     Listener,
     /// The log writer answers.
@@ -61,6 +63,7 @@ impl From<Token> for u64 {
             Token::Foreign(seq) => (13, seq.0),
             Token::Terminal(seq) => (14, seq.0),
             Token::Attempt(number) => (15, number),
+            Token::Routes => (16, 0),
         };
         (kind << KIND_SHIFT) | (number & NUMBER)
     }
@@ -87,6 +90,7 @@ impl Token {
             13 => Self::Foreign(Seq(number)),
             14 => Self::Terminal(Seq(number)),
             15 => Self::Attempt(number),
+            16 => Self::Routes,
             _ => return None,
         })
     }
@@ -106,6 +110,7 @@ mod tests {
             Token::Manifests,
             Token::Mounts,
             Token::Conditions,
+            Token::Routes,
             Token::Listener,
             Token::LogSocket,
             Token::LogProcess,
