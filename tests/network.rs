@@ -14,11 +14,15 @@ use gateway::manifest::{WAIT, pod};
 use serde_json::{Value, json};
 use std::process::Command;
 
-/// A node of its own: gatepost in a network namespace with loopback and an uplink `up0` at 192.0.2.1.
+/// A node of its own: gatepost in a network namespace with loopback and an uplink `up0` at 198.51.100.1.
 struct Node {
+    /// Goes first.
     gateway: Gateway,
-    name: String,
+    net: Namespace,
 }
+
+/// A network namespace by name; it lasts as long as a process is in it, too.
+struct Namespace(String);
 
 impl Node {
     /// Not started; `settings` are lines of the configuration file.
@@ -27,13 +31,13 @@ impl Node {
         let name = gateway.cgroup_root.clone();
         ip(&["netns", "add", &name]);
         gateway.through = vec!["nsenter".to_owned(), format!("--net=/run/netns/{name}")];
-        let node = Self { gateway, name };
+        let node = Self { gateway, net: Namespace(name) };
         node.ip(&["link", "set", "lo", "up"]);
         node.ip(&["link", "add", "up0", "type", "veth", "peer", "name", "up1"]);
-        node.ip(&["addr", "add", "192.0.2.1/24", "dev", "up0"]);
+        node.ip(&["addr", "add", "198.51.100.1/24", "dev", "up0"]);
         node.ip(&["link", "set", "up0", "up"]);
         node.ip(&["link", "set", "up1", "up"]);
-        node.ip(&["route", "add", "default", "via", "192.0.2.254"]);
+        node.ip(&["route", "add", "default", "via", "198.51.100.254"]);
         node
     }
 
@@ -45,12 +49,13 @@ impl Node {
 
     /// ip(8) in the node's network.
     fn ip(&self, arguments: &[&str]) {
-        ip(&[&["-n", &self.name], arguments].concat());
+        ip(&[&["-n", &self.net.0], arguments].concat());
     }
 
     /// The output of a command in the node's network.
     fn run(&self, arguments: &[&str]) -> String {
-        let output = Command::new("nsenter").arg(format!("--net=/run/netns/{}", self.name)).args(arguments).output().unwrap();
+        let output =
+            Command::new("nsenter").arg(format!("--net=/run/netns/{}", self.net.0)).args(arguments).output().unwrap();
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     }
@@ -62,10 +67,9 @@ impl Node {
     }
 }
 
-impl Drop for Node {
+impl Drop for Namespace {
     fn drop(&mut self) {
-        // It lasts as long as a process is in it.
-        let _ = Command::new("ip").args(["netns", "del", &self.name]).status();
+        let _ = Command::new("ip").args(["netns", "del", &self.0]).status();
     }
 }
 

@@ -58,7 +58,12 @@ pub(super) fn run(invocation: &Invocation) -> Outcome {
     } else if POD_WORDS.contains(kind) {
         names.to_vec()
     } else {
-        return Err(Failure::unknown("resource", kind, ["pods", "services", "events", "nodes"], "There are: pods, services, events, nodes"));
+        return Err(Failure::unknown(
+            "resource",
+            kind,
+            ["pods", "services", "events", "nodes"],
+            "There are: pods, services, events, nodes",
+        ));
     };
     let query = query(invocation, names)?;
     if invocation.has("watch") {

@@ -256,7 +256,10 @@ impl Reading {
         self.paths("cniBinDir", &mut config.cni_bin_dir);
         if let Some(subnet) = self.text("podSubnet") {
             if !is_subnet(&subnet) {
-                self.wrong("podSubnet", &format!("{subnet:?} is no IPv4 subnet such as 10.85.0.0/24, with room for two pods"));
+                self.wrong(
+                    "podSubnet",
+                    &format!("{subnet:?} is no IPv4 subnet such as 10.85.0.0/24, with room for two pods"),
+                );
             }
             config.pod_subnet = subnet;
         }

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::annotations::{Annotations, Waiting, cycles};
-use super::{limits, service};
 use super::loaded::{Loaded, Object};
 use super::source::{DirectoryReport, FileReport, Report};
 use super::verdict::cycle_message;
+use super::{limits, service};
 use crate::json::{Deserialize, Serialize};
 use crate::sorted::{BTreeMap, BTreeSet};
 

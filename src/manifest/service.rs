@@ -15,12 +15,16 @@ pub(super) fn warnings(service: &Json) -> Vec<(String, String)> {
     let mut warn = |field: &str, message: String| found.push((format!("spec.{field}"), message));
     let kind = text("type");
     if kind == "ExternalName" {
-        let message = "there is no DNS server that could answer with another name; use hostAliases, or that name itself";
+        let message =
+            "there is no DNS server that could answer with another name; use hostAliases, or that name itself";
         warn("externalName", message.to_owned());
         return found;
     }
     if ["NodePort", "LoadBalancer"].contains(&kind) {
-        warn("type", format!("{kind}: nothing listens on the node for a Service; give the pod a hostPort, or hostNetwork"));
+        warn(
+            "type",
+            format!("{kind}: nothing listens on the node for a Service; give the pod a hostPort, or hostNetwork"),
+        );
     }
     if !["", "None"].contains(&text("clusterIP")) {
         warn("clusterIP", "a Service has no address of its own: its name leads to a pod's".to_owned());
@@ -30,7 +34,10 @@ pub(super) fn warnings(service: &Json) -> Vec<(String, String)> {
     }
     for (at, port) in spec["ports"].as_array().into_iter().flatten().enumerate() {
         if port["nodePort"].as_i64().is_some_and(|number| number != 0) {
-            warn(&format!("ports[{at}].nodePort"), "nothing listens on the node for a Service; give the pod a hostPort".to_owned());
+            warn(
+                &format!("ports[{at}].nodePort"),
+                "nothing listens on the node for a Service; give the pod a hostPort".to_owned(),
+            );
         }
         if let (Some(number), Some(target)) = (port["port"].as_i64(), port["targetPort"].as_i64())
             && target != number

@@ -93,14 +93,8 @@ pub fn attach(
         meta.name,
         reservations::id_of(uid),
     );
-    let mut record = Attachment {
-        version: VERSION,
-        list,
-        bin_dirs: setting.bin_dirs.clone(),
-        args,
-        port_mappings,
-        result: None,
-    };
+    let mut record =
+        Attachment { version: VERSION, list, bin_dirs: setting.bin_dirs.clone(), args, port_mappings, result: None };
     record.save(layout, uid)?;
     match record.add(layout, uid) {
         Ok(result) => {

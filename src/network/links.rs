@@ -49,7 +49,8 @@ mod tests {
 
     #[test]
     fn the_variables_are_those_of_kubernetes() {
-        let ports = json!([{"name": "sql", "port": 5432, "protocol": "TCP"}, {"name": "log", "port": 514, "protocol": "UDP"}]);
+        let ports =
+            json!([{"name": "sql", "port": 5432, "protocol": "TCP"}, {"name": "log", "port": 514, "protocol": "UDP"}]);
         assert_eq!(
             of(json!({"selector": {"a": "b"}, "ports": ports}), "10.0.0.2"),
             [

@@ -436,8 +436,9 @@ impl Pod {
     /// Refused as kubelet does, but not for good: it starts when the port is free.
     fn wait_for_port(&mut self, around: &Around, turn: &mut Turn<'_>) -> Flow {
         if let Some((who, true)) = &around.taken {
-            let message =
-                format!("Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports: {who}");
+            let message = format!(
+                "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports: {who}"
+            );
             if self.trouble.as_ref().is_none_or(|trouble| trouble.message != message) {
                 self.scope().record(turn, true, NODE_PORTS, message.clone());
             }

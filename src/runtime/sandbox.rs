@@ -27,8 +27,8 @@ use crate::network;
 use crate::oci::{self, GeneratedFiles, NodeFacts};
 use crate::sys::cgroup::{Cgroups, Limits};
 use crate::sys::id_map::IdRange;
-use crate::sys::{mount, namespace};
 use crate::sys::replace::replace;
+use crate::sys::{mount, namespace};
 use crate::volume::{self, Objects, Site};
 
 /// CRI: 64 MiB for `/dev/shm`.

@@ -139,9 +139,9 @@ impl Supervisor {
             let block = blocks.get(&key).map(String::as_str).unwrap_or_default();
             let path = sandbox::hosts(&self.config.layout, &pod.uid);
             let text = std::fs::read_to_string(&path);
-            let changed = text.map(|text| (names::with_block(&text, block), text)).and_then(|(new, text)| {
-                if new == text { Ok(()) } else { overwrite(&path, new.as_bytes()) }
-            });
+            let changed = text
+                .map(|text| (names::with_block(&text, block), text))
+                .and_then(|(new, text)| if new == text { Ok(()) } else { overwrite(&path, new.as_bytes()) });
             match changed {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     log::warn!("{}: names are not brought up to date: {error}", path.display());

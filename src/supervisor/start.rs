@@ -5,7 +5,6 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::network::Networks;
 use super::Supervisor;
 use super::act::Starts;
 use super::adopt::{Adopted, adopt};
@@ -19,6 +18,7 @@ use super::init_link::Link;
 use super::logs::Logs;
 use super::manifests::Manifests;
 use super::memory::Memory;
+use super::network::Networks;
 use super::persist::{self, Durable};
 use super::probes::Probes;
 use super::safe_mode::{self, Caution};

@@ -38,7 +38,10 @@ fn pods_on_the_nodes_bridge_have_addresses_and_reach_each_other_and_the_node_rea
     assert!(ip.starts_with("10.85.7."), "{ip}");
     let web = gateway.ready("web");
     assert_eq!(web["status"]["podIPs"], json!([{"ip": ip}]));
-    assert_eq!((text(&web, "/status/hostIP"), &web["status"]["hostIPs"]), ("192.0.2.1", &json!([{"ip": "192.0.2.1"}])));
+    assert_eq!(
+        (text(&web, "/status/hostIP"), &web["status"]["hostIPs"]),
+        ("198.51.100.1", &json!([{"ip": "198.51.100.1"}]))
+    );
     assert!(gateway.ok(&["get", "pods", "-o", "wide"]).contains(&ip));
     let mut client = run_once("client", &format!("echo $IP $IPS $HOST; hostname -i; wget -qO- http://{ip}:8080"));
     let field = |name: &str, path: &str| json!({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}});
@@ -51,7 +54,7 @@ fn pods_on_the_nodes_bridge_have_addresses_and_reach_each_other_and_the_node_rea
     let lines: Vec<&str> = said.lines().collect();
     let own = lines[1];
     assert!(own.starts_with("10.85.7.") && own != ip, "{said}");
-    assert_eq!(lines, [format!("{own} {own} 192.0.2.1").as_str(), own, "web"]);
+    assert_eq!(lines, [format!("{own} {own} 198.51.100.1").as_str(), own, "web"]);
     let seen = node.run(&["busybox", "wget", "-qO-", &format!("http://{ip}:8080")]);
     assert_eq!(seen, "web\n");
 }
@@ -63,7 +66,7 @@ fn a_host_port_is_published_by_portmap_and_goes_with_its_pod() {
     web["spec"]["containers"][0]["ports"] = json!([{"containerPort": 8080, "hostPort": 8888}]);
     node.gateway.apply(&web);
     node.gateway.ready("web");
-    assert_eq!(node.run(&["busybox", "wget", "-qO-", "http://192.0.2.1:8888"]), "web\n");
+    assert_eq!(node.run(&["busybox", "wget", "-qO-", "http://198.51.100.1:8888"]), "web\n");
     assert!(node.run(&["iptables", "-t", "nat", "-S"]).contains("8888"));
     node.gateway.remove("web.yaml");
     node.gateway.gone("web");
@@ -93,10 +96,17 @@ fn a_plugin_gets_what_the_specification_says() {
     let node = Node::prepare("cniBinDir: BASE/plugins\n");
     let log = node.gateway.path("calls");
     let script = |answer: &str| {
-        format!("{{ echo \"$CNI_COMMAND $CNI_CONTAINERID $CNI_IFNAME $CNI_NETNS $CNI_ARGS $CNI_PATH\"; cat; echo; }} >>{}; [ $CNI_COMMAND = DEL ] || echo '{answer}'", log.display())
+        format!(
+            "{{ echo \"$CNI_COMMAND $CNI_CONTAINERID $CNI_IFNAME $CNI_NETNS $CNI_ARGS $CNI_PATH\"; cat; echo; }} >>{}; [ $CNI_COMMAND = DEL ] || echo '{answer}'",
+            log.display()
+        )
     };
     plugin(&node, "first", &script(r#"{"cniVersion":"0.4.0","ips":[{"version":"4","address":"10.9.9.9/24"}]}"#));
-    plugin(&node, "second", &script(r#"{"cniVersion":"0.4.0","ips":[{"version":"4","address":"10.9.9.8/24"}],"dns":{}}"#));
+    plugin(
+        &node,
+        "second",
+        &script(r#"{"cniVersion":"0.4.0","ips":[{"version":"4","address":"10.9.9.8/24"}],"dns":{}}"#),
+    );
     let list = r#"{"cniVersion":"0.4.0","name":"own","plugins":[{"type":"first"},{"type":"second","capabilities":{"portMappings":true,"ips":true}}]}"#;
     fs::write(node.gateway.path("cni").join("a.conflist"), list).unwrap();
     let mut node = node;
@@ -214,7 +224,11 @@ fn after_a_power_cut_the_addresses_of_former_pods_are_free_again() {
     let pid = rustix::process::Pid::from_raw(node.gateway.pid().cast_signed()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
     node.gateway.lose_everything_but_its_disk();
-    assert_eq!(fs::read_dir(node.gateway.path("store/lab")).unwrap().count(), 4, "two addresses, the last one, and a lock");
+    assert_eq!(
+        fs::read_dir(node.gateway.path("store/lab")).unwrap().count(),
+        4,
+        "two addresses, the last one, and a lock"
+    );
     node.gateway.remove("b.yaml");
     node.gateway.apply(&pod("c", WAIT));
     node.gateway.run(true);

@@ -41,7 +41,8 @@ fn a_services_name_leads_to_a_ready_pod_and_moves_when_that_changes() {
     watcher["spec"]["containers"][0]["volumeMounts"] = json!([]);
     node.gateway.apply(&watcher);
     node.gateway.ready("watcher");
-    node.gateway.write("db.yaml", service("db", json!({"selector": {"tier": "db"}, "ports": [{"port": 8080}]})).to_string());
+    node.gateway
+        .write("db.yaml", service("db", json!({"selector": {"tier": "db"}, "ports": [{"port": 8080}]})).to_string());
     let mut names = Vec::new();
     for name in ["db-a", "db-b"] {
         let mut db = server(name);
@@ -71,13 +72,20 @@ fn variables_of_services_are_set_unless_the_pod_wants_none() {
     let ip = node.address("web");
     let ports = json!([{"name": "http", "port": 8080}]);
     node.gateway.write("s.yaml", service("my-web", json!({"selector": {"app": "web"}, "ports": ports})).to_string());
-    node.gateway.write("t.yaml", service("none", json!({"selector": {"app": "nobody"}, "ports": [{"port": 1}]})).to_string());
+    node.gateway
+        .write("t.yaml", service("none", json!({"selector": {"app": "nobody"}, "ports": [{"port": 1}]})).to_string());
     let mut client = pod("client", &format!("env; {WAIT}"));
-    client["spec"]["containers"][0]["env"] = json!([{"name": "URL", "value": "http://$(MY_WEB_SERVICE_HOST):$(MY_WEB_SERVICE_PORT_HTTP)"}]);
+    client["spec"]["containers"][0]["env"] =
+        json!([{"name": "URL", "value": "http://$(MY_WEB_SERVICE_HOST):$(MY_WEB_SERVICE_PORT_HTTP)"}]);
     node.gateway.apply(&client);
+    node.gateway.ready("client");
     node.gateway.wait_for_log(&["client"], &format!("URL=http://{ip}:8080"));
     let env = node.gateway.exec("client", "env");
-    for line in [format!("MY_WEB_SERVICE_HOST={ip}"), "MY_WEB_SERVICE_PORT=8080".into(), format!("MY_WEB_PORT_8080_TCP=tcp://{ip}:8080")] {
+    for line in [
+        format!("MY_WEB_SERVICE_HOST={ip}"),
+        "MY_WEB_SERVICE_PORT=8080".into(),
+        format!("MY_WEB_PORT_8080_TCP=tcp://{ip}:8080"),
+    ] {
         assert!(env.lines().any(|found| found == line), "{line}: {env}");
     }
     assert!(env.contains("NONE_SERVICE_HOST=none.default.svc\n"), "{env}");
@@ -95,19 +103,24 @@ fn pods_on_the_nodes_network_are_found_at_the_node_and_find_others() {
     host["spec"]["hostNetwork"] = json!(true);
     node.gateway.apply(&host);
     node.gateway.apply(&server("web"));
-    node.gateway.write("s.yaml", service("svc", json!({"selector": {"app": "host"}, "ports": [{"port": 8080}]})).to_string());
+    node.gateway
+        .write("s.yaml", service("svc", json!({"selector": {"app": "host"}, "ports": [{"port": 8080}]})).to_string());
     let ip = node.address("web");
-    assert_eq!(node.address("host"), "192.0.2.1");
-    sees(&node, "web", "192.0.2.1\tsvc\tsvc.default\tsvc.default.svc");
+    assert_eq!(node.address("host"), "198.51.100.1");
+    sees(&node, "web", "198.51.100.1\tsvc\tsvc.default\tsvc.default.svc");
     assert_eq!(node.gateway.exec("web", "wget -qO- http://svc:8080"), "host\n");
     sees(&node, "host", &format!("{ip}\tweb\tweb.default\tweb-{n}\tweb-{n}.default", n = node.gateway.node));
-    assert!(node.gateway.exec("host", "cat /etc/hosts").starts_with("# Kubernetes-managed hosts file (host network).\n"));
+    assert!(
+        node.gateway.exec("host", "cat /etc/hosts").starts_with("# Kubernetes-managed hosts file (host network).\n")
+    );
     // The node gets another address, and then none.
-    node.ip(&["addr", "add", "192.0.2.9/24", "dev", "up0"]);
-    node.ip(&["route", "replace", "default", "via", "192.0.2.254", "src", "192.0.2.9"]);
-    sees(&node, "web", "192.0.2.9\tsvc\tsvc.default\tsvc.default.svc");
+    node.ip(&["addr", "add", "198.51.100.9/24", "dev", "up0"]);
+    node.ip(&["route", "replace", "default", "via", "198.51.100.254", "src", "198.51.100.9"]);
+    sees(&node, "web", "198.51.100.9\tsvc\tsvc.default\tsvc.default.svc");
     node.gateway.until("the pod to have it, too", |pods| {
-        pods.get("host").is_some_and(|pod| text(pod, "/status/podIP") == "192.0.2.9" && text(pod, "/status/hostIP") == "192.0.2.9")
+        pods.get("host").is_some_and(|pod| {
+            text(pod, "/status/podIP") == "198.51.100.9" && text(pod, "/status/hostIP") == "198.51.100.9"
+        })
     });
     node.ip(&["addr", "flush", "dev", "up0"]);
     node.ip(&["route", "flush", "table", "main", "dev", "up0"]);
@@ -135,6 +148,7 @@ fn what_a_service_cannot_do_here_is_a_warning_that_names_the_field() {
             .all(|field| pods.warnings.iter().any(|line| line.contains(&format!("s.yaml:1: {field}: "))))
             && pods.warnings.iter().any(|line| line.contains("s.yaml: spec.ports[1].targetPort: http: "))
     });
-    node.gateway.write("e.yaml", service("else", json!({"type": "ExternalName", "externalName": "example.org"})).to_string());
+    node.gateway
+        .write("e.yaml", service("else", json!({"type": "ExternalName", "externalName": "example.org"})).to_string());
     node.gateway.until("the warning", |pods| pods.warnings.iter().any(|line| line.contains("spec.externalName: ")));
 }
