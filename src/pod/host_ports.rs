@@ -1,9 +1,12 @@
 //! Ports of the node that pods take: [`conflict`] (Kubernetes: the predicate `NodePorts`).
 
+use super::event::Failure;
+use super::lifecycle::{self, Around, SYSCTL_FORBIDDEN, Stage};
+use super::turn::Turn;
 use crate::manifest::v1::{ContainerPort, Pod, RestartPolicy};
 
 /// The reason of a pod that wants a port that another one has (kubelet).
-pub(crate) const NODE_PORTS: &str = "NodePorts";
+const NODE_PORTS: &str = "NodePorts";
 
 /// Ports of the node that the pod takes; those of ordinary init containers are not held.
 fn taken(pod: &Pod) -> impl Iterator<Item = &ContainerPort> {
@@ -26,6 +29,28 @@ pub(crate) fn conflict(pod: &Pod, other: &Pod) -> Option<String> {
     };
     let port = taken(pod).find(|port| taken(other).any(|others| same(port, others)))?;
     Some(format!("{} port {}", port.protocol, port.host_port))
+}
+
+impl lifecycle::Pod {
+    /// Refused as kubelet does, but not for good: it starts when the port is free.
+    pub(super) fn refuse_port(&mut self, around: &Around, turn: &mut Turn<'_>) {
+        let Some((who, true)) = &around.taken else { return };
+        let message =
+            format!("Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports: {who}");
+        if self.trouble.as_ref().is_none_or(|trouble| trouble.message != message) {
+            self.scope().record(turn, true, NODE_PORTS, message.clone());
+        }
+        self.trouble = Some(Failure { reason: NODE_PORTS.to_owned(), message });
+    }
+
+    /// Whether the node refuses to run it now.
+    pub(super) fn is_rejected(&self) -> bool {
+        self.trouble.as_ref().is_some_and(|trouble| match self.stage {
+            Stage::Sandbox { .. } => trouble.reason == SYSCTL_FORBIDDEN,
+            Stage::Blocked => trouble.reason == NODE_PORTS,
+            _ => false,
+        })
+    }
 }
 
 #[cfg(test)]

@@ -27,7 +27,6 @@ use super::conditions::Unmet;
 use super::container::{Container, Kind, State};
 use super::event::{Action, DesiredPod, Exit, Failure, PodPolicy, Seq, Uid};
 use super::eviction;
-use super::host_ports::NODE_PORTS;
 use super::probe::Wanted;
 use super::status::{self, PodStatus};
 use super::termination::Order;
@@ -78,7 +77,7 @@ pub(crate) struct Pod {
 }
 
 /// The reason of a pod that this node refuses to run: it is `Failed`, and does not come back by itself (kubelet).
-const SYSCTL_FORBIDDEN: &str = "SysctlForbidden";
+pub(super) const SYSCTL_FORBIDDEN: &str = "SysctlForbidden";
 const DAY_MS: u64 = 86_400_000;
 
 /// Where a pod is.
@@ -381,7 +380,8 @@ impl Pod {
             }
             Stage::Blocked if around.taken.is_some() => {
                 self.ending = false;
-                self.wait_for_port(around, turn)
+                self.refuse_port(around, turn);
+                Flow::Wait
             }
             Stage::Blocked => {
                 self.trouble = None;
@@ -431,29 +431,6 @@ impl Pod {
 
     fn tear_down(&mut self) -> Flow {
         self.enter(Stage::Teardown { asked: false, discard: false, retry: Retry::default() })
-    }
-
-    /// Refused as kubelet does, but not for good: it starts when the port is free.
-    fn wait_for_port(&mut self, around: &Around, turn: &mut Turn<'_>) -> Flow {
-        if let Some((who, true)) = &around.taken {
-            let message = format!(
-                "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports: {who}"
-            );
-            if self.trouble.as_ref().is_none_or(|trouble| trouble.message != message) {
-                self.scope().record(turn, true, NODE_PORTS, message.clone());
-            }
-            self.trouble = Some(Failure { reason: NODE_PORTS.to_owned(), message });
-        }
-        Flow::Wait
-    }
-
-    /// Whether the node refuses to run it now.
-    pub(crate) fn is_rejected(&self) -> bool {
-        self.trouble.as_ref().is_some_and(|trouble| match self.stage {
-            Stage::Sandbox { .. } => trouble.reason == SYSCTL_FORBIDDEN,
-            Stage::Blocked => trouble.reason == NODE_PORTS,
-            _ => false,
-        })
     }
 
     /// A new life: from what is on disk of the earlier ones it follows whether there is anything to run.
