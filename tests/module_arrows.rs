@@ -31,13 +31,14 @@ const MAP: &[(&str, &[&str])] = &[
     ("log", &["json", "sorted", "sys", "wire"]),
     ("image", &["config", "json", "sorted", "spec", "sys"]),
     ("volume", &["config", "json", "manifest", "sorted", "sys"]),
-    ("runtime", &["config", "image", "json", "manifest", "oci", "sorted", "spec", "sys", "volume"]),
+    ("network", &["config", "json", "manifest", "sorted", "sys"]),
+    ("runtime", &["config", "image", "json", "manifest", "network", "oci", "sorted", "spec", "sys", "volume"]),
     ("probe", &["json", "manifest", "runtime", "sorted", "sys"]),
     (
         "supervisor",
         &[
-            "config", "control", "image", "json", "log", "manifest", "oci", "pod", "probe", "runtime", "sorted",
-            "state", "sys", "volume", "wire",
+            "config", "control", "image", "json", "log", "manifest", "network", "oci", "pod", "probe", "runtime",
+            "sorted", "state", "sys", "volume", "wire",
         ],
     ),
     ("console", &["config", "control", "json", "printer", "sorted", "sys"]),

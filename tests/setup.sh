@@ -6,7 +6,7 @@
 #   setup.sh test     everything                         setup.sh cross   to build for ARM, and to test that under qemu-user
 set -eu
 
-packages="runc crun skopeo umoci buildah busybox-static jq gcc libc6-dev make ca-certificates"
+packages="runc crun containernetworking-plugins iptables skopeo umoci buildah busybox-static jq gcc libc6-dev make ca-certificates"
 cross="gcc libc6-dev binutils gawk make ca-certificates debian-archive-keyring qemu-user-static"
 image="qemu-system-arm squashfs-tools mtools fdisk kmod cpio fakeroot binutils e2fsprogs"
 case ${1:-} in

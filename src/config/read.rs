@@ -2,6 +2,7 @@
 //! found in one pass.
 
 use std::fmt;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -83,6 +84,13 @@ pub fn parse(file: &str, bytes: &[u8], overrides: &[String]) -> Result<Config, C
     let mut config = Config::default();
     reading.fill(&mut config);
     if reading.problems.is_empty() { Ok(config) } else { Err(ConfigError { problems: reading.problems }) }
+}
+
+/// host-local gives no address out of less than a `/30`.
+fn is_subnet(text: &str) -> bool {
+    let Some((address, length)) = text.split_once('/') else { return false };
+    let (address, length) = (address.parse::<Ipv4Addr>().map(u32::from), length.parse::<u32>());
+    matches!((address, length), (Ok(address), Ok(length @ 1..=30)) if address.checked_shl(length) == Some(0))
 }
 
 /// A configuration on its way from text to [`Config`].
@@ -244,6 +252,17 @@ impl Reading {
         self.path("dataDir", &mut config.layout.data);
         self.path("logDir", &mut config.layout.logs);
         self.path("resolvConf", &mut config.resolv_conf);
+        self.path("cniConfDir", &mut config.cni_conf_dir);
+        self.paths("cniBinDir", &mut config.cni_bin_dir);
+        if let Some(subnet) = self.text("podSubnet") {
+            if !is_subnet(&subnet) {
+                self.wrong(
+                    "podSubnet",
+                    &format!("{subnet:?} is no IPv4 subnet such as 10.85.0.0/24, with room for two pods"),
+                );
+            }
+            config.pod_subnet = subnet;
+        }
         self.fill_backoff(config);
         self.fill_logs(config);
         self.fill_writable_layer(config);

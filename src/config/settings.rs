@@ -53,6 +53,15 @@ pub struct Config {
     pub devices: Vec<Device>,
     /// The resolver file handed to pods with `dnsPolicy: Default`.
     pub resolv_conf: PathBuf,
+    /// Where CNI configurations lie.
+    #[serde(default)]
+    pub cni_conf_dir: PathBuf,
+    /// Where CNI plugins lie, in the order in which they are looked for.
+    #[serde(default)]
+    pub cni_bin_dir: Vec<PathBuf>,
+    /// The subnet of the node's bridge, where there is no CNI configuration; empty for none.
+    #[serde(default)]
+    pub pod_subnet: String,
     /// The cgroup that holds all pods.
     pub cgroup_root: String,
     /// How many runtime calls may run at a time; 0 means one more than there are cores.
@@ -163,6 +172,9 @@ impl Default for Config {
             pods_pids_limit: 0,
             devices: Vec::new(),
             resolv_conf: PathBuf::from("/etc/resolv.conf"),
+            cni_conf_dir: PathBuf::from("/etc/cni/net.d"),
+            cni_bin_dir: ["/opt/cni/bin", "/usr/lib/cni"].map(PathBuf::from).to_vec(),
+            pod_subnet: String::new(),
             cgroup_root: "kubepods".to_owned(),
             max_parallel_starts: 0,
             console: Console::default(),

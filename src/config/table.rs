@@ -136,6 +136,21 @@ pub(super) static CONFIG: Object = Object {
             "The resolver file that pods get with `dnsPolicy: Default`. Default: `/etc/resolv.conf`.",
         ),
         setting(
+            "cniConfDir",
+            Kind::String,
+            "CNI configurations, of which the first by file name gives pods their network: `network.md`. Default: `/etc/cni/net.d`.",
+        ),
+        setting(
+            "cniBinDir",
+            Kind::OneOrList(&Kind::String),
+            "Directories of the CNI plugins in order. Default: `/opt/cni/bin` and `/usr/lib/cni`.",
+        ),
+        setting(
+            "podSubnet",
+            Kind::String,
+            "Where `cniConfDir` has no configuration: pods get addresses of this IPv4 subnet on a bridge of the node, `gatepost0`. Default: none, and then such pods have loopback only.",
+        ),
+        setting(
             "maxParallelStarts",
             Kind::Int32,
             "Runtime calls at a time; 0 for one more than there are cores. Default: 0.",

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::annotations::{Annotations, Waiting, cycles};
-use super::limits;
 use super::loaded::{Loaded, Object};
 use super::source::{DirectoryReport, FileReport, Report};
 use super::v1::LimitRange;
 use super::verdict::cycle_message;
+use super::{limits, service};
 use crate::json::{Deserialize, Serialize};
 use crate::sorted::{BTreeMap, BTreeSet};
 
@@ -176,6 +176,10 @@ impl DesiredSet {
                 // What a range forbids of it was judged when it was new.
                 let _ = limits::apply(pod, &ranges);
             }
+        }
+        for (at, message) in service::wrong_names(&desired) {
+            let Some(of) = desired.get(at) else { continue };
+            update.problem(&of.file, 0, Some(ObjectKey::of(&of.object)), false, message);
         }
         desired
     }

@@ -288,6 +288,8 @@ pub enum Event {
         /// What it takes too much of, in Kubernetes' words.
         message: String,
     },
+    /// The node has other addresses, the first is the primary one.
+    HostIps(Vec<String>),
     /// Stop all pods for good, lowest priority first (`--stop-pods`, node shutdown).
     StopAll,
 }

@@ -5,7 +5,7 @@
 //!
 //! | stage | goes on when | to |
 //! |---|---|---|
-//! | Blocked | no older pod of the same name is left | Conditions, or Completed from an earlier boot |
+//! | Blocked | no older pod of the same name is left, and its ports of the node are free | Conditions, or Completed from an earlier boot |
 //! | Conditions | all start conditions hold, or their time is over | Sandbox |
 //! | Sandbox | `SandboxReady` (`SandboxFailed`: again after 1, 2, 4 … 60 s) | Up |
 //! | Up | init containers in order, then app containers; when all are done, or the pod's deadline is over | Stopping |
@@ -75,7 +75,7 @@ pub(crate) struct Pod {
 }
 
 /// The reason of a pod that this node refuses to run: it is `Failed`, and does not come back by itself (kubelet).
-pub(crate) const SYSCTL_FORBIDDEN: &str = "SysctlForbidden";
+pub(super) const SYSCTL_FORBIDDEN: &str = "SysctlForbidden";
 const DAY_MS: u64 = 86_400_000;
 
 /// Where a pod is.
@@ -96,6 +96,8 @@ pub(crate) enum Stage {
 pub(crate) struct Around {
     /// An older pod of the same namespace and name is not gone yet.
     pub(crate) predecessor: bool,
+    /// Another pod has a port of the node that this one wants, and whether it stays.
+    pub(crate) taken: Option<(String, bool)>,
     /// The node stops all pods for good.
     pub(crate) node_stops: bool,
     /// … and it is this pod's turn.
@@ -383,7 +385,13 @@ impl Pod {
                 self.ending = false;
                 Flow::Wait
             }
+            Stage::Blocked if around.taken.is_some() => {
+                self.ending = false;
+                self.refuse_port(around, turn);
+                Flow::Wait
+            }
             Stage::Blocked => {
+                self.trouble = None;
                 self.begin(turn);
                 Flow::Again
             }

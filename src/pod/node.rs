@@ -8,6 +8,7 @@ use super::container::{Container, Image};
 use super::device::Devices;
 use super::durable::{Durable, DurableState};
 use super::event::{Action, Condition, DesiredPod, Device, Event, Seq, Uid};
+use super::host_ports;
 use super::lifecycle::{Around, Fate, Pod, Stage};
 use super::orphan::Orphans;
 use super::probe::{Heard, Prober};
@@ -259,6 +260,7 @@ impl Node {
             }
             Event::Delete { pod, grace } => self.on_pod(&pod, work, |pod| pod.delete(grace)),
             Event::Evict { pod, message } => self.on_pod(&pod, work, |pod| pod.evict(message, turn)),
+            Event::HostIps(ips) => self.host_ips_changed(ips, work),
             Event::StopAll => {
                 let again = std::mem::replace(&mut self.stopping, true);
                 for pod in self.pods.values_mut() {
@@ -329,6 +331,7 @@ impl Node {
                     continue;
                 }
                 seen_by_others |= self.note_readiness(&mut pod);
+                seen_by_others |= pod.stage != before.0 && host_ports::takes_any(&pod.manifest);
                 self.pods.insert(uid, pod);
             }
             seen_by_others |= self.stop_level() != stop_level;
@@ -377,6 +380,15 @@ impl Node {
             around.predecessor = self.pods.values().any(|other| {
                 let same = &other.manifest.metadata;
                 other.stage != Stage::Blocked && same.name == meta.name && same.namespace == meta.namespace
+            });
+        }
+        if pod.stage == Stage::Blocked {
+            let holds = |other: &&Pod| !matches!(other.stage, Stage::Blocked | Stage::Completed | Stage::Halted);
+            around.taken = self.pods.values().filter(holds).find_map(|other| {
+                let port = host_ports::conflict(&pod.manifest, &other.manifest)?;
+                let meta = &other.manifest.metadata;
+                let stays = other.desired && !other.ending;
+                Some((format!("{port} is taken by pod {}/{}", meta.namespace, meta.name), stays))
             });
         }
         // Also for a pod that may come to Conditions in this turn.

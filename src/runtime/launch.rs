@@ -95,6 +95,9 @@ pub struct LaunchRequest {
     pub secrets: BTreeMap<String, Rc<Secret>>,
     /// Addresses of the pod.
     pub pod_ips: Vec<String>,
+    /// Variables of the Services of its namespace.
+    #[serde(default)]
+    pub service_links: Vec<(String, String)>,
     /// Where things lie.
     pub layout: Layout,
     /// The runtime.
@@ -284,6 +287,7 @@ fn write_bundle(
         secrets: &request.secrets,
         namespaces,
         pod_ips: &request.pod_ips,
+        service_links: &request.service_links,
         volumes: &volumes,
         sources: &nothing_else,
         env_files: &env_files,

@@ -152,6 +152,15 @@ impl Manifests {
         (config_maps, secrets)
     }
 
+    /// All Services, by namespace and name.
+    pub(super) fn services(&self) -> Vec<Rc<v1::Service>> {
+        let service = |desired: &Desired| match &desired.object {
+            Object::Service(service) => Some(Rc::clone(service)),
+            _ => None,
+        };
+        self.desired.iter().filter_map(service).collect()
+    }
+
     /// What a pod's volumes show or use.
     pub(super) fn objects_of(&self, pod: &v1::Pod) -> Objects {
         let mut objects = Objects::default();

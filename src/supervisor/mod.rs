@@ -17,6 +17,7 @@
 //! | `images` | which images are there |
 //! | `conditions`, `look` | start conditions |
 //! | `devices`, `find_devices` | devices that pods ask for |
+//! | `network` | how pods are attached, and their names |
 //! | `volumes` | volumes that change, and their sizes |
 //! | `sweep` | what former pods have left |
 //! | `logs` | the log writer |
@@ -43,6 +44,7 @@ mod instance;
 pub(crate) mod look;
 mod manifests;
 mod memory;
+mod network;
 mod outcome;
 mod persist;
 mod probes;
@@ -87,6 +89,7 @@ use init_link::{Link, LinkError};
 use instance::Instance;
 use logs::Logs;
 use manifests::Manifests;
+use network::Networks;
 use persist::Durable;
 use probes::Probes;
 use token::Token;
@@ -126,6 +129,7 @@ struct Supervisor {
     manifests: Manifests,
     conditions: Conditions,
     devices: Devices,
+    networks: Networks,
     volumes: Volumes,
     logs: Logs,
     clients: Clients,
@@ -200,6 +204,7 @@ impl Supervisor {
             Token::Mounts => self.manifests_noticed(true),
             Token::Conditions => self.conditions_changed(),
             Token::Devices => self.devices.changed(self.now().boot),
+            Token::Routes => self.routes_changed(),
             Token::Listener => self.accept_clients(),
             Token::LogSocket => self.logs_answered(),
             Token::LogProcess => self.log_writer_ended(),
@@ -236,6 +241,7 @@ impl Supervisor {
         while let Some(event) = self.inbox.pop_front() {
             self.handle(event);
         }
+        self.keep_names();
         self.start_waiting();
         self.tend_volumes(now.boot);
         self.save_clock_if_due();

@@ -47,9 +47,13 @@ impl Supervisor {
             }
         }
         match result::<Option<Prepared>>(outcome, "FailedCreatePodSandBox") {
-            Ok(_) => {
+            Ok(prepared) => {
                 self.watch_sizes(&pod);
-                let ips = self.node.pod(&pod).map(|p| self.addresses(&p)).unwrap_or_default();
+                let (attached, said) = prepared.map(|prepared| (prepared.network, prepared.said)).unwrap_or_default();
+                for (reason, message) in said {
+                    self.warn_of_pod(&pod, &reason, message);
+                }
+                let ips = self.note_attached(&pod, attached);
                 self.inbox.push_back(Event::SandboxReady { pod, ips });
             }
             Err(failure) => self.inbox.push_back(Event::SandboxFailed { pod, failure }),
@@ -59,6 +63,7 @@ impl Supervisor {
     fn torn_down(&mut self, pod: Uid, outcome: Outcome) {
         match result::<Option<Prepared>>(outcome, "FailedKillPod") {
             Ok(_) => {
+                self.note_detached(&pod);
                 if self.discard.remove(&pod).unwrap_or(false)
                     && !self.node.is_evicted(&pod)
                     && let Some(known) = self.node.pod(&pod)

@@ -19,6 +19,7 @@ use super::init_link::Link;
 use super::logs::Logs;
 use super::manifests::Manifests;
 use super::memory::Memory;
+use super::network::Networks;
 use super::persist::{self, Durable};
 use super::probes::Probes;
 use super::safe_mode::{self, Caution};
@@ -174,6 +175,7 @@ impl Supervisor {
             events: Self::load_events(&layout.run),
             clients: Clients::new(server),
             chart: Chart::open(layout.boot_chart()),
+            networks: Networks::default(),
             volumes: Volumes::default(),
             conditions: Conditions::new(config.modified),
             devices: Devices::new(&config.devices),
@@ -211,6 +213,7 @@ impl Supervisor {
         supervisor.go_on_recalling(memory.recalling);
         supervisor.tell_caution(caution);
         supervisor.resume();
+        supervisor.take_up_networks();
         if rebooted {
             supervisor.record_warnings();
         }

@@ -22,6 +22,8 @@ pub(crate) enum Token {
     Conditions,
     /// A device has come or gone.
     Devices,
+    /// The node's routes have changed.
+    Routes,
     /// Somebody connects to the control socket.
     Listener,
     /// The log writer answers.
@@ -64,6 +66,7 @@ impl From<Token> for u64 {
             Token::Terminal(seq) => (14, seq.0),
             Token::Attempt(number) => (15, number),
             Token::Devices => (16, 0),
+            Token::Routes => (17, 0),
         };
         (kind << KIND_SHIFT) | (number & NUMBER)
     }
@@ -91,6 +94,7 @@ impl Token {
             14 => Self::Terminal(Seq(number)),
             15 => Self::Attempt(number),
             16 => Self::Devices,
+            17 => Self::Routes,
             _ => return None,
         })
     }
@@ -110,6 +114,7 @@ mod tests {
             Token::Manifests,
             Token::Mounts,
             Token::Conditions,
+            Token::Routes,
             Token::Listener,
             Token::LogSocket,
             Token::LogProcess,

@@ -117,7 +117,7 @@ impl Gateway {
             dir,
             run,
         };
-        for directory in ["manifests", "data", "logs", "host"] {
+        for directory in ["manifests", "data", "logs", "host", "cni"] {
             fs::create_dir(gateway.path(directory)).unwrap();
         }
         let base = gateway.dir.path().display();
@@ -129,6 +129,10 @@ impl Gateway {
         );
         if !settings.contains("staticPodPath:") {
             config = config + "staticPodPath: " + gateway.path("manifests").to_str().unwrap() + "\n";
+        }
+        if !settings.contains("cniConfDir:") {
+            // Not what this machine has.
+            config = config + "cniConfDir: " + gateway.path("cni").to_str().unwrap() + "\n";
         }
         config.push_str(&settings.replace("BASE", &base.to_string()));
         fs::write(gateway.path("config.yaml"), config).unwrap();

@@ -27,7 +27,7 @@ pub(super) fn refuse_unimplemented(spec: &At<'_>, rules: Rules<'_>, errors: &mut
     }
     for list in ["containers", "initContainers"] {
         for container in spec.child(list).items() {
-            check_ports(&container, spec, errors);
+            check_ports(&container, errors);
             check_hosts(&container, errors);
             check_resources(&container, rules.devices, errors, warnings);
         }
@@ -62,12 +62,9 @@ fn warn(spec: &At<'_>, warnings: &mut Warnings) {
     }
 }
 
-fn check_ports(container: &At<'_>, spec: &At<'_>, errors: &mut Errors) {
+fn check_ports(container: &At<'_>, errors: &mut Errors) {
     for port in container.child("ports").items() {
-        let (host, address) = (port.child("hostPort"), port.child("hostIP"));
-        if host.is_truthy() && spec.flag_of("hostNetwork") != Some(true) {
-            errors.later_at(&host, "publishing a port without hostNetwork; set hostNetwork: true, or remove hostPort");
-        }
+        let address = port.child("hostIP");
         if address.is_truthy() && !names::ip(address.text()).is_empty() {
             errors.later_at(&address, "not an address of the host; write an IP address, or remove the field");
         }
