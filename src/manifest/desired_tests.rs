@@ -41,6 +41,7 @@ impl World {
             directories,
             watched: Vec::new(),
             pod_security: crate::policy::Level::Privileged,
+            fetch_binary: std::path::PathBuf::new(),
             node_name: "n".into(),
             limits,
         })

@@ -32,13 +32,17 @@ pub struct Request {
     /// The Pod Security Standard that pods must meet.
     #[serde(default)]
     pub pod_security: Level,
+    /// Where `gatepost-fetch` should be.
+    #[serde(default)]
+    pub fetch_binary: PathBuf,
     /// Bounds.
     pub limits: Limits,
 }
 
 impl Request {
     fn rules(&self) -> Rules<'_> {
-        Rules { node_name: &self.node_name, strict: false, pod_security: self.pod_security }
+        let fetch = self.fetch_binary.is_file();
+        Rules { node_name: &self.node_name, strict: false, pod_security: self.pod_security, fetch }
     }
 }
 

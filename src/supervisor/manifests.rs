@@ -304,6 +304,7 @@ impl Supervisor {
             watched,
             node_name: self.config.node_name.clone(),
             pod_security: self.config.pod_security,
+            fetch_binary: self.config.fetch_program(),
             limits: source::Limits::default(),
         };
         let request = json::to_vec(&request).unwrap_or_default();
