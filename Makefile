@@ -35,7 +35,7 @@ run-host: build images
 	@tests/samples/run.sh $(BIN)
 
 test: setup-test images lint
-	cargo test --locked --no-fail-fast
+	cargo test --locked --workspace --no-fail-fast
 
 # Gateways in QEMU, as many at a time as there are cores; most of the minutes are for the first build of the images.
 test-vm: setup-test vm-images
@@ -60,11 +60,12 @@ bench: setup-test build images
 lint:
 	shellcheck -x benches/*.sh cross/*.sh tests/setup.sh tests/samples/*.sh tests/vm/*.sh rootfs/*.sh .ci/run
 	cargo fmt --check
-	cargo clippy --locked --all-targets --all-features -- -D warnings
+	cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
 	cargo deny --offline --log-level error check bans licenses sources
 
 build: setup
-	RUSTFLAGS="-C target-feature=+crt-static -C relocation-model=static" cargo build --locked --release --target $(HOST)
+	RUSTFLAGS="-C target-feature=+crt-static -C relocation-model=static" cargo build --locked --release --target $(HOST) --package gatepost
+	RUSTFLAGS="-C target-feature=+crt-static -C relocation-model=static" cargo build --locked --release --target $(HOST) --package gatepost-fetch
 
 images: setup
 	@tests/samples/images.sh $(BUILD)/images

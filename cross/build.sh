@@ -1,5 +1,5 @@
 #!/bin/bash
-# Builds the static release binaries into .build/bin/ARCH/gatepost.
+# Builds the static release binaries into .build/bin/ARCH/: gatepost with the linker's map, and gatepost-fetch.
 #
 #   cross/build.sh [aarch64|armv7]...       both without an argument
 set -euo pipefail
@@ -7,13 +7,18 @@ set -euo pipefail
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 [ $# -gt 0 ] || set -- aarch64 armv7
 if [ $# = 1 ]; then which=$1; else which=both; fi
-"$top/cross/cargo.sh" "$which" build --release
-for arch in "$@"; do
-    case $arch in
-    aarch64) target=aarch64-unknown-linux-musl ;;
-    armv7) target=armv7-unknown-linux-musleabihf ;;
-    esac
-    mkdir -p "$top/.build/bin/$arch"
-    built=$top/.build/target/$target/release/gatepost
-    cmp -s "$built" "$top/.build/bin/$arch/gatepost" || install "$built" "$top/.build/bin/$arch/gatepost"
+# One after the other: together, each would get the features that only the other one wants of a crate. And both write one map.
+for program in gatepost gatepost-fetch; do
+    "$top/cross/cargo.sh" "$which" build --release --package "$program"
+    for arch in "$@"; do
+        case $arch in
+        aarch64) target=aarch64-unknown-linux-musl ;;
+        armv7) target=armv7-unknown-linux-musleabihf ;;
+        esac
+        mkdir -p "$top/.build/bin/$arch"
+        built=$top/.build/target/$target/release/$program
+        map=$top/.build/bin/$arch/$program.map
+        if [ "$built" -nt "$map" ]; then cp "$top/.build/target/$target/gatepost.map" "$map"; fi
+        cmp -s "$built" "$top/.build/bin/$arch/$program" || install "$built" "$top/.build/bin/$arch/$program"
+    done
 done

@@ -56,8 +56,7 @@ rows() {
 }
 
 for arch in "$@"; do
-    case $arch in aarch64) target=aarch64-unknown-linux-musl ;; *) target=armv7-unknown-linux-musleabihf ;; esac
-    counted=$(sections "$top/.build/target/$target/gatepost.map" | rows)
+    counted=$(sections "$top/.build/bin/$arch/gatepost.map" | rows)
     total=$(stat -c %s "$top/.build/bin/$arch/gatepost")
     printf '%s: %d bytes\n' "$arch" "$total"
     gawk -F '\t' -v OFS='\t' -v total="$total" '

@@ -107,6 +107,9 @@ done < rootfs/applets
 cp -a rootfs/overlay/. "$root/"
 echo "runtime: $runtime" >> "$root/etc/gatepost/config.yaml"
 cp "$gatepost" "$root/usr/bin/gatepost"
+# One that was built by itself may come without.
+fetch=$(dirname "$gatepost")/gatepost-fetch
+if [ -x "$fetch" ]; then cp "$fetch" "$root/usr/bin/gatepost-fetch"; else say "without gatepost-fetch: no pulls, no https and grpc probes"; fi
 ln -s /usr/bin/gatepost "$root/usr/sbin/init"
 # shellcheck disable=SC2046,SC2086
 modules_pick "$kernel" "$root" "$root/etc/modules" $(sed 's/#.*//' rootfs/modules) $MODULES

@@ -43,6 +43,9 @@ pub struct Config {
     /// Where `localhostProfile` of seccomp is looked for; empty: `seccomp` in the data directory.
     #[serde(default)]
     pub seccomp_profile_root: PathBuf,
+    /// The second binary; empty: `gatepost-fetch` beside this one.
+    #[serde(default)]
+    pub fetch_binary: PathBuf,
     /// Processes that all pods together may have; 0 means no limit.
     pub pods_pids_limit: u64,
     /// The Pod Security Standard that pods must meet.
@@ -143,7 +146,20 @@ pub enum WritableLayer {
     Memory(u64),
 }
 
+/// Where `gatepost-fetch` lies on a gateway, whose gatepost runs from memory.
+const FETCH_PROGRAM: &str = "/usr/bin/gatepost-fetch";
+
 impl Config {
+    /// Where the second binary should be.
+    pub fn fetch_program(&self) -> PathBuf {
+        if !self.fetch_binary.as_os_str().is_empty() {
+            return self.fetch_binary.clone();
+        }
+        let own = std::env::current_exe().ok().filter(|own| !own.starts_with("/memfd:"));
+        // Replaced by a newer one, its path has words behind it: only the directory counts.
+        own.map_or_else(|| PathBuf::from(FETCH_PROGRAM), |own| own.with_file_name("gatepost-fetch"))
+    }
+
     /// Where `localhostProfile` of seccomp is looked for.
     pub fn seccomp_profiles(&self) -> PathBuf {
         let root = &self.seccomp_profile_root;
@@ -175,6 +191,7 @@ impl Default for Config {
             cni_conf_dir: PathBuf::from("/etc/cni/net.d"),
             cni_bin_dir: ["/opt/cni/bin", "/usr/lib/cni"].map(PathBuf::from).to_vec(),
             pod_subnet: String::new(),
+            fetch_binary: PathBuf::new(),
             cgroup_root: "kubepods".to_owned(),
             max_parallel_starts: 0,
             console: Console::default(),

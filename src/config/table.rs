@@ -129,6 +129,11 @@ pub(super) static CONFIG: Object = Object {
             Kind::String,
             "Directory of the files that `seccompProfile.localhostProfile` names. Default: `seccomp` in `dataDir`.",
         ),
+        setting(
+            "fetchBinary",
+            Kind::String,
+            "The program `gatepost-fetch`, without which nothing is pulled and probes by https and grpc are refused. Default: `gatepost-fetch` beside `gatepost`.",
+        ),
         setting("cgroupRoot", Kind::String, "Name of the cgroup that holds all pods. Default: `kubepods`."),
         setting(
             "resolvConf",

@@ -43,11 +43,16 @@ pub enum FindingKind {
     Refused,
     /// Not carried out by this version. An error.
     Later,
+    /// Carried out where `gatepost-fetch` is installed; an error where it is not.
+    Fetched,
     /// Accepted without effect. A warning.
     NoEffect,
     /// There was more than fits. An error.
     TooMany,
 }
+
+const NO_FETCH: &str = "needs the program gatepost-fetch, which is not installed; put it beside gatepost, or name it with the \
+                        setting fetchBinary";
 
 /// Decodes a document by its table.
 pub fn decode(node: &Node, object: &Object) -> Decoded {
@@ -148,11 +153,12 @@ impl Decoder {
             Treat::Warned(why) => Some((FindingKind::NoEffect, why)),
             Treat::Refused(why) => Some((FindingKind::Refused, why)),
             Treat::Later => Some((FindingKind::Later, "not carried out by this version; remove the field")),
+            Treat::Fetched => Some((FindingKind::Fetched, NO_FETCH)),
         };
         if let Some((kind, why)) = verdict {
             self.find(line, kind, None, why.to_owned());
         }
-        self.value(node, &field.kind, judged && field.treat == Treat::Carried)
+        self.value(node, &field.kind, judged && matches!(field.treat, Treat::Carried | Treat::Fetched))
     }
 
     fn value(&mut self, node: &Node, kind: &Kind, judged: bool) -> Option<Json> {

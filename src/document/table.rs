@@ -77,6 +77,8 @@ pub enum Treat {
     Refused(&'static str),
     /// Refused because this version does not carry it out yet.
     Later,
+    /// Carried out by the second binary, `gatepost-fetch`: refused where that is not installed.
+    Fetched,
 }
 
 /// A field that is carried out.
@@ -102,6 +104,11 @@ pub const fn refused(name: &'static str, kind: Kind, why: &'static str) -> Field
 /// A field that this version does not carry out yet.
 pub const fn later(name: &'static str, kind: Kind) -> Field {
     Field { treat: Treat::Later, ..carried(name, kind) }
+}
+
+/// A field that `gatepost-fetch` carries out.
+pub const fn fetched(name: &'static str, kind: Kind) -> Field {
+    Field { treat: Treat::Fetched, ..carried(name, kind) }
 }
 
 impl Field {

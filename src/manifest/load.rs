@@ -48,6 +48,8 @@ pub struct Rules<'a> {
     pub pod_security: Level,
     /// Extended resources that are devices of this node; `None` where that is not known.
     pub devices: Option<&'a [String]>,
+    /// `gatepost-fetch` is installed, and with it https and grpc.
+    pub fetch: bool,
 }
 
 /// Loads all documents of a file.
@@ -415,8 +417,9 @@ impl Loader<'_> {
     fn take_findings(&self, findings: Vec<Finding>, result: &mut Loaded, errors: &mut Errors) {
         for finding in findings {
             let kind = match finding.kind {
+                FindingKind::Fetched if self.rules.fetch => continue,
                 FindingKind::WrongType => ErrorKind::TypeInvalid,
-                FindingKind::Refused | FindingKind::Later => ErrorKind::Unimplemented,
+                FindingKind::Refused | FindingKind::Later | FindingKind::Fetched => ErrorKind::Unimplemented,
                 FindingKind::TooMany => ErrorKind::TooMany,
                 FindingKind::Unknown if self.rules.strict => ErrorKind::Forbidden,
                 FindingKind::Unknown | FindingKind::NoEffect => {

@@ -35,6 +35,9 @@ pub struct Request {
     /// Extended resources that are devices of this node.
     #[serde(default)]
     pub devices: Vec<String>,
+    /// Where `gatepost-fetch` should be.
+    #[serde(default)]
+    pub fetch_binary: PathBuf,
     /// Bounds.
     pub limits: Limits,
 }
@@ -46,6 +49,7 @@ impl Request {
             strict: false,
             pod_security: self.pod_security,
             devices: Some(&self.devices),
+            fetch: self.fetch_binary.is_file(),
         }
     }
 }

@@ -13,7 +13,7 @@ use super::{Outcome, words};
 use crate::sys::namespace::Home;
 
 /// Go's HTTP client, and so kubelet's.
-const REDIRECTS: u8 = 10;
+pub const REDIRECTS: u8 = 10;
 /// Bytes read at a time; one attempt gets no more than that before the others have their turn.
 const PIECE: usize = 8 << 10;
 
@@ -153,7 +153,6 @@ impl Attempt {
         }
     }
 
-    /// kubelet: 200 to 399 is success, and a redirect that is not followed a warning.
     fn judge(&mut self, response: &Response) -> Result<Next, Outcome> {
         if self.connection.any_answer {
             return Err(Outcome::Good);
@@ -161,6 +160,7 @@ impl Attempt {
         if let (true, Some(location), Some(request)) =
             (response.is_redirect(), &response.location, &self.connection.request)
             && let Some((to, next)) = request.redirected(self.connection.to, location)
+            && !next.is_secure()
         {
             self.redirects = self.redirects.saturating_add(1);
             return if self.redirects < REDIRECTS {
@@ -169,14 +169,7 @@ impl Attempt {
                 Err(self.connection.answered_badly(&format!("stopped after {REDIRECTS} redirects")))
             };
         }
-        Err(match response.status {
-            200..=299 => Outcome::Good,
-            300..=399 => Outcome::Warned(format!(
-                "Probe terminated redirects, Response body: {}",
-                String::from_utf8_lossy(&response.body)
-            )),
-            status => Outcome::Bad(format!("HTTP probe failed with statuscode: {status}")),
-        })
+        Err(Outcome::of_answer(response))
     }
 }
 

@@ -5,14 +5,18 @@
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
+use crate::json::{Deserialize, Serialize};
+
 /// Largest head of an answer in bytes, interim answers included.
 const HEAD: usize = 32 << 10;
 /// kubelet: what is read of a body, in bytes.
 const BODY: usize = 10 << 10;
 
 /// A GET request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Request {
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// By TLS.
+    pub(super) secure: bool,
     /// The address, as it stands in a URL.
     authority: String,
     /// Path and query, encoded.
@@ -63,28 +67,46 @@ impl Request {
         }
         headers.push_str(&text);
         headers.push_str("Connection: close\r\n\r\n");
-        Self { authority, path: encoded(path), headers, bad_header }
+        Self { secure: false, authority, path: encoded(path), headers, bad_header }
     }
 
     /// What is sent.
-    pub(super) fn text(&self) -> Result<Vec<u8>, String> {
+    ///
+    /// # Errors
+    /// A header that cannot be sent.
+    pub fn text(&self) -> Result<Vec<u8>, String> {
         match &self.bad_header {
             None => Ok(format!("GET {} HTTP/1.1\r\n{}", self.path, self.headers).into_bytes()),
             Some(bad) => Err(format!("Get \"{}\": {bad}", self.url())),
         }
     }
 
-    pub(super) fn url(&self) -> String {
-        format!("http://{}{}", self.authority, self.path)
+    /// Where it leads to, as one writes it.
+    pub fn url(&self) -> String {
+        format!("{}://{}{}", if self.secure { "https" } else { "http" }, self.authority, self.path)
     }
 
-    /// The request that a redirect of `from` to `location` leads to, and its port; `None` when that is another host, or no
-    /// plain HTTP.
-    pub(super) fn redirected(&self, from: SocketAddr, location: &str) -> Option<(SocketAddr, Self)> {
+    /// The same by TLS, or without.
+    #[must_use]
+    pub fn by_tls(self, secure: bool) -> Self {
+        Self { secure, ..self }
+    }
+
+    /// Whether it goes by TLS.
+    pub fn is_secure(&self) -> bool {
+        self.secure
+    }
+
+    /// The request that a redirect of `from` to `location` leads to, and its port; `None` when that is another host, or neither
+    /// HTTP nor HTTPS.
+    pub fn redirected(&self, from: SocketAddr, location: &str) -> Option<(SocketAddr, Self)> {
+        let mut secure = self.secure;
         let (authority, path) = if let Some(rest) = strip_scheme(location, "http://") {
+            secure = false;
             split_authority(rest)
-        } else if strip_scheme(location, "https://").is_some() {
-            return None;
+        } else if let Some(rest) = strip_scheme(location, "https://") {
+            secure = true;
+            split_authority(rest)
         } else if let Some(rest) = location.strip_prefix("//") {
             split_authority(rest)
         } else if location.starts_with('/') {
@@ -101,10 +123,10 @@ impl Request {
         };
         let to: SocketAddr = authority.parse().ok().or_else(|| {
             let bare = authority.trim_start_matches('[').trim_end_matches(']');
-            bare.parse().ok().map(|address| SocketAddr::new(address, 80))
+            bare.parse().ok().map(|address| SocketAddr::new(address, if secure { 443 } else { 80 }))
         })?;
         let same_host = to.ip() == from.ip();
-        let next = Self { authority: authority.to_owned(), path: encoded(&path), ..self.clone() };
+        let next = Self { secure, authority: authority.to_owned(), path: encoded(&path), ..self.clone() };
         same_host.then_some((to, next))
     }
 }
@@ -147,23 +169,25 @@ fn is_token(byte: u8) -> bool {
 
 /// An answer, as far as it matters.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Response {
-    pub(super) status: u16,
-    pub(super) location: Option<String>,
+pub struct Response {
+    /// The status code.
+    pub status: u16,
+    /// Where it sends the client.
+    pub location: Option<String>,
     /// The first 10 KiB of it.
-    pub(super) body: Vec<u8>,
+    pub body: Vec<u8>,
 }
 
 impl Response {
     /// Whether it sends the client on, as HTTP clients take it.
-    pub(super) fn is_redirect(&self) -> bool {
+    pub fn is_redirect(&self) -> bool {
         matches!(self.status, 301 | 302 | 303 | 307 | 308)
     }
 }
 
 /// Reads one answer, piece by piece.
 #[derive(Debug, Default)]
-pub(super) struct Reader {
+pub struct Reader {
     /// What is not yet taken in: of the head, or of a chunk's size.
     pending: Vec<u8>,
     /// Bytes of all heads so far.
@@ -189,7 +213,7 @@ impl Reader {
     ///
     /// # Errors
     /// What is wrong with it, in words.
-    pub(super) fn push(&mut self, mut bytes: &[u8]) -> Result<Option<Response>, String> {
+    pub fn push(&mut self, mut bytes: &[u8]) -> Result<Option<Response>, String> {
         while self.answer.is_none() {
             let Some(head) = self.take_head(&mut bytes)? else { return Ok(None) };
             self.answer = parse_head(&head)?;
@@ -201,7 +225,7 @@ impl Reader {
     ///
     /// # Errors
     /// The answer is not complete.
-    pub(super) fn end(&mut self) -> Result<Response, String> {
+    pub fn end(&mut self) -> Result<Response, String> {
         match self.answer.take() {
             Some((response, Framing::Close)) => Ok(response),
             Some(_) => Err("unexpected EOF".to_owned()),
@@ -210,7 +234,7 @@ impl Reader {
     }
 
     /// Whether an answer has begun.
-    pub(super) fn has_head(&self) -> bool {
+    pub fn has_head(&self) -> bool {
         self.answer.is_some()
     }
 

@@ -122,12 +122,11 @@ fn a_redirect_is_followed_on_the_same_host_only() {
         ("http://127.0.0.1:81/x", 81, "http://127.0.0.1:81/x"),
         ("HTTP://127.0.0.1", 80, "http://127.0.0.1/"),
         ("//127.0.0.1:82", 82, "http://127.0.0.1:82/"),
+        ("https://127.0.0.1/x", 443, "https://127.0.0.1/x"),
     ] {
         assert_eq!(follows(location), Some((port, url.to_owned())), "{location}");
     }
-    for location in
-        ["http://example.org/", "https://127.0.0.1:8080/", "http://192.0.2.1/", "mailto:a@b", "http://[::1]/"]
-    {
+    for location in ["http://example.org/", "http://192.0.2.1/", "mailto:a@b", "http://[::1]/"] {
         assert_eq!(follows(location), None, "{location}");
     }
 }

@@ -12,17 +12,21 @@
 //! | `http` | the request, and reading an answer from whoever sends it |
 //! | `attempt` | one connection: [`Attempt`] |
 //! | `exec` | the role `container-exec` |
+//! | `fetch` | what `gatepost-fetch` is asked: https and grpc |
 
 mod attempt;
 pub mod exec;
-mod http;
+pub mod fetch;
+pub mod http;
 mod target;
 
-pub use attempt::{Attempt, Interest, Progress};
+pub use attempt::{Attempt, Interest, Progress, REDIRECTS};
 pub use target::{Call, Connection, Place, Reach, of_hook, of_probe};
 
+use crate::json::{Deserialize, Serialize};
+
 /// How an attempt ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
     /// As it should.
     Good,
@@ -34,8 +38,22 @@ pub enum Outcome {
     Unable(String),
 }
 
+impl Outcome {
+    /// kubelet: 200 to 399 is success, and a redirect that is not followed a warning.
+    pub fn of_answer(response: &http::Response) -> Self {
+        match response.status {
+            200..=299 => Self::Good,
+            300..=399 => Self::Warned(format!(
+                "Probe terminated redirects, Response body: {}",
+                String::from_utf8_lossy(&response.body)
+            )),
+            status => Self::Bad(format!("HTTP probe failed with statuscode: {status}")),
+        }
+    }
+}
+
 /// What an error says, as programs in Go print it: `connection refused`.
-fn words(error: &std::io::Error) -> String {
+pub fn words(error: &std::io::Error) -> String {
     let text = error.to_string();
     let text = text.split_once(" (os error").map_or(text.as_str(), |(text, _)| text);
     let mut chars = text.chars();

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use super::fetch::Question;
 use super::http::Request;
 use crate::manifest::v1::{self, Port};
 
@@ -16,6 +17,8 @@ pub enum Call {
     Connect(Connection),
     /// Run this in the container.
     Exec(Vec<String>),
+    /// `gatepost-fetch` does it, from there.
+    Fetch(Question, Place),
 }
 
 /// A connection to be made.
@@ -72,6 +75,12 @@ pub fn of_probe(container: &v1::Container, probe: &v1::Probe, reach: Reach) -> R
     } else if let Some(tcp) = &probe.tcp_socket {
         let (to, place) = address(container, &tcp.port, &tcp.host, reach)?;
         Ok(Call::Connect(Connection { to, place, request: None, any_answer: false }))
+    } else if let Some(grpc) = &probe.grpc {
+        let (to, place) = address(container, &Port::Number(grpc.port), "", reach)?;
+        Ok(Call::Fetch(
+            Question::Grpc { to: to.to_string(), service: grpc.service.clone(), agent: PROBE_AGENT.to_owned() },
+            place,
+        ))
     } else {
         Err("missing probe handler".to_owned())
     }
@@ -92,13 +101,15 @@ pub fn of_hook(container: &v1::Container, handler: &v1::LifecycleHandler, reach:
 }
 
 fn http(container: &v1::Container, get: &v1::HttpGetAction, reach: Reach, hook: bool) -> Result<Call, String> {
-    if get.scheme.eq_ignore_ascii_case("https") {
-        return Err("scheme HTTPS is not carried out".to_owned());
-    }
     let (to, place) = address(container, &get.port, &get.host, reach)?;
     let headers = get.http_headers.iter().map(|header| (header.name.as_str(), header.value.as_str()));
     let agent = if hook { HOOK_AGENT } else { PROBE_AGENT };
-    let request = Some(Request::new(to, &get.path, headers, agent));
+    let request = Request::new(to, &get.path, headers, agent);
+    if get.scheme.eq_ignore_ascii_case("https") {
+        let (to, request) = (to.to_string(), request.by_tls(true));
+        return Ok(Call::Fetch(Question::Https { to, request, any_answer: hook }, place));
+    }
+    let request = Some(request);
     Ok(Call::Connect(Connection { to, place, request, any_answer: hook }))
 }
 
@@ -141,7 +152,7 @@ mod tests {
         let probe = v1::Probe { tcp_socket, ..Default::default() };
         match of_probe(&container(), &probe, reach)? {
             Call::Connect(connection) => Ok((connection.to.to_string(), connection.place)),
-            Call::Exec(_) => panic!("no command was given"),
+            Call::Exec(_) | Call::Fetch(..) => panic!("a connection was asked for"),
         }
     }
 
@@ -173,11 +184,23 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_carried_out_says_so() {
+    fn tls_and_grpc_are_for_the_second_binary() {
         let get =
             |scheme: &str| v1::HttpGetAction { scheme: scheme.to_owned(), port: Port::Number(1), ..Default::default() };
         let probe = v1::Probe { http_get: Some(get("HTTPS")), ..Default::default() };
-        assert!(of_probe(&container(), &probe, Reach::of(&[])).unwrap_err().contains("HTTPS"));
+        let call = of_probe(&container(), &probe, Reach::of(&[])).unwrap();
+        let Call::Fetch(Question::Https { to, request, any_answer: false }, Place::Pod) = call else {
+            panic!("{call:?}")
+        };
+        assert_eq!((to.as_str(), request.url().as_str()), ("127.0.0.1:1", "https://127.0.0.1:1/"));
+        let grpc = v1::GrpcAction { port: 2, service: "s".to_owned() };
+        let probe = v1::Probe { grpc: Some(grpc), ..Default::default() };
+        let call = of_probe(&container(), &probe, Reach::of(&[])).unwrap();
+        assert!(matches!(call, Call::Fetch(Question::Grpc { .. }, Place::Pod)), "{call:?}");
+    }
+
+    #[test]
+    fn what_cannot_be_carried_out_says_so() {
         let hook = v1::LifecycleHandler { tcp_socket: Some(v1::TcpSocketAction::default()), ..Default::default() };
         assert!(of_hook(&container(), &hook, Reach::of(&[])).is_err());
     }

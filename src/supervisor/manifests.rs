@@ -329,6 +329,7 @@ impl Supervisor {
             node_name: self.config.node_name.clone(),
             pod_security: self.config.pod_security,
             devices: self.config.devices.iter().map(|device| device.name.clone()).collect(),
+            fetch_binary: self.config.fetch_program(),
             limits: source::Limits::default(),
         };
         let request = json::to_vec(&request).unwrap_or_default();

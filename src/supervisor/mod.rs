@@ -369,7 +369,7 @@ impl Supervisor {
             }
         }
         if let Some((task, outcome)) = self.helpers.ready(number, descriptor) {
-            if !matches!(task, Task::Exec(_)) {
+            if !matches!(task, Task::Exec(_) | Task::Fetch(_)) {
                 self.rest_later();
             }
             self.finished(task, outcome);

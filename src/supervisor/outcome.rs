@@ -35,6 +35,7 @@ impl Supervisor {
             Task::Sweep(pod) => Self::leftovers_removed(&pod, outcome),
             Task::Exec(purpose) => self.executed(&purpose, outcome),
             Task::FindFeatures => self.features_found(outcome),
+            Task::Fetch(purpose) => self.fetched(&purpose, outcome),
         }
     }
 

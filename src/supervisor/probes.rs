@@ -1,4 +1,5 @@
-//! [`Probes`]: attempts of probes and hooks under way. Connections are made in this loop, commands by helpers.
+//! [`Probes`]: attempts of probes and hooks under way. Connections are made in this loop, commands by helpers, and so is what needs TLS
+//! or HTTP/2, by `gatepost-fetch`.
 //!
 //! A command costs the runtime's 27 ms and 14 MB until it has begun, so only so many may begin at a time, and one that takes
 //! longer than [`YOUNG_MS`] gives its place up: those that hang never hold the others back.
@@ -17,6 +18,7 @@ use crate::oci;
 use crate::pod::event::{ContainerRef, Event, HookKind, Seq};
 use crate::pod::probe::{ProbeKind, ProbeOutcome};
 use crate::pod::time::Instant;
+use crate::probe::fetch::{self, Question};
 use crate::probe::{self, Attempt, Call, Connection, Interest, Outcome, Place, Progress, Reach, exec};
 use crate::sorted::{BTreeMap, BTreeSet};
 use crate::sys::epoll::EventFlags;
@@ -70,12 +72,18 @@ struct Running {
     deadline: Instant,
 }
 
-/// A command that has no place yet.
+/// What a helper will do, and has no place yet.
 #[derive(Debug)]
 struct Waiting {
     purpose: Purpose,
-    command: Vec<String>,
+    work: Work,
     bound_ms: Option<u64>,
+}
+
+#[derive(Debug)]
+enum Work {
+    Command(Vec<String>),
+    Fetch(Question, Place),
 }
 
 impl Probes {
@@ -131,17 +139,17 @@ impl Supervisor {
         let number = self.probes.next;
         self.probes.next = number.saturating_add(1);
         let purpose = Purpose { number, seq, container, kind };
-        match self.call_of(&purpose) {
-            Ok(Call::Connect(connection)) => self.connect(purpose, connection, timeout_ms),
-            Ok(Call::Exec(command)) => {
-                let waiting = Waiting { purpose, command, bound_ms };
-                // Nobody waits for a probe as for a hook.
-                match kind {
-                    Kind::Hook(_) => self.probes.waiting.push_front(waiting),
-                    Kind::Probe(_) => self.probes.waiting.push_back(waiting),
-                }
-            }
-            Err(why) => self.attempted(&purpose, Outcome::Unable(why)),
+        let work = match self.call_of(&purpose) {
+            Ok(Call::Connect(connection)) => return self.connect(purpose, connection, timeout_ms),
+            Ok(Call::Exec(command)) => Work::Command(command),
+            Ok(Call::Fetch(question, place)) => Work::Fetch(question, place),
+            Err(why) => return self.attempted(&purpose, Outcome::Unable(why)),
+        };
+        let waiting = Waiting { purpose, work, bound_ms };
+        // Nobody waits for a probe as for a hook.
+        match kind {
+            Kind::Hook(_) => self.probes.waiting.push_front(waiting),
+            Kind::Probe(_) => self.probes.waiting.push_back(waiting),
         }
     }
 
@@ -161,7 +169,7 @@ impl Supervisor {
                 let call = probe::of_probe(container, probe, reach)?;
                 Ok(match call {
                     Call::Exec(command) => Call::Exec(oci::probe_command(container, &command)?),
-                    connect @ Call::Connect(_) => connect,
+                    other => other,
                 })
             }
             Kind::Hook(kind) => {
@@ -178,13 +186,7 @@ impl Supervisor {
     fn connect(&mut self, purpose: Purpose, connection: Connection, timeout_ms: u64) {
         let number = purpose.number;
         let deadline = self.now().boot.after(timeout_ms);
-        let namespace = match connection.place {
-            Place::Node => Ok(None),
-            Place::Pod => {
-                let path = self.config.layout.pod_namespace(&purpose.container.pod, "net");
-                File::open(path).map(Some).map_err(|error| format!("the pod's network namespace: {error}"))
-            }
-        };
+        let namespace = self.network_of(&purpose, connection.place);
         let begun = match (&self.probes.home, namespace) {
             (Some(home), Ok(namespace)) => {
                 Attempt::begin(connection, home, namespace.as_ref()).map(|attempt| (attempt, namespace))
@@ -199,6 +201,17 @@ impl Supervisor {
                 self.go_on(number, running, true);
             }
             Err(outcome) => self.attempted(&purpose, outcome),
+        }
+    }
+
+    /// The namespace to connect from; `None`: this one.
+    fn network_of(&self, purpose: &Purpose, place: Place) -> Result<Option<File>, String> {
+        match place {
+            Place::Node => Ok(None),
+            Place::Pod => {
+                let path = self.config.layout.pod_namespace(&purpose.container.pod, "net");
+                File::open(path).map(Some).map_err(|error| format!("the pod's network namespace: {error}"))
+            }
         }
     }
 
@@ -257,12 +270,15 @@ impl Supervisor {
             && (self.probes.young.is_empty() || memory_allows())
         {
             let Some(waiting) = self.probes.waiting.pop_front() else { return };
-            self.execute(waiting, now);
+            let Waiting { purpose, work, bound_ms } = waiting;
+            match work {
+                Work::Command(command) => self.execute(purpose, command, bound_ms, now),
+                Work::Fetch(question, place) => self.fetch(purpose, question, place, bound_ms, now),
+            }
         }
     }
 
-    fn execute(&mut self, waiting: Waiting, now: Instant) {
-        let Waiting { purpose, command, bound_ms } = waiting;
+    fn execute(&mut self, purpose: Purpose, command: Vec<String>, bound_ms: Option<u64>, now: Instant) {
         let Some(id) = self.instances.get(&purpose.seq).map(|instance| instance.record.id.clone()) else {
             return self.attempted(&purpose, Outcome::Unable("it is not known".to_owned()));
         };
@@ -282,6 +298,34 @@ impl Supervisor {
         let bound_ms = bound_ms.unwrap_or(FOR_EVER_MS).saturating_add(exec::BEGIN_MS).saturating_add(HELPER_MS);
         let command = Command::Role("container-exec");
         self.start_helper(Job { task: Task::Exec(purpose), command, request, output: None, passed: None, bound_ms });
+    }
+
+    fn fetch(&mut self, purpose: Purpose, question: Question, place: Place, bound_ms: Option<u64>, now: Instant) {
+        let namespace = match self.network_of(&purpose, place) {
+            Ok(namespace) => namespace,
+            Err(why) => return self.attempted(&purpose, Outcome::Unable(why)),
+        };
+        let bound_ms = bound_ms.unwrap_or(FOR_EVER_MS);
+        let request = fetch::Request { version: fetch::VERSION, bound_ms, in_pod: namespace.is_some(), question };
+        let request = json::to_vec(&request).unwrap_or_default();
+        self.probes.young.insert(purpose.number, now.after(YOUNG_MS));
+        let program = self.config.fetch_program().display().to_string();
+        let command = Command::Program(&program, vec!["gatepost-fetch".to_owned(), "probe".to_owned()]);
+        let (task, passed) = (Task::Fetch(purpose), namespace.as_ref().map(File::as_fd));
+        let bound_ms = bound_ms.saturating_add(HELPER_MS);
+        self.start_helper(Job { task, command, request, output: None, passed, bound_ms });
+    }
+
+    /// `gatepost-fetch` has ended.
+    pub(super) fn fetched(&mut self, purpose: &Purpose, outcome: HelperOutcome) {
+        self.probes.young.remove(&purpose.number);
+        let (HelperOutcome::Done(report) | HelperOutcome::Failed(report, _)) = &outcome;
+        let outcome = match (json::from_slice::<fetch::Report>(report), outcome) {
+            (Ok(report), _) => report.outcome,
+            (Err(_), HelperOutcome::Failed(_, why)) => Outcome::Unable(format!("gatepost-fetch: {why}")),
+            (Err(error), HelperOutcome::Done(_)) => Outcome::Unable(format!("gatepost-fetch: {error}")),
+        };
+        self.attempted(purpose, outcome);
     }
 
     /// A command has ended, or was not run.

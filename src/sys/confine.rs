@@ -1,5 +1,5 @@
 //! Confinement of helpers that read untrusted bytes: [`worker`] for a process that fills a directory, [`reader`] for one
-//! that only reads. Each step that the machine does not allow (a container, an odd kernel) becomes a warning, and the
+//! that only reads, [`client`] for one that talks to servers. Each step that the machine does not allow (a container, an odd kernel) becomes a warning, and the
 //! rest is still done.
 #![allow(unsafe_code)]
 
@@ -32,6 +32,12 @@ const READER_CPU: u64 = 20;
 
 /// Who a waiting process is; the pause image's user.
 const NOBODY: u32 = 65_535;
+/// Who `gatepost-fetch` is. No image is known to use it, and pods' own users begin above it.
+pub const FETCH_USER: u32 = 65_531;
+/// Address space of a client in bytes.
+const CLIENT_ADDRESS_SPACE: u64 = 512 << 20;
+/// Writable private memory of a client in bytes.
+const CLIENT_DATA: u64 = 48 << 20;
 
 /// What a process sees after [`worker`].
 #[derive(Debug)]
@@ -92,19 +98,37 @@ pub fn idle(stage: &Path) -> Vec<String> {
     if let Err((step, error)) = new_root(stage, &[]) {
         warnings.push(format!("confinement: no empty root directory: {step}: {error}"));
     }
-    // As long as it is root: afterwards nobody may.
-    reduce_bounding_set(CapabilitySet::empty(), &mut warnings);
-    let nobody = (rustix::thread::Gid::from_raw(NOBODY), rustix::thread::Uid::from_raw(NOBODY));
-    let changed = rustix::thread::set_thread_groups(&[])
-        .and_then(|()| rustix::thread::set_thread_res_gid(nobody.0, nobody.0, nobody.0))
-        .and_then(|()| rustix::thread::set_thread_res_uid(nobody.1, nobody.1, nobody.1));
-    if let Err(error) = changed {
-        warnings.push(format!("confinement: it keeps its user: {error}"));
-    }
-    keep_of_held(CapabilitySet::empty(), &mut warnings);
+    become_user(NOBODY, &mut warnings);
     common_limits(&mut warnings);
     limit(Resource::Nofile, 16, &mut warnings);
     warnings
+}
+
+/// Confines a single-threaded process that talks to servers nobody vouches for: it keeps its network, and has `directories` (as
+/// [`worker`] has them, in a root built on `stage`) and nothing else; no capability, a user of its own, no new process, and none of
+/// the system calls that what has been taken over would try next. Returns what could not be done.
+pub fn client(stage: &Path, directories: &[(&Path, &str)]) -> Confined {
+    let mut warnings = Vec::new();
+    if let Err(error) = unshare(UnshareFlags::NEWIPC) {
+        warnings.push(format!("confinement: no private IPC namespace: {error}"));
+    }
+    let rooted = match new_root(stage, directories) {
+        Ok(()) => true,
+        Err((step, error)) => {
+            warnings.push(format!("confinement: no private root directory: {step}: {error}"));
+            false
+        }
+    };
+    become_user(FETCH_USER, &mut warnings);
+    common_limits(&mut warnings);
+    limit(Resource::As, CLIENT_ADDRESS_SPACE, &mut warnings);
+    limit(Resource::Data, CLIENT_DATA, &mut warnings);
+    limit(Resource::Nofile, 64, &mut warnings);
+    limit(Resource::Nproc, 0, &mut warnings);
+    if let Err(error) = super::seccomp::refuse_what_clients_do_not_need() {
+        warnings.push(format!("confinement: no seccomp filter: {error}"));
+    }
+    Confined { rooted, warnings }
 }
 
 /// Waits until it is killed. Children are reaped by the kernel, and from here on the process can make no system call but read(2):
@@ -214,6 +238,20 @@ fn read_only_view() -> Step<()> {
     }
     // Linux before 5.12: at least the root file system.
     at("make the root read-only", rustix::mount::mount_remount("/", MountFlags::BIND | MountFlags::RDONLY, c""))
+}
+
+/// Becomes this user and its group, without any capability.
+fn become_user(id: u32, warnings: &mut Vec<String>) {
+    // As long as it is root: afterwards nobody may.
+    reduce_bounding_set(CapabilitySet::empty(), warnings);
+    let (group, user) = (rustix::thread::Gid::from_raw(id), rustix::thread::Uid::from_raw(id));
+    let changed = rustix::thread::set_thread_groups(&[])
+        .and_then(|()| rustix::thread::set_thread_res_gid(group, group, group))
+        .and_then(|()| rustix::thread::set_thread_res_uid(user, user, user));
+    if let Err(error) = changed {
+        warnings.push(format!("confinement: it keeps its user: {error}"));
+    }
+    keep_of_held(CapabilitySet::empty(), warnings);
 }
 
 /// Drops every capability outside `keep`, also for whatever this process might execute.

@@ -39,6 +39,7 @@ pub mod reboot;
 pub mod replace;
 pub mod route;
 pub mod sealed;
+mod seccomp;
 pub mod shared_memory;
 pub mod signal;
 pub mod socket;

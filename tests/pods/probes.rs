@@ -202,8 +202,8 @@ fn pods_of_the_hosts_network_are_probed_at_the_nodes_address() {
 }
 
 #[test]
-fn tls_and_grpc_are_refused_by_name() {
-    let gateway = Gateway::start("");
+fn tls_and_grpc_are_refused_by_name_where_the_second_binary_is_missing() {
+    let gateway = Gateway::start("fetchBinary: BASE/nothing");
     let https = json!({"httpGet": {"port": 1, "scheme": "HTTPS"}});
     gateway.apply(&with_probe(pod("tls", WAIT), "livenessProbe", https));
     gateway.apply(&with_probe(pod("grpc", WAIT), "livenessProbe", json!({"grpc": {"port": 1}})));
@@ -212,4 +212,5 @@ fn tls_and_grpc_are_refused_by_name() {
     };
     refused("spec.containers[0].livenessProbe.httpGet.scheme");
     refused("spec.containers[0].livenessProbe.grpc");
+    refused("name it with the setting fetchBinary");
 }

@@ -1,7 +1,7 @@
 //! Field tables of probes and lifecycle hooks: [`PROBE`] and [`LIFECYCLE`].
 
 use super::STRINGS;
-use crate::document::{Kind, Object, carried, later};
+use crate::document::{Kind, Object, carried, fetched};
 
 pub(super) static LIFECYCLE: Object = Object {
     name: "Lifecycle",
@@ -27,7 +27,7 @@ pub(super) static PROBE: Object = Object {
     fields: &[
         carried("exec", Kind::Object(&EXEC_ACTION)),
         carried("failureThreshold", Kind::Int32),
-        later("grpc", Kind::Object(&GRPC_ACTION)),
+        fetched("grpc", Kind::Object(&GRPC_ACTION)),
         carried("httpGet", Kind::Object(&HTTP_GET_ACTION)),
         carried("initialDelaySeconds", Kind::Int32),
         carried("periodSeconds", Kind::Int32),
@@ -50,7 +50,7 @@ pub(super) static HTTP_GET_ACTION: Object = Object {
         carried("httpHeaders", Kind::List(&Kind::Object(&HTTP_HEADER))),
         carried("path", Kind::String),
         carried("port", Kind::IntOrString),
-        later("scheme", Kind::String).unless(&["\"HTTP\""]),
+        fetched("scheme", Kind::String).unless(&["\"HTTP\""]),
     ],
 };
 

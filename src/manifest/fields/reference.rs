@@ -48,6 +48,7 @@ fn collect(object: &Object, prefix: &str, rows: &mut BTreeSet<(String, String)>)
             Treat::Warned(why) => ("warning", why.to_owned()),
             Treat::Refused(why) => ("refused", why.to_owned()),
             Treat::Later => ("later", String::new()),
+            Treat::Fetched => ("yes", "by `gatepost-fetch`, which must be installed".to_owned()),
         };
         if !field.neutral.is_empty() {
             let values: Vec<_> = field.neutral.iter().map(|value| format!("`{value}`")).collect();
@@ -64,7 +65,7 @@ fn collect(object: &Object, prefix: &str, rows: &mut BTreeSet<(String, String)>)
             kind => kind.described(),
         };
         rows.insert((format!("{path}{suffix}"), format!("{holds} | {here} | {note} |")));
-        if let (Kind::Object(inner), Treat::Carried) = (inner, field.treat) {
+        if let (Kind::Object(inner), Treat::Carried | Treat::Fetched) = (inner, field.treat) {
             collect(inner, &format!("{path}{suffix}."), rows);
         }
     }

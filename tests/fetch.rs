@@ -1,0 +1,7 @@
+//! The second binary, `gatepost-fetch`, at work for the first: probes by https and gRPC.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod gateway;
+
+#[path = "fetch/probes.rs"]
+mod probes;
