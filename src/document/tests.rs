@@ -195,7 +195,7 @@ static OUTER: Object = Object {
     fields: &[
         carried("name", Kind::String),
         carried("items", Kind::List(&Kind::Object(&INNER))),
-        warned("hint", Kind::String, "has no effect").unless(&["\"default\""]),
+        warned("hint", Kind::String, "has no effect").unless(&["\"None\""]),
     ],
 };
 
@@ -223,7 +223,7 @@ fn the_decoder_collects_every_finding_with_its_line() {
 
 #[test]
 fn neutral_values_are_not_reported() {
-    let parsed = parse(b"hint: default\nitems: [{probe: ~}]\n").expect("YAML");
+    let parsed = parse(b"hint: None\nitems: [{probe: ~}]\n").expect("YAML");
     assert!(decode(&parsed.documents[0], &OUTER).findings.is_empty());
 }
 
