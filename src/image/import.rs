@@ -90,8 +90,9 @@ pub(crate) fn unpack_stored(store: &Store, digest: &str, progress: &Progress) ->
         let (staged, dir) = change.stage_layer()?;
         let lower = lower_of(&change, &chains, index)?;
         let mut blob = store.open_blob(layer.digest())?;
-        let done = process(&mut blob, None, Some((dir, &lower)), progress, &format!("layer {}", index.saturating_add(1)))
-            .map_err(|e| e.within(format!("layer blob {}", layer.digest())))?;
+        let done =
+            process(&mut blob, None, Some((dir, &lower)), progress, &format!("layer {}", index.saturating_add(1)))
+                .map_err(|e| e.within(format!("layer blob {}", layer.digest())))?;
         check(&done, Some((layer.digest(), layer.size())), diff_id)?;
         warn(&done.counts, chain, &mut warnings);
         change.adopt_layer(staged, chain);
