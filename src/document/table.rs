@@ -224,12 +224,12 @@ impl Kind {
 
 /// The known name nearest to an unknown one, if one is near enough to be meant.
 pub fn nearest<'a>(unknown: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let wanted = unknown.to_lowercase();
+    let wanted = unknown.to_ascii_lowercase();
     if wanted.len() > 64 {
         return None;
     }
     known
-        .map(|name| (distance(&wanted, &name.to_lowercase()), name))
+        .map(|name| (distance(&wanted, &name.to_ascii_lowercase()), name))
         .filter(|(distance, name)| *distance <= name.len().div_ceil(3).clamp(1, 3))
         .min()
         .map(|(_, name)| name)

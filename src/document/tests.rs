@@ -235,6 +235,22 @@ fn garbage_gives_a_bounded_number_of_findings() {
 }
 
 #[test]
+fn a_ratio_is_printed_as_c_prints_it() {
+    let over = |left: &str, right: &str| Quantity::parse(left).unwrap().over(Quantity::parse(right).unwrap());
+    for (left, right, text) in [
+        ("1", "3", "0.333333"),
+        ("2", "3", "0.666667"),
+        ("1Gi", "64Mi", "16.000000"),
+        ("129", "128", "1.007812"),
+        ("131", "128", "1.023438"),
+        ("-1", "2", "-0.500000"),
+        ("0", "5", "0.000000"),
+    ] {
+        assert_eq!(over(left, right), text, "{left} / {right}");
+    }
+}
+
+#[test]
 fn quantities_are_exact_and_print_canonically() {
     for (text, nanos, printed) in [
         ("0", 0, "0"),
