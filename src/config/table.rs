@@ -323,17 +323,17 @@ pub fn reference() -> String {
 }
 
 fn collect(object: &Object, prefix: &str, text: &mut String) {
-    for field in object.fields.iter().filter(|field| !field.doc.is_empty()) {
+    for field in object.fields.iter().filter(|field| !field.meaning().is_empty()) {
         let key = format!("{prefix}{}", field.name);
         match field.kind {
             Kind::Object(inner) => collect(inner, &format!("{key}."), text),
             Kind::Map(Kind::Object(inner)) => {
-                let _ = writeln!(text, "| `{key}` | a map of objects | {} |", field.doc);
+                let _ = writeln!(text, "| `{key}` | a map of objects | {} |", field.meaning());
                 collect(inner, &format!("{key}.NAME."), text);
             }
             // Writing to a String cannot fail.
             kind => {
-                let _ = writeln!(text, "| `{key}` | {} | {} |", kind.described(), field.doc);
+                let _ = writeln!(text, "| `{key}` | {} | {} |", kind.described(), field.meaning());
             }
         }
     }

@@ -89,9 +89,10 @@ pub(crate) fn unpack_stored(store: &Store, digest: &str, progress: &Progress) ->
         let Some(chain) = chains.get(index).filter(|chain| !change.has_layer(chain)) else { continue };
         let (staged, dir) = change.stage_layer()?;
         let lower = lower_of(&change, &chains, index)?;
-        let blob = store.open_blob(layer.digest())?;
-        let done = process(blob, None, Some((dir, &lower)), progress, &format!("layer {}", index.saturating_add(1)))
-            .map_err(|e| e.within(format!("layer blob {}", layer.digest())))?;
+        let mut blob = store.open_blob(layer.digest())?;
+        let done =
+            process(&mut blob, None, Some((dir, &lower)), progress, &format!("layer {}", index.saturating_add(1)))
+                .map_err(|e| e.within(format!("layer blob {}", layer.digest())))?;
         check(&done, Some((layer.digest(), layer.size())), diff_id)?;
         warn(&done.counts, chain, &mut warnings);
         change.adopt_layer(staged, chain);
@@ -197,7 +198,7 @@ fn store_layer(
         copy = Some(file);
     }
     let already_told = Progress::new(None);
-    let (reader, progress): (Box<dyn std::io::Read + Send + '_>, &Progress) = match blob {
+    let (mut reader, progress): (Box<dyn std::io::Read + Send + '_>, &Progress) = match blob {
         Blob::File(file) => (Box::new(file), progress),
         Blob::Range(range) => (Box::new(range), progress),
         Blob::Staged(name) => (Box::new(change.open_staged(name)?), &already_told),
@@ -209,7 +210,7 @@ fn store_layer(
         Some((name, dir)) => (Some(name), Some((dir, &lower))),
         None => (None, None),
     };
-    let done = process(reader, copy, into, progress, job.what)?;
+    let done = process(&mut *reader, copy, into, progress, job.what)?;
     check(&done, expected, job.diff_id)?;
     warn(&done.counts, job.chain, warnings);
     if let Some(name) = adopt {

@@ -322,7 +322,11 @@ pub(crate) fn parse<T: json::Deserialize>(bytes: &[u8], what: &str) -> Result<T>
 }
 
 /// Reads a document of a bounded size.
-pub(crate) fn read_limited(source: impl Read, limit: u64) -> Result<Vec<u8>> {
+pub(crate) fn read_limited(mut source: impl Read, limit: u64) -> Result<Vec<u8>> {
+    read_at_most(&mut source, limit)
+}
+
+fn read_at_most(source: &mut dyn Read, limit: u64) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     source.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(|e| Error::io("reading", e))?;
     if bytes.len() as u64 > limit {

@@ -126,9 +126,7 @@ fn check(item: &LimitRangeItem, resources: &ResourceRequirements, wrong: &mut Ve
             (Some(request), Some(limit)) => {
                 // A billionth times a billionth does not fit, so the ratio is compared in thousandths.
                 if i128::from(limit.milli()) * 1000 > i128::from(request.milli()) * i128::from(ratio.milli()) {
-                    #[allow(clippy::cast_precision_loss)] // as Kubernetes does
-                    let found = limit.nanos() as f64 / request.nanos() as f64;
-                    wrong.push(format!("{head}provided ratio is {found:.6}"));
+                    wrong.push(format!("{head}provided ratio is {}", limit.over(request)));
                 }
             }
         }

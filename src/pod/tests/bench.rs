@@ -257,7 +257,7 @@ pub(super) fn words(actions: &[Action]) -> Vec<String> {
             Action::Signal { signal, .. } => format!("signal {signal}"),
             Action::Kill { .. } => "kill".into(),
             Action::Remove { .. } => "remove".into(),
-            Action::Probe { container, kind, .. } => format!("probe {} {kind:?}", container.name).to_lowercase(),
+            Action::Probe { container, kind, .. } => format!("probe {} {kind:?}", container.name).to_ascii_lowercase(),
             Action::Hook { container, kind: HookKind::PostStart, .. } => format!("post-start {}", container.name),
             Action::Hook { container, kind: HookKind::PreStop, .. } => format!("pre-stop {}", container.name),
             Action::Record(_) => "record".into(),
