@@ -1,7 +1,7 @@
 # make run       a gateway in QEMU, its serial console on this terminal; BOARD=qemu-armv7, …; RUNTIME=crun
 # make image     the image of a board, in .build/image/BOARD: BOARD=orangepi-pc, … (docs/boards.md)
 # make run-host  the sample pods on this machine, shown until Ctrl-C
-# make test      everything: format, lints, licences, unit, simulation and integration tests
+# make test      everything: format, lints, licences, unit, simulation and integration tests, the ARM builds' tests, gateways in QEMU
 # make cross     static binaries for aarch64 and armv7 in .build/bin; make size says what is in them
 # make test-vm   gateways of both architectures booted in QEMU
 # make test-cross  the unit tests for both, under qemu-user
@@ -34,8 +34,12 @@ vm-images: setup-image
 run-host: build images
 	@tests/samples/run.sh $(BIN)
 
-test: setup-test images lint
-	cargo test --locked --no-fail-fast
+# The ARM binaries and images are built beside everything else; tests run when that is done, since some count wake-ups.
+test: setup-test
+	@mkdir -p $(BUILD); $(MAKE) --no-print-directory vm-images > $(BUILD)/vm-images.log 2>&1 & vm=$$!; \
+	$(MAKE) --no-print-directory images lint && cargo test --locked --all-features --no-run; built=$$?; \
+	wait $$vm || { cat $(BUILD)/vm-images.log; exit 1; }; exit $$built
+	cargo test --locked --all-features --no-fail-fast; host=$$?; cross/test.sh && exit $$host
 
 # Gateways in QEMU, as many at a time as there are cores; most of the minutes are for the first build of the images.
 test-vm: setup-test vm-images

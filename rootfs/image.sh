@@ -139,7 +139,7 @@ rootfs/cpio.sh "$initramfs" | gzip -9n > "$out/initramfs"
 say "flash"
 mkdir -p "$work/flash/images" "$work/flash/manifests"
 cp -r "$manifests/." "$work/flash/manifests/"
-find "$images" -mindepth 1 -maxdepth 1 ! -name '.*' -exec cp -r {} "$work/flash/images/" \;
+find "$images/" -mindepth 1 -maxdepth 1 ! -name '.*' -exec cp -r {} "$work/flash/images/" \;
 chmod -R u=rwX,go=rX "$work/flash"
 squash "$work/flash" "$out/flash.squashfs"
 
