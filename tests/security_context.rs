@@ -268,5 +268,5 @@ fn a_probe_container_finds_what_the_runtime_does_and_people_can_read_it() {
     let described = gateway.ok(&["describe", "node"]);
     assert!(described.contains("Runtime features:\n") && described.contains("seccomp:"), "{described}");
     assert!(gateway.ok(&["get", "nodes"]).contains("Ready"));
-    assert!(!gateway.run_dir().join("probe").exists(), "the probe leaves nothing but its result");
+    assert!(!gateway.run_dir().join("features").exists(), "the look leaves nothing but its result");
 }

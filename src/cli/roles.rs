@@ -27,7 +27,7 @@ pub(super) const ROLES: &[(&str, Entry)] = &[
     ("sandbox", crate::runtime::sandbox::main),
     ("launch", crate::runtime::launch::main),
     ("container-exec", crate::probe::exec::main),
-    ("probe", crate::runtime::features::main),
+    ("features", crate::runtime::features::main),
     ("pause", crate::runtime::pause::main),
     ("cleanup", crate::runtime::cleanup::main),
     ("volumes", crate::runtime::volumes::main),

@@ -212,6 +212,15 @@ impl Store {
         Ok((manifest, config, layers))
     }
 
+    /// Whether an image here has this layer with this content: it was checked when that image came.
+    pub(crate) fn has_checked(&self, blob: &str, diff_id: &str) -> bool {
+        let index = self.index().unwrap_or_default();
+        index.manifests().iter().filter_map(|entry| self.load(entry.digest()).ok()).any(|(manifest, config, _)| {
+            let mut layers = manifest.layers().iter().zip(config.rootfs().diff_ids());
+            layers.any(|(layer, content)| layer.digest() == blob && content == diff_id)
+        })
+    }
+
     /// A small blob, digest checked.
     pub(crate) fn read_blob(&self, digest: &str) -> Result<Vec<u8>> {
         let bytes =

@@ -311,7 +311,7 @@ impl Update {
         }
     }
 
-    /// Pods that wait for each other would never start: each falls back to its last good version, else it is left out.
+    /// Pods that wait for each other would never start: each that changed falls back to its last good version, else it is left out.
     fn refuse_cycles(&mut self, before: &DesiredSet, set: &mut DesiredSet) {
         loop {
             let waiting = set.waiting();
@@ -334,14 +334,22 @@ impl Update {
         members: &BTreeSet<(String, String)>,
         message: &str,
     ) {
+        // What did not change ran before without a circle, and goes on: it is broken where it changed.
+        let unchanged = |directory: &Path, file: &str, object: &Object| {
+            before.last_of(directory, file, &ObjectKey::of(object)) == Some(object)
+        };
+        let any_changed = set.directories.iter().any(|directory| {
+            directory.files.iter().any(|file| {
+                let mut objects = file.objects.iter().filter(|object| is_member(object, members));
+                objects.any(|object| !unchanged(&directory.path, &file.name, object))
+            })
+        });
         for directory in &mut set.directories {
             for file in &mut directory.files {
                 let path = directory.path.join(&file.name);
                 let mut kept = Vec::new();
                 for object in std::mem::take(&mut file.objects) {
-                    let member = matches!(&object, Object::Pod { written_name, pod }
-                        if members.contains(&(pod.metadata.namespace.clone(), written_name.clone())));
-                    if !member {
+                    if !is_member(&object, members) || any_changed && unchanged(&directory.path, &file.name, &object) {
                         kept.push(object);
                         continue;
                     }
@@ -355,6 +363,11 @@ impl Update {
             }
         }
     }
+}
+
+fn is_member(object: &Object, members: &BTreeSet<(String, String)>) -> bool {
+    matches!(object, Object::Pod { written_name, pod }
+        if members.contains(&(pod.metadata.namespace.clone(), written_name.clone())))
 }
 
 /// A pod with what it waits for.

@@ -65,7 +65,7 @@ pub(crate) enum Task {
     /// Running a command in a container.
     Exec(Purpose),
     /// Finding out what the runtime really does.
-    Probe,
+    FindFeatures,
 }
 
 impl Task {
@@ -79,7 +79,7 @@ impl Task {
                 | Self::StartCreated(_)
                 | Self::CleanUp(_)
                 | Self::Sweep(_)
-                | Self::Probe
+                | Self::FindFeatures
         )
     }
 }
@@ -127,9 +127,9 @@ impl Starts {
         self.last.push_back(Task::Sweep(pod));
     }
 
-    /// Queues the probe of the runtime.
-    pub(super) fn queue_probe(&mut self) {
-        self.last.push_back(Task::Probe);
+    /// Queues the look at what the runtime does.
+    pub(super) fn queue_features(&mut self) {
+        self.last.push_back(Task::FindFeatures);
     }
 
     /// Containers of pods that are prepared come before other pods' sandboxes: the first ones run while the rest is made ready.
@@ -235,7 +235,7 @@ impl Supervisor {
                 Some(Task::Launch(seq)) => self.launch(seq),
                 Some(Task::StartCreated(seq)) => self.start_created(seq),
                 Some(Task::CleanUp(seq)) => self.clean_up(seq),
-                Some(Task::Probe) => self.probe(),
+                Some(Task::FindFeatures) => self.find_features(),
                 Some(_) | None => {}
             }
             // A task that could not be begun has an outcome already.

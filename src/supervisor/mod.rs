@@ -21,7 +21,7 @@
 //! | `logs` | the log writer |
 //! | `requests`, `clients` | people at the control socket |
 //! | `chart` | when what was started, for `gatepost boot-chart` |
-//! | `probed` | what the runtime really does |
+//! | `features` | what the runtime really does |
 //! | `persist` | state under `/run` and on disk |
 //! | `guard`, `safe_mode` | what is left alone after crashes |
 
@@ -31,6 +31,7 @@ mod chart;
 mod clients;
 mod conditions;
 mod ending;
+mod features;
 mod guard;
 mod helpers;
 mod images;
@@ -41,7 +42,6 @@ mod manifests;
 mod memory;
 mod outcome;
 mod persist;
-mod probed;
 mod probes;
 mod requests;
 mod safe_mode;

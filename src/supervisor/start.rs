@@ -224,7 +224,7 @@ impl Supervisor {
         // Everything that lives is registered: init may reap the rest.
         supervisor.link.keep_unknown(false).map_err(|e| e.to_string())?;
         supervisor.work_at_store();
-        supervisor.find_features();
+        supervisor.know_features();
         log::info!("supervising {} with {}", supervisor.config.node_name, supervisor.runtime.path.display());
         Ok(supervisor)
     }

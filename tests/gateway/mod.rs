@@ -248,6 +248,23 @@ impl Gateway {
         self.host_file_where(name, &format!("{content:?}"), |text| text == content);
     }
 
+    /// A pod with this volume at `/data` finds there what it wrote before its container was restarted, and nothing of it after
+    /// a change of the manifest.
+    pub fn assert_the_pod_keeps(&self, volume: serde_json::Value) {
+        let script = "echo run >> /data/runs; cat /data/runs > /host/runs; trap 'exit 0' TERM; sleep 1000000 & wait";
+        let mut pod = manifest::pod("web", script);
+        manifest::mount_host(&mut pod, &self.path("host"));
+        manifest::mount(&mut pod, "/data", volume);
+        self.apply(&pod);
+        self.host_file_is("runs", "run\n");
+        self.ready("web");
+        self.ok(&["restart", "pod", "web"]);
+        self.host_file_is("runs", "run\nrun\n");
+        pod["metadata"]["labels"] = serde_json::json!({"version": "2"});
+        self.apply(&pod);
+        self.host_file_is("runs", "run\n");
+    }
+
     /// Waits until a file in that directory is as wanted, and gives its content.
     pub fn host_file_where(&self, name: &str, what: &str, wanted: impl Fn(&str) -> bool) -> String {
         use rustix::event::{PollFd, PollFlags, Timespec, poll};

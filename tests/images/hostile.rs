@@ -94,6 +94,25 @@ fn a_wrong_diff_id_is_refused() {
 }
 
 #[test]
+fn a_layer_that_claims_another_images_content_is_refused_whether_its_blob_is_new_or_known() {
+    let node = Node::new();
+    let (known, other) = (Layer::new().file("a", "1").bytes(), Layer::new().file("a", "2").bytes());
+    for (name, bytes) in [("known", &known), ("other", &other)] {
+        node.import(&layout(
+            &node.path(name),
+            &format!("example.com/{name}:1"),
+            &[(gzip(bytes), sha256(bytes), "+gzip")],
+        ));
+    }
+    let fresh = Layer::new().file("a", "3").bytes();
+    for (name, bytes) in [("fresh", &fresh), ("swapped", &other)] {
+        let lie = layout(&node.path(name), "example.com/bad:1", &[(gzip(bytes), sha256(&known), "+gzip")]);
+        let (reason, message) = node.refused(&lie);
+        assert!(reason == "CorruptImage" && message.contains("diff id"), "{message}");
+    }
+}
+
+#[test]
 fn truncated_and_damaged_data_is_refused_in_words() {
     let node = Node::new();
     let layer = Layer::new().file("a", &"text ".repeat(100_000));
