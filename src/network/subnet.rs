@@ -21,7 +21,7 @@ pub(super) fn of(list: &NetworkList) -> Vec<PodSubnet> {
     let mut found = Vec::new();
     for plugin in &list.plugins {
         let ipam = &plugin["ipam"];
-        let ranges = ipam["ranges"].as_array().into_iter().flatten().flat_map(|set| set.as_array()).flatten();
+        let ranges = ipam["ranges"].as_array().into_iter().flatten().filter_map(|set| set.as_array()).flatten();
         let subnets = ranges.map(|range| &range["subnet"]).chain([&ipam["subnet"]]).filter_map(|s| s.as_str());
         let bridge = match plugin["bridge"].as_str() {
             Some(name) => name,

@@ -237,7 +237,8 @@ impl Supervisor {
                 Task::Prepare(pod) | Task::Teardown(pod) => node.pod(pod).is_some_and(|pod| !pod.spec.host_network),
                 _ => false,
             };
-            let full = starts.most > 1 && helpers.tasks().filter(|task| runs_plugins(task)).count() >= starts.most - 1;
+            let full = starts.most > 1
+                && helpers.tasks().filter(|task| runs_plugins(task)).count() >= starts.most.saturating_sub(1);
             match starts.next(|task| !(full && runs_plugins(task))) {
                 Some(Task::Prepare(pod)) => self.prepare(pod),
                 Some(Task::Teardown(pod)) => {
