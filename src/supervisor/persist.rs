@@ -35,9 +35,6 @@ const GATHER_MS: u64 = 900_000;
 /// Milliseconds until a write that failed is tried again.
 const RETRY_MS: u64 = 10_000;
 
-/// A disk that has refused so many writes of a process that leaves is not asked again: others wait for its end.
-const LAST_TRIES: u32 = 2;
-
 /// What is to be on disk.
 #[derive(Debug, Default)]
 pub(crate) struct Durable {
@@ -49,8 +46,6 @@ pub(crate) struct Durable {
     writing: Option<Vec<Seq>>,
     /// No write before this: after a failure, or while restart counts gather.
     not_before: Option<Instant>,
-    /// Writes that failed in a row since this process was asked to leave.
-    refused: u32,
     /// What of the core's state must not be lost, as it was handed over last.
     urgent: BTreeMap<Uid, Urgent>,
 }
@@ -91,10 +86,9 @@ impl Durable {
         self.not_before = None;
     }
 
-    /// Whether nothing waits to be written, or nothing more can be done about it.
+    /// Whether nothing waits to be written.
     pub(super) fn is_saved(&self) -> bool {
-        let nothing = self.pending.is_empty() && self.marks.is_empty();
-        self.writing.is_none() && (nothing || self.refused >= LAST_TRIES)
+        self.writing.is_none() && self.pending.is_empty() && self.marks.is_empty()
     }
 
     /// Tell when all that is pending now is on disk.
@@ -215,10 +209,6 @@ impl Supervisor {
                 }
             });
         }
-        self.durable.refused = match &failure {
-            Some(_) if self.leaving => self.durable.refused.saturating_add(1),
-            _ => 0,
-        };
         if failure.is_some() {
             // What is in the core is newer than what was lost with the writer.
             self.put_durable_state();
