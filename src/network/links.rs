@@ -41,7 +41,7 @@ mod tests {
     use crate::json;
     use serde_json::json;
 
-    fn of(spec: serde_json::Value, address: &str) -> Vec<String> {
+    fn of(spec: &serde_json::Value, address: &str) -> Vec<String> {
         let service: Service =
             json::from_value(json!({"metadata": {"name": "my-db", "namespace": "d"}, "spec": spec})).unwrap();
         links(&service, address).into_iter().map(|(name, value)| format!("{name}={value}")).collect()
@@ -52,7 +52,7 @@ mod tests {
         let ports =
             json!([{"name": "sql", "port": 5432, "protocol": "TCP"}, {"name": "log", "port": 514, "protocol": "UDP"}]);
         assert_eq!(
-            of(json!({"selector": {"a": "b"}, "ports": ports}), "10.0.0.2"),
+            of(&json!({"selector": {"a": "b"}, "ports": ports}), "10.0.0.2"),
             [
                 "MY_DB_SERVICE_HOST=10.0.0.2",
                 "MY_DB_SERVICE_PORT=5432",
@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn an_address_with_colons_stands_in_brackets_in_a_url() {
-        let all = of(json!({"selector": {"a": "b"}, "ports": [{"port": 80, "protocol": "TCP"}]}), "fd00::2");
+        let all = of(&json!({"selector": {"a": "b"}, "ports": [{"port": 80, "protocol": "TCP"}]}), "fd00::2");
         assert!(all.contains(&"MY_DB_PORT=tcp://[fd00::2]:80".to_owned()), "{all:?}");
         assert!(all.contains(&"MY_DB_SERVICE_HOST=fd00::2".to_owned()));
     }
@@ -81,8 +81,8 @@ mod tests {
     #[test]
     fn a_headless_service_has_none() {
         let ports = json!([{"port": 80}]);
-        assert!(of(json!({"clusterIP": "None", "selector": {"a": "b"}, "ports": ports}), "x").is_empty());
-        assert!(of(json!({"type": "ExternalName", "selector": {"a": "b"}, "ports": ports}), "x").is_empty());
-        assert!(of(json!({"ports": ports}), "x").is_empty());
+        assert!(of(&json!({"clusterIP": "None", "selector": {"a": "b"}, "ports": ports}), "x").is_empty());
+        assert!(of(&json!({"type": "ExternalName", "selector": {"a": "b"}, "ports": ports}), "x").is_empty());
+        assert!(of(&json!({"ports": ports}), "x").is_empty());
     }
 }

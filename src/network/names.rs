@@ -155,7 +155,7 @@ mod tests {
     use crate::json;
     use serde_json::json;
 
-    fn service(name: &str, spec: serde_json::Value) -> Service {
+    fn service(name: &str, spec: &serde_json::Value) -> Service {
         json::from_value(json!({"metadata": {"name": name, "namespace": "default"}, "spec": spec})).unwrap()
     }
 
@@ -172,7 +172,7 @@ mod tests {
     #[test]
     fn a_service_leads_to_a_ready_pod_and_stays_with_it() {
         let web = labels("web");
-        let services = [service("web", json!({"selector": {"app": "web"}}))];
+        let services = [service("web", &json!({"selector": {"app": "web"}}))];
         let mut chosen = Chosen::new();
         let mut pods = [pod("a-gw", &web, false, "10.0.0.2"), pod("b-gw", &web, true, "10.0.0.3")];
         let at = |pods: &[Candidate<'_>], chosen: &mut Chosen| {
@@ -186,7 +186,7 @@ mod tests {
         assert_eq!(at(&pods, &mut chosen), Some(Place::At("10.0.0.2".into())));
         pods[0].ready = false;
         assert_eq!(at(&pods, &mut chosen), None);
-        let early = [service("web", json!({"selector": {"app": "web"}, "publishNotReadyAddresses": true}))];
+        let early = [service("web", &json!({"selector": {"app": "web"}, "publishNotReadyAddresses": true}))];
         assert!(place_of(&entries(&early, &pods, &mut chosen), &early[0]).is_some());
     }
 
@@ -195,7 +195,7 @@ mod tests {
         let web = labels("web");
         let pods = [pod("a-gw", &web, true, "10.0.0.2")];
         for spec in [json!({}), json!({"type": "ExternalName", "selector": {"app": "web"}})] {
-            let all = [service("web", spec)];
+            let all = [service("web", &spec)];
             assert_eq!(place_of(&entries(&all, &pods, &mut Chosen::new()), &all[0]), None);
         }
     }
@@ -206,7 +206,7 @@ mod tests {
         let mut host = pod("db-gw", &db, true, "");
         host.place = Some(Place::Node);
         let pods = [pod("web-gw", &web, true, "10.0.0.2"), host, pod("late-gw", &db, true, "")];
-        let all = entries(&[service("web", json!({"selector": {"app": "web"}}))], &pods, &mut Chosen::new());
+        let all = entries(&[service("web", &json!({"selector": {"app": "web"}}))], &pods, &mut Chosen::new());
         assert_eq!(
             block(&all, "default", "192.0.2.1"),
             "10.0.0.2\tweb\tweb.default\tweb.default.svc\n10.0.0.2\tweb-gw\tweb-gw.default\n\

@@ -60,7 +60,7 @@ mod tests {
     use crate::json;
     use serde_json::{Value, json};
 
-    fn pod(port: Value) -> Pod {
+    fn pod(port: &Value) -> Pod {
         let mut pod: Pod = json::from_value(json!({"spec": {"containers": [{"name": "a", "ports": [port]}]}})).unwrap();
         for port in pod.spec.containers.iter_mut().flat_map(|container| &mut container.ports) {
             if port.protocol.is_empty() {
@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn a_port_is_taken_by_protocol_and_address() {
-        let taken = pod(json!({"hostPort": 80}));
+        let taken = pod(&json!({"hostPort": 80}));
         for (port, conflicts) in [
             (json!({"hostPort": 80}), true),
             (json!({"hostPort": 80, "hostIP": "192.0.2.1"}), true),
@@ -80,11 +80,11 @@ mod tests {
             (json!({"hostPort": 80, "protocol": "UDP"}), false),
             (json!({"containerPort": 80}), false),
         ] {
-            assert_eq!(conflict(&pod(port.clone()), &taken).is_some(), conflicts, "{port}");
+            assert_eq!(conflict(&pod(&port), &taken).is_some(), conflicts, "{port}");
         }
-        let [a, b] = ["192.0.2.1", "192.0.2.2"].map(|ip| pod(json!({"hostPort": 80, "hostIP": ip})));
+        let [a, b] = ["192.0.2.1", "192.0.2.2"].map(|ip| pod(&json!({"hostPort": 80, "hostIP": ip})));
         assert_eq!(conflict(&a, &b), None);
         assert_eq!(conflict(&a, &a).unwrap(), "TCP port 80");
-        assert!(takes_any(&a) && !takes_any(&pod(json!({"containerPort": 80}))));
+        assert!(takes_any(&a) && !takes_any(&pod(&json!({"containerPort": 80}))));
     }
 }

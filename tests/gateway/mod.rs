@@ -407,7 +407,7 @@ impl Gateway {
     }
 
     /// Looks again and again for what nobody tells of.
-    pub fn wait_for_some<T>(&self, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    pub fn wait_for_some<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         let start = Instant::now();
         loop {
             if let Some(found) = look() {

@@ -141,7 +141,7 @@ fn assert_only_what_its_containers_run(gateway: &Gateway, pod: &Value, container
     };
     // The shell of each container and its `sleep`; a shell that has just been started has none yet.
     let whole = || Some(sorted(&cgroup)).filter(|pids| pids.len() >= 2 * containers.len());
-    let all = gateway.wait_for_some("all processes of the pod", whole);
+    let all = Gateway::wait_for_some("all processes of the pod", whole);
     let mut of_containers = Vec::new();
     let children = cgroups.children(&cgroup).unwrap();
     assert_eq!(children.len(), containers.len(), "{children:?}");

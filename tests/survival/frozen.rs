@@ -63,10 +63,9 @@ fn probed(pod: &mut Value) {
     // Each connection gets a process of its own; what was asked is read to its end, or closing would be a reset.
     let http = "while read -r line && [ ${#line} -gt 1 ]; do :; done; printf \"HTTP/1.1 200 OK\\r\\n\\r\\n\"; echo >> /host/http";
     let serve = format!(
-        "printf '#!/bin/sh\\n%s\\n' '{}' > /tmp/http; printf '#!/bin/sh\\necho >> /host/tcp\\n' > /tmp/tcp; chmod +x /tmp/http /tmp/tcp
+        "printf '#!/bin/sh\\n%s\\n' '{http}' > /tmp/http; printf '#!/bin/sh\\necho >> /host/tcp\\n' > /tmp/tcp; chmod +x /tmp/http /tmp/tcp
 nc -ll -p 8080 -e /tmp/http & nc -ll -p 8081 -e /tmp/tcp &
-{script}",
-http
+{script}"
     );
     container["command"][2] = json!(serve);
     container["readinessProbe"] = every_second(json!({"httpGet": {"port": 8080}}));
