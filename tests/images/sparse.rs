@@ -14,16 +14,16 @@ const MIB: u64 = 1 << 20;
 /// Data where nothing else is: at the start, in the middle, in many small pieces, before the end; and a hole at the end.
 fn make(tree: &Path) {
     let long = "n".repeat(150);
-    let files: [(&str, u64, &[(u64, u64)]); 5] = [
-        ("begins", 8 * MIB, &[(0, 100_000)]),
-        ("middle", 8 * MIB, &[(4 * MIB, 10_000)]),
-        ("ends", 8 * MIB, &[(8 * MIB - 5_000, 5_000)]),
-        ("nothing", 8 * MIB, &[]),
-        (&long, 8 * MIB, &[(4096, 1), (MIB, 1), (2 * MIB, 70_000), (5 * MIB, 4096)]),
+    let files: [(&str, &[(u64, u64)]); 5] = [
+        ("begins", &[(0, 100_000)]),
+        ("middle", &[(4 * MIB, 10_000)]),
+        ("ends", &[(8 * MIB - 5_000, 5_000)]),
+        ("nothing", &[]),
+        (&long, &[(4096, 1), (MIB, 1), (2 * MIB, 70_000), (5 * MIB, 4096)]),
     ];
-    for (name, size, regions) in files {
+    for (name, regions) in files {
         let file = fs::File::create(tree.join(name)).unwrap();
-        file.set_len(size).unwrap();
+        file.set_len(8 * MIB).unwrap();
         for (offset, length) in regions {
             let data: Vec<u8> = (0..*length).map(|n| u8::try_from(n % 251).unwrap() + 1).collect();
             file.write_all_at(&data, *offset).unwrap();
