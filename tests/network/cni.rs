@@ -16,8 +16,9 @@ fn conflist(node: &Node, range: &str) -> String {
     format!(
         r#"{{"cniVersion":"1.0.0","name":"lab","plugins":[
             {{"type":"bridge","bridge":"lab0","isGateway":true,"ipMasq":true,
-              "ipam":{{"type":"host-local","dataDir":{store:?},"ranges":[[{range}]]}}}},
-            {{"type":"portmap","capabilities":{{"portMappings":true}}}}]}}"#
+              "ipam":{{"type":"host-local","dataDir":"{}","ranges":[[{range}]]}}}},
+            {{"type":"portmap","capabilities":{{"portMappings":true}}}}]}}"#,
+        store.display()
     )
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 const BRIDGE: &str = "podSubnet: 10.85.8.0/24\n";
 
-fn service(name: &str, spec: Value) -> Value {
+fn service(name: &str, spec: &Value) -> Value {
     json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec})
 }
 
@@ -42,7 +42,7 @@ fn a_services_name_leads_to_a_ready_pod_and_moves_when_that_changes() {
     node.gateway.apply(&watcher);
     node.gateway.ready("watcher");
     node.gateway
-        .write("db.yaml", service("db", json!({"selector": {"tier": "db"}, "ports": [{"port": 8080}]})).to_string());
+        .write("db.yaml", service("db", &json!({"selector": {"tier": "db"}, "ports": [{"port": 8080}]})).to_string());
     let mut names = Vec::new();
     for name in ["db-a", "db-b"] {
         let mut db = server(name);
@@ -71,9 +71,9 @@ fn variables_of_services_are_set_unless_the_pod_wants_none() {
     node.gateway.apply(&server("web"));
     let ip = node.address("web");
     let ports = json!([{"name": "http", "port": 8080}]);
-    node.gateway.write("s.yaml", service("my-web", json!({"selector": {"app": "web"}, "ports": ports})).to_string());
+    node.gateway.write("s.yaml", service("my-web", &json!({"selector": {"app": "web"}, "ports": ports})).to_string());
     node.gateway
-        .write("t.yaml", service("none", json!({"selector": {"app": "nobody"}, "ports": [{"port": 1}]})).to_string());
+        .write("t.yaml", service("none", &json!({"selector": {"app": "nobody"}, "ports": [{"port": 1}]})).to_string());
     let mut client = pod("client", &format!("env; {WAIT}"));
     client["spec"]["containers"][0]["env"] =
         json!([{"name": "URL", "value": "http://$(MY_WEB_SERVICE_HOST):$(MY_WEB_SERVICE_PORT_HTTP)"}]);
@@ -104,7 +104,7 @@ fn pods_on_the_nodes_network_are_found_at_the_node_and_find_others() {
     node.gateway.apply(&host);
     node.gateway.apply(&server("web"));
     node.gateway
-        .write("s.yaml", service("svc", json!({"selector": {"app": "host"}, "ports": [{"port": 8080}]})).to_string());
+        .write("s.yaml", service("svc", &json!({"selector": {"app": "host"}, "ports": [{"port": 8080}]})).to_string());
     let ip = node.address("web");
     assert_eq!(node.address("host"), "198.51.100.1");
     sees(&node, "web", "198.51.100.1\tsvc\tsvc.default\tsvc.default.svc");
@@ -141,7 +141,7 @@ fn what_a_service_cannot_do_here_is_a_warning_that_names_the_field() {
     web["metadata"]["labels"] = json!({"app": "web"});
     web["spec"]["containers"][0]["ports"] = json!([{"name": "http", "containerPort": 9090}]);
     node.gateway.apply(&web);
-    node.gateway.write("s.yaml", service("web", spec).to_string());
+    node.gateway.write("s.yaml", service("web", &spec).to_string());
     node.gateway.until("the warnings", |pods| {
         ["spec.type", "spec.clusterIP", "spec.ports[0].targetPort", "spec.ports[0].nodePort"]
             .iter()
@@ -149,6 +149,6 @@ fn what_a_service_cannot_do_here_is_a_warning_that_names_the_field() {
             && pods.warnings.iter().any(|line| line.contains("s.yaml: spec.ports[1].targetPort: http: "))
     });
     node.gateway
-        .write("e.yaml", service("else", json!({"type": "ExternalName", "externalName": "example.org"})).to_string());
+        .write("e.yaml", service("else", &json!({"type": "ExternalName", "externalName": "example.org"})).to_string());
     node.gateway.until("the warning", |pods| pods.warnings.iter().any(|line| line.contains("spec.externalName: ")));
 }
