@@ -63,8 +63,6 @@ case " $* " in
 *)
     features=optimize_for_size
     flags="$flags -Crelocation-model=static -Cforce-unwind-tables=no -Clink-arg=--icf=all -Clink-arg=-O2"
-    # Repeated instructions become functions of their own.
-    flags="$flags -Cllvm-args=-enable-machine-outliner"
     # SHA-2 as a loop instead of one straight line: a sixth of the code, a tenth slower where the CPU has no instruction for it.
     flags="$flags --cfg=sha2_backend_soft=\"compact\""
     # A thread names itself only, for which musl needs no text put together; its printf stays out.
@@ -109,9 +107,12 @@ for target in "${targets[@]}"; do
             own="$own -Ctarget-feature=+thumb-mode -Clink-arg=--defsym=_Unwind_VRS_Get=abort"
             own="$own -Clink-arg=--defsym=__aeabi_unwind_cpp_pr0=abort -Clink-arg=--defsym=__aeabi_unwind_cpp_pr1=abort"
             ;;
-        # Two further rounds for repeated instructions; on ARM they lose return addresses (LLVM 22). And what functions do
-        # first and last is kept once as well.
-        *) own="$own -Cllvm-args=-machine-outliner-reruns=2 -Cllvm-args=-homogeneous-prolog-epilog" ;;
+        # Repeated instructions become functions of their own, in three rounds, and so does what functions do first and last. Not
+        # on ARM, where a second round loses return addresses (LLVM 22): what is wrong there once is not trusted in the first.
+        *)
+            own="$own -Cllvm-args=-enable-machine-outliner -Cllvm-args=-machine-outliner-reruns=2"
+            own="$own -Cllvm-args=-homogeneous-prolog-epilog"
+            ;;
         esac
     fi
     name=${target^^}

@@ -76,7 +76,7 @@ fn a_wrong_command_line_exits_with_2_and_says_what_was_meant() {
         (&["get", "deployments"], "unknown resource \"deployments\""),
         (&["get", "nodes", "-w"], "--watch is for pods only"),
         (&["top"], "say of what"),
-        (&["top", "services"], "unknown resource \"deployments\""),
+        (&["top", "services"], "unknown resource \"services\""),
         (&["top", "pods", "--sort-by", "name"], "unknown order"),
         (&["top", "pods", "web", "-A"], "cannot be named together with -A"),
         (&["get", "pods", "-o", "jsn"], "did you mean \"json\"?"),
