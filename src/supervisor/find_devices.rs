@@ -12,13 +12,12 @@ use crate::config::{self, Match, Usb};
 use crate::json::{Deserialize, Serialize};
 use crate::pod::event::Device;
 use crate::sorted::BTreeMap;
-use crate::sys::helper::{Helper, PASSED};
-use crate::sys::inherited;
+use crate::sys::helper::Helper;
 
 /// Version of request and report.
 pub(crate) const VERSION: u32 = 1;
 
-/// What to look for, with the inotify instance at [`PASSED`].
+/// What to look for, with the inotify instance at [`PASSED`](crate::sys::helper::PASSED).
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Request {
     /// [`VERSION`].
@@ -49,10 +48,7 @@ pub(crate) fn main() -> ExitCode {
         Ok(helper) => helper,
         Err(status) => return status,
     };
-    let asked = inherited::take(PASSED)
-        .map_err(|error| format!("no inotify instance: {error}"))
-        .and_then(|changes| Ok((changes, helper.request::<Request>(VERSION)?)));
-    let report = match asked {
+    let report = match helper.request_with::<Request>(VERSION, "inotify instance") {
         Ok((changes, request)) => {
             // Before the look, so that nothing falls between.
             let watches = watches(changes.as_fd(), &request.devices);

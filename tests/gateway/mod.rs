@@ -381,6 +381,14 @@ impl Gateway {
         }
     }
 
+    /// The latest message of an event about that pod.
+    pub fn told(&self, pod: &str, reason: &str) -> Option<String> {
+        let of_pod = |event: &&Value| pods::text(event, "/involvedObject/name").starts_with(&format!("{pod}-"));
+        let events = self.events();
+        let found = events.iter().filter(of_pod).rfind(|event| event["reason"] == reason);
+        found.map(|event| pods::text(event, "/message").to_owned())
+    }
+
     /// Looks at the pods now and after each change until `found` gives something. A supervisor that is replaced is asked again.
     pub fn wait_for<T>(&self, what: &str, mut found: impl FnMut(&Pods) -> Option<T>) -> T {
         let start = Instant::now();
@@ -404,18 +412,6 @@ impl Gateway {
             }
         }
         panic!("waited in vain for {what}; last seen: {:#?}", last.map(|pods| (pods.summary(), pods.warnings)));
-    }
-
-    /// Looks again and again for what nobody tells of.
-    pub fn wait_for_some<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-        let start = Instant::now();
-        loop {
-            if let Some(found) = look() {
-                return found;
-            }
-            assert!(start.elapsed() < PATIENCE, "waited in vain for {what}");
-            std::thread::sleep(Duration::from_millis(5));
-        }
     }
 
     /// Waits until something holds of the pods.
@@ -600,4 +596,16 @@ pub fn build_fetch() {
         }
         assert!(cargo.status().unwrap().success(), "gatepost-fetch could not be built");
     });
+}
+
+/// Looks again and again for what nobody tells of.
+pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(start.elapsed() < PATIENCE, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }

@@ -5,9 +5,9 @@ use std::fs;
 use gatepost::sys::cgroup::Cgroups;
 use serde_json::{Value, json};
 
-use crate::gateway::Gateway;
 use crate::gateway::manifest::{WAIT, container, mount, mount_host, pod, push, run_once};
 use crate::gateway::pods::{container as status, text};
+use crate::gateway::{Gateway, eventually};
 
 #[test]
 fn init_containers_run_in_order_and_then_all_app_containers() {
@@ -141,7 +141,7 @@ fn assert_only_what_its_containers_run(gateway: &Gateway, pod: &Value, container
     };
     // The shell of each container and its `sleep`; a shell that has just been started has none yet.
     let whole = || Some(sorted(&cgroup)).filter(|pids| pids.len() >= 2 * containers.len());
-    let all = Gateway::wait_for_some("all processes of the pod", whole);
+    let all = eventually("all processes of the pod", whole);
     let mut of_containers = Vec::new();
     let children = cgroups.children(&cgroup).unwrap();
     assert_eq!(children.len(), containers.len(), "{children:?}");

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::gateway::manifest::{WAIT, mount_host, pod};
 use crate::gateway::pods::{restarts, text};
-use crate::gateway::{Gateway, Pods};
+use crate::gateway::{Gateway, Pods, eventually};
 
 /// The log files of the container `app` of a pod, with their sizes.
 fn files(gateway: &Gateway, pod: &Value) -> Vec<(PathBuf, u64)> {
@@ -135,7 +135,7 @@ fn a_flood_costs_the_flooder_its_oldest_lines_and_nobody_else_anything() {
     }
     assert!(files(&gateway, &floods).len() > 3, "the flood has not filled what it may");
     // The loop has no part in it: what comes through the log writer does not come through the supervisor.
-    Gateway::wait_for_some("a flood", || (bytes_moved(log_writer) > before[1] + FLOOD).then_some(()));
+    eventually("a flood", || (bytes_moved(log_writer) > before[1] + FLOOD).then_some(()));
     let moved = bytes_moved(supervisor) - before[0];
     assert!(moved < FLOOD / 8, "the supervisor has moved {moved} bytes itself");
     assert_eq!((gateway.supervisor_pid(), log_writer_of(supervisor)), (supervisor, log_writer));
