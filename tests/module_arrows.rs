@@ -44,7 +44,10 @@ const MAP: &[(&str, &[&str])] = &[
     ("console", &["config", "control", "json", "printer", "sorted", "sys"]),
     (
         "cli",
-        &["boot", "config", "control", "image", "json", "log", "manifest", "policy", "printer", "runtime", "sorted"],
+        &[
+            "boot", "config", "control", "image", "json", "log", "manifest", "policy", "printer", "runtime", "sorted",
+            "state",
+        ],
     ),
 ];
 

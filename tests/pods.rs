@@ -3,6 +3,8 @@
 
 mod gateway;
 
+#[path = "pods/applied.rs"]
+mod applied;
 #[path = "pods/bad_input.rs"]
 mod bad_input;
 #[path = "pods/commands.rs"]

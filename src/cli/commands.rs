@@ -2,8 +2,8 @@
 
 use super::command::{Command, Flag, Words};
 use super::{
-    boot_chart, completion, console, describe, exec, gateway, get, image, last_boot, logs, order, output, run, top,
-    validate, version,
+    apply, boot_chart, completion, console, describe, exec, gateway, get, image, last_boot, logs, order, output, run,
+    top, validate, version,
 };
 use crate::policy::LEVELS;
 
@@ -63,8 +63,8 @@ pub(super) const COMMANDS: &[Command] = &[
     },
     Command {
         name: "get",
-        args: "pods|services|events|nodes [NAME]...",
-        summary: "List pods, Services, events, or this node",
+        args: "pods|services|events|manifests|nodes [NAME]...",
+        summary: "List pods, Services, events, manifests, or this node",
         about: "Pods are named in full or without the node's name at the end. Manifests that are refused are told as warnings.\n\
                 With -w on a terminal the table redraws itself in place; elsewhere each change is a line.",
         flags: &[
@@ -94,8 +94,9 @@ pub(super) const COMMANDS: &[Command] = &[
             ("gatepost get pods -l 'app in (web,db)' -w", "watch some"),
             ("gatepost get services", "where the names of Services lead now"),
             ("gatepost get events -A", "what happened, oldest first"),
+            ("gatepost get manifests -o wide", "what comes from which file, and is it in effect?"),
         ],
-        words: Words::OneOf(&["pods", "pod", "services", "events", "nodes"]),
+        words: Words::OneOf(&["pods", "pod", "services", "events", "manifests", "nodes"]),
         online: true,
         action: get::run,
     },
@@ -185,15 +186,55 @@ pub(super) const COMMANDS: &[Command] = &[
         action: top::run,
     },
     Command {
+        name: "apply",
+        args: "-f FILE",
+        summary: "Add objects to this node, or change them, until they are taken back",
+        about: "They are checked as this node checks manifests, and go into the last directory of staticPodPath, all or none, on the disk when\n\
+                the command ends. What was delivered in the directories before it stays as it is, and is replaced by objects of the same\n\
+                kind, namespace and name.",
+        flags: &[
+            value("filename", Some('f'), "FILE", "A file of manifests, or - for standard input; may be repeated"),
+            switch("dry-run", None, "Check, and say what would change"),
+        ],
+        examples: &[
+            ("gatepost apply -f web.yaml", "one file"),
+            ("ssh gateway gatepost apply -f - < web.yaml", "from elsewhere"),
+        ],
+        words: Words::Files,
+        online: true,
+        action: apply::apply,
+    },
+    Command {
+        name: "rollback",
+        args: "",
+        summary: "Take the last change by apply or delete -f back",
+        about: "Again for the one before; the last ten changes are kept.",
+        flags: &[],
+        examples: &[],
+        words: Words::None,
+        online: true,
+        action: apply::rollback,
+    },
+    Command {
         name: "delete",
-        args: "pod NAME...",
+        args: "pod NAME...|-f FILE",
         summary: "Stop a pod, discard what it holds, and make it anew from its manifest",
-        about: "To get rid of a pod, remove its manifest. A pod whose manifest stays comes back with empty volumes and no backoff.",
+        about: "To get rid of a pod, remove its manifest, or with -f what was applied. A pod whose manifest stays comes back with empty\n\
+                volumes and no backoff.",
         flags: &[
             NAMESPACE,
+            value(
+                "filename",
+                Some('f'),
+                "FILE",
+                "Take the objects of this file out of what was applied; may be repeated",
+            ),
             value("grace-period", None, "SECONDS", "Seconds from the stop signal to the kill (default: the pod's own)"),
         ],
-        examples: &[("gatepost delete pod web --grace-period 0", "at once")],
+        examples: &[
+            ("gatepost delete pod web --grace-period 0", "at once"),
+            ("gatepost delete -f web.yaml", "it and its pods go"),
+        ],
         words: Words::OneOf(&["pod"]),
         online: true,
         action: order::delete,

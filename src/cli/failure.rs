@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use super::suggest;
 use crate::control::ClientError;
+use crate::state::StateError;
 
 /// What a command gives back.
 pub(super) type Outcome<T = ExitCode> = Result<T, Failure>;
@@ -56,6 +57,12 @@ impl From<io::Error> for Failure {
             io::ErrorKind::BrokenPipe => Self::BrokenPipe,
             _ => Self::Failed(format!("cannot write the output: {error}")),
         }
+    }
+}
+
+impl From<StateError> for Failure {
+    fn from(error: StateError) -> Self {
+        Self::Failed(error.to_string())
     }
 }
 

@@ -8,6 +8,7 @@ use super::columns::{PodRow, Shown, header};
 use super::events;
 use super::failure::{Failure, Outcome};
 use super::invocation::Invocation;
+use super::manifests::{self, MANIFEST_WORDS};
 use super::node::{self, NODE_WORDS};
 use super::output::{self, Format};
 use super::selector::Selector;
@@ -41,7 +42,7 @@ pub(super) struct Query<'a> {
 pub(super) fn run(invocation: &Invocation) -> Outcome {
     let words = invocation.texts()?;
     let Some((kind, names)) = words.split_first() else {
-        return Err(invocation.misuse("say what to get: pods, services, events or nodes"));
+        return Err(invocation.misuse("say what to get: pods, services, events, manifests or nodes"));
     };
     if EVENT_WORDS.contains(kind) {
         invocation.at_most(1)?;
@@ -49,6 +50,9 @@ pub(super) fn run(invocation: &Invocation) -> Outcome {
     }
     if SERVICE_WORDS.contains(kind) {
         return services::get(invocation, names);
+    }
+    if MANIFEST_WORDS.contains(kind) {
+        return manifests::get(invocation, names);
     }
     if NODE_WORDS.contains(kind) {
         return node::get(invocation, names);
@@ -61,8 +65,8 @@ pub(super) fn run(invocation: &Invocation) -> Outcome {
         return Err(Failure::unknown(
             "resource",
             kind,
-            ["pods", "services", "events", "nodes"],
-            "There are: pods, services, events, nodes",
+            ["pods", "services", "events", "manifests", "nodes"],
+            "There are: pods, services, events, manifests, nodes",
         ));
     };
     let query = query(invocation, names)?;

@@ -3,6 +3,7 @@
 //! [`main`] reads the first argument. A role runs at once; a command is parsed by the table in `commands`, from which help, completions and
 //! `docs/cli.md` come too. What is printed about pods is computed here from v1 objects, as kubectl does.
 
+mod apply;
 mod boot_chart;
 mod command;
 mod commands;
@@ -20,6 +21,7 @@ mod image;
 mod invocation;
 mod last_boot;
 mod logs;
+mod manifests;
 mod node;
 mod order;
 mod output;

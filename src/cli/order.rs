@@ -7,11 +7,14 @@ use serde_json::Value;
 use super::failure::{Failure, Outcome};
 use super::invocation::Invocation;
 use super::view::{list, text};
-use super::{describe, output, session, suggest, target};
+use super::{apply, describe, output, session, suggest, target};
 use crate::control::Call;
 
 /// `gatepost delete`.
 pub(super) fn delete(invocation: &Invocation) -> Outcome {
+    if invocation.has("filename") {
+        return apply::delete(invocation);
+    }
     let grace = match invocation.value("grace-period")? {
         None => None,
         Some(seconds) => match seconds.parse::<i64>() {

@@ -58,6 +58,7 @@ pub(super) fn unexpected(reply: &Reply) -> Failure {
         Reply::Pods { .. } => "pods",
         Reply::Events { .. } => "events",
         Reply::Services { .. } => "Services",
+        Reply::Manifests { .. } => "manifests",
         Reply::Done { .. } => "a message",
         Reply::Error { .. } => "an error",
         Reply::Info(_) => "its name",

@@ -12,7 +12,7 @@ use crate::manifest::{DocumentVerdict, Rules, validate_bytes, validate_files};
 use crate::policy::{LEVELS, Level};
 
 /// Bytes read from standard input: more than any file may have, so that the limit itself is reported as for files.
-const MOST: u64 = 64 << 20;
+pub(super) const MOST: u64 = 64 << 20;
 
 /// `gatepost validate`.
 pub(super) fn run(invocation: &Invocation) -> Outcome {
@@ -54,6 +54,21 @@ pub(super) fn run(invocation: &Invocation) -> Outcome {
         output::print(&report(&verdicts))?;
     }
     Ok(if verdicts.iter().all(|verdict| verdict.ok) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What of these bytes would be refused, and what is odd: a line each.
+pub(super) fn findings(file: &str, bytes: &[u8], rules: Rules<'_>) -> (Vec<String>, Vec<String>) {
+    let (mut errors, mut warnings) = (String::new(), String::new());
+    for verdict in &validate_bytes(file, bytes, rules) {
+        for error in &verdict.errors {
+            finding(&mut errors, verdict, error.line, "error", &error.field, &error.message);
+        }
+        for warning in &verdict.warnings {
+            finding(&mut warnings, verdict, warning.line, "warning", &warning.field, &warning.message);
+        }
+    }
+    let lines = |text: String| text.lines().map(str::to_owned).collect();
+    (lines(errors), lines(warnings))
 }
 
 /// A line a finding, then a line a document that is good.

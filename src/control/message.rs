@@ -27,6 +27,8 @@ pub enum Call {
     Pods,
     /// All Services. Answer: [`Reply::Services`].
     Services,
+    /// All manifests, and how this node reads them. Answer: [`Reply::Manifests`].
+    Manifests,
     /// All recorded events. Answer: [`Reply::Events`].
     Events,
     /// All pods now and after each change, until the connection ends. Answers: [`Reply::Pods`], again and again.
@@ -84,6 +86,14 @@ pub enum Reply {
         /// v1 Service objects; `clusterIP` is the address that the name leads to now.
         items: Vec<Value>,
     },
+    /// All manifests.
+    Manifests {
+        /// Each object of each file.
+        items: Vec<Manifest>,
+        /// How they are read.
+        #[serde(flatten)]
+        reading: Reading,
+    },
     /// The request was taken.
     Done {
         /// For people; may be empty.
@@ -99,6 +109,56 @@ pub enum Reply {
     },
     /// Who is there.
     Info(Box<Info>),
+}
+
+/// An object of a manifest, and what became of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Manifest {
+    /// Kind; empty where the file as a whole is meant.
+    pub kind: String,
+    /// Namespace; empty for objects that are in none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub namespace: String,
+    /// Name; a pod's is its full one.
+    pub name: String,
+    /// The file that it is in.
+    pub file: PathBuf,
+    /// What became of it.
+    pub state: ManifestState,
+    /// Why; empty when it is in effect as it is written.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+}
+
+/// What became of a manifest.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ManifestState {
+    /// It is in effect.
+    #[default]
+    InEffect,
+    /// An object of the same kind, namespace and name in a later file counts.
+    Replaced,
+    /// What is written is refused; its last good version is in effect.
+    LastGood,
+    /// What is written is refused.
+    Refused,
+}
+
+/// How this node reads manifests.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Reading {
+    /// The directories in order.
+    pub directories: Vec<PathBuf>,
+    /// Name of this node.
+    pub node: String,
+    /// The Pod Security Standard that pods must meet.
+    pub pod_security: String,
+    /// Extended resources that are devices of this node.
+    pub devices: Vec<String>,
+    /// Where `gatepost-fetch` should be.
+    pub fetch_binary: PathBuf,
 }
 
 /// The running supervisor, and where its things lie.

@@ -8,7 +8,7 @@ mod message;
 mod server;
 
 pub use client::{Client, ClientError};
-pub use message::{Call, Info, Reply, Request, VERSION};
+pub use message::{Call, Info, Manifest, ManifestState, Reading, Reply, Request, VERSION};
 pub use server::{Connection, MAX_BACKLOG, MAX_CONNECTIONS, MAX_REQUEST, Server, ServerError};
 
 #[cfg(test)]

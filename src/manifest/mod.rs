@@ -2,6 +2,7 @@
 
 mod aggregate;
 pub mod annotations;
+pub mod applied;
 pub mod base64;
 mod defaults;
 pub mod desired;
@@ -25,7 +26,7 @@ mod verdict;
 pub mod watch;
 mod workload;
 
-pub use crate::document::{Quantity, QuantityError};
+pub use crate::document::{MAX_FILE_BYTES, Quantity, QuantityError};
 pub use error::{ErrorKind, ValidationError};
 pub use fields::fields_reference;
 pub use load::{Rules, load};

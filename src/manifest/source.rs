@@ -43,7 +43,8 @@ pub struct Request {
 }
 
 impl Request {
-    fn rules(&self) -> Rules<'_> {
+    /// How its documents are read.
+    pub fn rules(&self) -> Rules<'_> {
         Rules {
             node_name: &self.node_name,
             strict: false,
@@ -123,7 +124,23 @@ pub struct FileReport {
     pub documents: Vec<Loaded>,
 }
 
+impl FileReport {
+    fn named(name: String) -> Self {
+        Self { name, sha256: String::new(), error: None, line: 0, documents: Vec::new() }
+    }
+}
+
 impl Report {
+    /// As if a file of the last directory had this content.
+    pub fn suppose(&mut self, request: &Request, name: &str, content: &[u8]) {
+        let Some(directory) = self.directories.last_mut() else { return };
+        let mut supposed = FileReport::named(name.to_owned());
+        take_content(&mut supposed, content, request);
+        directory.files.retain(|file| file.name != name);
+        let at = directory.files.partition_point(|file| file.name.as_bytes() < name.as_bytes());
+        directory.files.insert(at, supposed);
+    }
+
     /// The answer to a request that is not understood.
     pub fn refused(error: String) -> Self {
         Self { version: VERSION, ok: false, error: Some(error), directories: Vec::new(), watches: Watches::default() }
@@ -175,7 +192,7 @@ fn read_directory(path: &Path, request: &Request, mounts: &str, left: &mut usize
 }
 
 fn read_manifest(path: &Path, name: String, request: &Request, left: &mut usize) -> FileReport {
-    let mut report = FileReport { name, sha256: String::new(), error: None, line: 0, documents: Vec::new() };
+    let mut report = FileReport::named(name);
     let bytes = match read_file(path, request.limits.file_bytes.min(*left)) {
         Ok(bytes) => bytes,
         Err(error) => {
@@ -184,8 +201,13 @@ fn read_manifest(path: &Path, name: String, request: &Request, left: &mut usize)
         }
     };
     *left = left.saturating_sub(bytes.len());
-    report.sha256 = content_hash(&bytes);
-    match load(&bytes, request.rules()) {
+    take_content(&mut report, &bytes, request);
+    report
+}
+
+fn take_content(report: &mut FileReport, bytes: &[u8], request: &Request) {
+    report.sha256 = content_hash(bytes);
+    match load(bytes, request.rules()) {
         Ok(documents) if documents.is_empty() => {
             report.error = Some("there is no document in this file; remove it to stop what it ran".to_owned());
         }
@@ -195,7 +217,6 @@ fn read_manifest(path: &Path, name: String, request: &Request, left: &mut usize)
             report.line = error.line;
         }
     }
-    report
 }
 
 /// The regular files of a directory that do not begin with a dot, links followed, in bytewise order.
@@ -217,7 +238,7 @@ fn list(directory: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 /// Reads a file of at most `limit` bytes. Never waits: what is no regular file is refused once it is open.
-pub(super) fn read_file(path: &Path, limit: usize) -> Result<Vec<u8>, String> {
+pub fn read_file(path: &Path, limit: usize) -> Result<Vec<u8>, String> {
     let file = fs::OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_NONBLOCK)

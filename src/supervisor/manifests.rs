@@ -2,6 +2,7 @@
 
 use crate::sorted::{BTreeMap, BTreeSet};
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::rc::Rc;
 
 use serde_json::{Value, json};
@@ -11,9 +12,10 @@ use super::act::Task;
 use super::helpers::{Command, Job, Outcome};
 use super::persist::MANIFESTS_FILE;
 use super::watch::{ManifestWatch, QUIET_MS};
+use crate::control::{Manifest, ManifestState, Reading, Reply};
 use crate::json;
 use crate::manifest::annotations::{Annotations, BackoffOverride as WrittenBackoff, StartCondition};
-use crate::manifest::desired::{Desired, DesiredSet, Problem};
+use crate::manifest::desired::{Desired, DesiredSet, ObjectKey, Problem};
 use crate::manifest::watch::Watches;
 use crate::manifest::{Object, qos_class, source, v1};
 use crate::pod::event::{BackoffOverride, Condition, DesiredPod, Event, PodPolicy, Recorded, Uid};
@@ -222,6 +224,50 @@ impl Manifests {
             .collect()
     }
 
+    /// Each object of each file, and each file that is refused, in the order in which they count.
+    fn told(&self) -> Vec<Manifest> {
+        let mut all = Vec::new();
+        for directory in &self.set.directories {
+            for file in &directory.files {
+                let path = directory.path.join(&file.name);
+                all.extend(file.objects.iter().map(|object| self.of_object(object, &path)));
+            }
+        }
+        for problem in self.problems.iter().filter(|problem| problem.error) {
+            let told = all.iter_mut().find(|manifest| {
+                manifest.file == problem.file && problem.object.as_ref().is_some_and(|key| is_of(manifest, key))
+            });
+            if let Some(told) = told {
+                if told.state == ManifestState::InEffect {
+                    told.state = ManifestState::LastGood;
+                    told.message = line_of(problem);
+                }
+                continue;
+            }
+            let (kind, namespace, name) = match &problem.object {
+                Some(key) => (key.kind.clone(), key.namespace.clone(), key.name.clone()),
+                None => Default::default(),
+            };
+            let (file, message) = (problem.file.clone(), line_of(problem));
+            all.push(Manifest { kind, namespace, name, file, state: ManifestState::Refused, message });
+        }
+        all
+    }
+
+    /// What became of an object that was good at least once.
+    fn of_object(&self, object: &Object, file: &Path) -> Manifest {
+        let key = ObjectKey::of(object);
+        let counts = self.desired.iter().find(|desired| ObjectKey::of(&desired.object) == key);
+        let (state, message) = match counts {
+            Some(counts) if counts.file != file => (ManifestState::Replaced, format!("by {}", counts.file.display())),
+            Some(Desired { manifest_error: Some(error), .. }) => (ManifestState::LastGood, error.clone()),
+            Some(_) => (ManifestState::InEffect, String::new()),
+            None => (ManifestState::Refused, String::new()),
+        };
+        let ObjectKey { kind, namespace, name } = key;
+        Manifest { kind, namespace, name, file: file.to_owned(), state, message }
+    }
+
     /// The pods as the core wants them.
     pub(super) fn desired_pods(&self) -> Vec<DesiredPod> {
         self.desired
@@ -261,6 +307,10 @@ impl<'a> Named<'a> {
         }
         names
     }
+}
+
+fn is_of(manifest: &Manifest, key: &ObjectKey) -> bool {
+    manifest.kind == key.kind && manifest.namespace == key.namespace && manifest.name == key.name
 }
 
 fn line_of(problem: &Problem) -> String {
@@ -308,6 +358,22 @@ impl Supervisor {
         }
     }
 
+    /// How this node reads manifests.
+    fn reading(&self) -> Reading {
+        Reading {
+            directories: self.config.static_pod_path.clone(),
+            node: self.config.node_name.clone(),
+            pod_security: self.config.pod_security.to_string(),
+            devices: self.config.devices.iter().map(|device| device.name.clone()).collect(),
+            fetch_binary: self.config.fetch_program(),
+        }
+    }
+
+    /// What comes from where.
+    pub(super) fn manifests_reply(&self) -> Reply {
+        Reply::Manifests { items: self.manifests.told(), reading: self.reading() }
+    }
+
     /// Starts a reader if one is due; one at a time.
     pub(super) fn read_manifests_if_due(&mut self, now: Instant) {
         self.manifests.look_at_mounts_if_due(now);
@@ -322,14 +388,15 @@ impl Supervisor {
             // A copy, since what starts helpers needs the whole supervisor.
             (changes.try_clone_to_owned().ok(), watched)
         });
+        let reading = self.reading();
         let request = source::Request {
             version: source::VERSION,
-            directories: self.config.static_pod_path.clone(),
+            directories: reading.directories,
             watched,
-            node_name: self.config.node_name.clone(),
+            node_name: reading.node,
             pod_security: self.config.pod_security,
-            devices: self.config.devices.iter().map(|device| device.name.clone()).collect(),
-            fetch_binary: self.config.fetch_program(),
+            devices: reading.devices,
+            fetch_binary: reading.fetch_binary,
             limits: source::Limits::default(),
         };
         let request = json::to_vec(&request).unwrap_or_default();
