@@ -2,6 +2,7 @@
 #![allow(dead_code)]
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -40,8 +41,10 @@ impl Machine {
         let machine = Self { dir, unshare: None, init: 0, cgroup_root: name };
         fs::write(machine.path("with-cgroups"), "").unwrap();
         fs::copy(GATEPOST, machine.path("gatepost")).unwrap();
+        symlink(env!("CARGO_BIN_EXE_gatepost-worker"), machine.path("gatepost-worker")).unwrap();
         fs::write(machine.path("console"), "").unwrap();
         let config = format!("{config}cgroupRoot: {}\nstaticPodPath: /flash/manifests\n", machine.cgroup_root);
+        let config = format!("{config}workerBinary: /gatepost-worker\n");
         fs::write(machine.path("config.yaml"), config).unwrap();
         machine
     }
