@@ -15,8 +15,6 @@ for name in bin lib lib64; do
 done
 mount --bind /usr usr
 cp "$dir/gatepost" init-binary
-touch gatepost-worker
-mount --bind "$dir/gatepost-worker" gatepost-worker
 mount -t tmpfs tmpfs dev
 for node in null zero full random urandom tty; do
     touch "dev/$node"
