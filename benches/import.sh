@@ -55,7 +55,7 @@ def import_(label, archive, number):
         json.dump({"version": 1, "layout": layout, "command": {"import": {"path": archive, "name": "bench.example/image:1", "remember": False}}}, f)
     report = os.open(f"{work}/report", os.O_RDWR | os.O_CREAT | os.O_TRUNC)
     def fd3(): os.dup2(report, 3); os.set_inheritable(3, True)
-    measure(label, [gatepost, "image-worker"], {"stdin": open(f"{work}/request"), "preexec_fn": fd3, "close_fds": False})
+    measure(label, [f"{gatepost}-worker", "image-worker"], {"stdin": open(f"{work}/request"), "preexec_fn": fd3, "close_fds": False})
     subprocess.run(["rm", "-rf", layout["data"]])
 def zstd(source, target):
     """A copy of an OCI layout whose layers are zstd with a window of 2^23 bytes."""

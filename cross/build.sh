@@ -1,5 +1,5 @@
 #!/bin/bash
-# Builds the static release binaries into .build/bin/ARCH/: gatepost with the linker's map, and gatepost-fetch.
+# Builds the static release binaries into .build/bin/ARCH/, each with the linker's map: gatepost, gatepost-worker, gatepost-fetch.
 #
 #   cross/build.sh [aarch64|armv7]...       both without an argument
 set -euo pipefail
@@ -7,9 +7,13 @@ set -euo pipefail
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 [ $# -gt 0 ] || set -- aarch64 armv7
 if [ $# = 1 ]; then which=$1; else which=both; fi
-# One after the other: together, each would get the features that only the other one wants of a crate. And both write one map.
-for program in gatepost gatepost-fetch; do
-    "$top/cross/cargo.sh" "$which" build --release --package "$program"
+# One after the other: together, each would get the features that only another one wants of a crate. And all write one map.
+for program in gatepost gatepost-worker gatepost-fetch; do
+    case $program in
+    gatepost-fetch) package=gatepost-fetch ;;
+    *) package=gatepost ;;
+    esac
+    "$top/cross/cargo.sh" "$which" build --release --package "$package" --bin "$program"
     for arch in "$@"; do
         case $arch in
         aarch64) target=aarch64-unknown-linux-musl ;;

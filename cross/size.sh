@@ -3,6 +3,7 @@
 #
 #   cross/size.sh [aarch64|armv7]...        both without an argument; builds what is out of date
 #   SYMBOLS=N cross/size.sh ...             the N largest functions and constants besides
+#   PROGRAM=gatepost-worker cross/size.sh   another one of the binaries
 #
 # Counted are the sections that the linker kept, from its map. Code of a library that was generated for a type of ours
 # counts as the room's; constants without a name (texts, tables) have a row of their own. A function that was folded into
@@ -55,9 +56,10 @@ rows() {
         { print $1, row($2, $3), $3 }'
 }
 
+program=${PROGRAM:-gatepost}
 for arch in "$@"; do
-    counted=$(sections "$top/.build/bin/$arch/gatepost.map" | rows)
-    total=$(stat -c %s "$top/.build/bin/$arch/gatepost")
+    counted=$(sections "$top/.build/bin/$arch/$program.map" | rows)
+    total=$(stat -c %s "$top/.build/bin/$arch/$program")
     printf '%s: %d bytes\n' "$arch" "$total"
     gawk -F '\t' -v OFS='\t' -v total="$total" '
         { bytes[$2] += $1; sum += $1 }

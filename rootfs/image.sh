@@ -107,6 +107,9 @@ done < rootfs/applets
 cp -a rootfs/overlay/. "$root/"
 echo "runtime: $runtime" >> "$root/etc/gatepost/config.yaml"
 cp "$gatepost" "$root/usr/bin/gatepost"
+worker=$(dirname "$gatepost")/gatepost-worker
+[ -x "$worker" ] || { echo "image: no executable $worker, which reads manifests and images" >&2; exit 1; }
+cp "$worker" "$root/usr/bin/gatepost-worker"
 # One that was built by itself may come without.
 fetch=$(dirname "$gatepost")/gatepost-fetch
 if [ -x "$fetch" ]; then cp "$fetch" "$root/usr/bin/gatepost-fetch"; else say "without gatepost-fetch: no pulls, no https and grpc probes"; fi

@@ -47,7 +47,7 @@ impl Node {
     }
 
     pub(crate) fn call(&self, command: Command) -> Report {
-        let program = Path::new(env!("CARGO_BIN_EXE_gatepost"));
+        let program = Path::new(env!("CARGO_BIN_EXE_gatepost-worker"));
         gatepost::image::command::call(program, &self.layout, command, |_| ()).expect("the worker reports")
     }
 

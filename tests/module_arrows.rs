@@ -59,6 +59,7 @@ const ROLE_FILES: &[(&str, &[&str])] = &[
     ("cli/stderr_log.rs", &["sys"]),
     ("cli/host.rs", &["init", "pod", "supervisor", "sys", "wire"]),
     ("cli/prepare.rs", &["state", "supervisor", "sys"]),
+    ("cli/worker.rs", &["sys"]),
 ];
 
 #[test]

@@ -31,3 +31,5 @@ mod restarts;
 mod samples;
 #[path = "pods/source.rs"]
 mod source;
+#[path = "pods/worker.rs"]
+mod worker;

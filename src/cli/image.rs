@@ -10,7 +10,7 @@ use super::failure::{Failure, Outcome};
 use super::invocation::Invocation;
 use super::progress::Progress;
 use super::view::{list, or_none, text};
-use super::{age, output, session, tabs};
+use super::{age, output, session, tabs, worker};
 use crate::config::Layout;
 use crate::control::Call;
 use crate::image::worker::Report;
@@ -25,7 +25,7 @@ pub(super) fn ls(invocation: &Invocation) -> Outcome {
         Some("json") => true,
         Some(other) => return Err(Failure::unknown("output format", other, ["json"], "Formats: json")),
     };
-    let report = finished(list_command(&layout(invocation)))?;
+    let report = finished(list_command(&worker::program(invocation), &layout(invocation)))?;
     if json {
         let images = json::to_value(&report.images).map_err(|error| Failure::failed(error.to_string()))?;
         output::print(&output::to_json(&images))?;
@@ -45,11 +45,13 @@ pub(super) fn import(invocation: &Invocation) -> Outcome {
         _ if name.is_some() => return Err(invocation.misuse("--name is for one file")),
         _ => {}
     }
-    let layout = layout(invocation);
+    let (program, layout) = (worker::program(invocation), layout(invocation));
     each(invocation, |word| {
         let path = Path::new(word);
         let mut progress = Progress::new(&path.display().to_string());
-        let report = import_command(&layout, path, name, |step| progress.step(step.done, step.total, &step.what));
+        let report = import_command(&program, &layout, path, name, |step| {
+            progress.step(step.done, step.total, &step.what);
+        });
         progress.end();
         report
     })
@@ -61,10 +63,10 @@ pub(super) fn rm(invocation: &Invocation) -> Outcome {
         return Err(invocation.misuse("name an image"));
     }
     invocation.texts()?;
-    let layout = layout(invocation);
+    let (program, layout) = (worker::program(invocation), layout(invocation));
     // Without a supervisor nothing is known to be in use but by containers it left running: their images' layers stay mounted.
     let in_use = session::pods(invocation).map(|snapshot| in_use(&snapshot.pods)).unwrap_or_default();
-    each(invocation, |word| remove_command(&layout, &word.to_string_lossy(), in_use.clone()))
+    each(invocation, |word| remove_command(&program, &layout, &word.to_string_lossy(), in_use.clone()))
 }
 
 /// Does the work for each word, prints what was done, and tells a running supervisor. One failure does not keep the others from theirs.

@@ -39,6 +39,7 @@ mod top;
 mod validate;
 mod version;
 mod watch;
+mod worker;
 mod yaml;
 
 use std::ffi::OsString;
@@ -49,8 +50,9 @@ use failure::{Failure, Outcome};
 use invocation::Wanted;
 
 pub use help::reference;
+pub use worker::worker;
 
-/// Entry of the binary.
+/// Entry of the binary `gatepost`.
 pub fn main() -> ExitCode {
     if let Some(main) = roles::of_name() {
         return main();
@@ -63,15 +65,17 @@ pub fn main() -> ExitCode {
         let _ = rustix::thread::set_name(c"gatepost");
         return role.1();
     }
-    match command(&arguments) {
-        Ok(status) => status,
-        Err(failure) => {
-            if !matches!(failure, Failure::BrokenPipe) {
-                output::note(&format!("error: {failure}"));
-            }
-            failure.exit_code()
+    ended(command(&arguments))
+}
+
+/// The exit status of a command, once a failure of it has been told.
+fn ended(outcome: Outcome) -> ExitCode {
+    outcome.unwrap_or_else(|failure| {
+        if !matches!(failure, Failure::BrokenPipe) {
+            output::note(&format!("error: {failure}"));
         }
-    }
+        failure.exit_code()
+    })
 }
 
 fn command(arguments: &[OsString]) -> Outcome {

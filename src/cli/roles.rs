@@ -4,17 +4,15 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::host;
-use std::os::fd::AsFd as _;
-
-use crate::manifest::{source, watch};
-use crate::sys::helper::{Helper, PASSED};
-use crate::sys::{confine, inherited};
 
 /// What runs a role.
 pub(super) type Entry = fn() -> ExitCode;
 
+/// A role: its name and what runs it.
+pub(super) type Role = (&'static str, Entry);
+
 /// Internal roles: the first argument names one, and it takes no others. Not commands for people, so no help lists them.
-pub(super) const ROLES: &[(&str, Entry)] = &[
+pub(super) const ROLES: &[Role] = &[
     ("init", host::init),
     ("farewell", farewell),
     ("rescue", crate::init::rescue::main),
@@ -22,7 +20,6 @@ pub(super) const ROLES: &[(&str, Entry)] = &[
     ("supervise", host::supervise),
     ("boot", host::boot),
     ("dhcp", crate::boot::dhcp::main),
-    ("read-manifests", read_manifests),
     ("look", crate::supervisor::look::main),
     ("find-devices", crate::supervisor::find_devices::main),
     ("sandbox", crate::runtime::sandbox::main),
@@ -33,7 +30,6 @@ pub(super) const ROLES: &[(&str, Entry)] = &[
     ("cleanup", crate::runtime::cleanup::main),
     ("volumes", crate::runtime::volumes::main),
     ("leftovers", crate::runtime::leftovers::main),
-    ("image-worker", crate::image::worker::main),
     ("state-writer", crate::state::durable::main),
     ("log-writer", crate::log::writer::main),
     ("log-tail", crate::log::last_words::main),
@@ -56,25 +52,4 @@ fn farewell() -> ExitCode {
     // Nothing of this may keep a machine from going down.
     let _ = crate::boot::clock::save(Path::new(crate::init::farewell::STATE));
     crate::init::farewell::main()
-}
-
-/// Confines itself, watches what it is about to read, so that no change falls between, then reads.
-fn read_manifests() -> ExitCode {
-    let mut helper = match Helper::start("read-manifests") {
-        Ok(helper) => helper,
-        Err(status) => return status,
-    };
-    let changes = inherited::take(PASSED).ok();
-    for warning in confine::reader() {
-        log::debug!("read-manifests: {warning}");
-    }
-    let report = match helper.request::<source::Request>(source::VERSION) {
-        Ok(request) => {
-            let watched = |changes| watch::watch(changes, &request.directories, &request.watched);
-            let watches = changes.as_ref().map(|changes| watched(changes.as_fd())).unwrap_or_default();
-            source::Report { watches, ..source::read_manifests(&request) }
-        }
-        Err(error) => source::Report::refused(error),
-    };
-    helper.report(&report, report.ok)
 }

@@ -274,6 +274,7 @@ impl Reading {
             config.allowed_unsafe_sysctls = names.iter().map(|name| name.replace('/', ".")).collect();
         }
         self.path("fetchBinary", &mut config.fetch_binary);
+        self.path("workerBinary", &mut config.worker_binary);
         self.path("seccompProfileRoot", &mut config.seccomp_profile_root);
         if let Some(single) = self.get("singleProcessOOMKill").and_then(Json::as_bool) {
             config.single_process_oom_kill = single;

@@ -1,6 +1,6 @@
 //! [`Config`]: every setting of the node with its default.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Device, Gateway, Layout};
@@ -43,9 +43,12 @@ pub struct Config {
     /// Where `localhostProfile` of seccomp is looked for; empty: `seccomp` in the data directory.
     #[serde(default)]
     pub seccomp_profile_root: PathBuf,
-    /// The second binary; empty: `gatepost-fetch` beside this one.
+    /// The binary with TLS; empty: `gatepost-fetch` beside this one.
     #[serde(default)]
     pub fetch_binary: PathBuf,
+    /// The binary that reads manifests and images; empty: `gatepost-worker` beside this one.
+    #[serde(default)]
+    pub worker_binary: PathBuf,
     /// Processes that all pods together may have; 0 means no limit.
     pub pods_pids_limit: u64,
     /// The Pod Security Standard that pods must meet.
@@ -146,18 +149,19 @@ pub enum WritableLayer {
     Memory(u64),
 }
 
-/// Where `gatepost-fetch` lies on a gateway, whose gatepost runs from memory.
-const FETCH_PROGRAM: &str = "/usr/bin/gatepost-fetch";
+/// What to do about a `gatepost-worker` that cannot be started.
+pub const WORKER_REMEDY: &str = "it comes with gatepost, and reads manifests and images; put it there, or name its place with the \
+                                 setting workerBinary";
 
 impl Config {
-    /// Where the second binary should be.
+    /// Where `gatepost-fetch` should be.
     pub fn fetch_program(&self) -> PathBuf {
-        if !self.fetch_binary.as_os_str().is_empty() {
-            return self.fetch_binary.clone();
-        }
-        let own = std::env::current_exe().ok().filter(|own| !own.starts_with("/memfd:"));
-        // Replaced by a newer one, its path has words behind it: only the directory counts.
-        own.map_or_else(|| PathBuf::from(FETCH_PROGRAM), |own| own.with_file_name("gatepost-fetch"))
+        named_or_beside(&self.fetch_binary, "gatepost-fetch")
+    }
+
+    /// Where `gatepost-worker` should be.
+    pub fn worker_program(&self) -> PathBuf {
+        named_or_beside(&self.worker_binary, "gatepost-worker")
     }
 
     /// Where `localhostProfile` of seccomp is looked for.
@@ -165,6 +169,16 @@ impl Config {
         let root = &self.seccomp_profile_root;
         if root.as_os_str().is_empty() { self.layout.data.join("seccomp") } else { root.clone() }
     }
+}
+
+/// A program of gatepost's: where the setting says, else beside this one; on a gateway, whose gatepost runs from memory, in `/usr/bin`.
+fn named_or_beside(named: &Path, name: &str) -> PathBuf {
+    if !named.as_os_str().is_empty() {
+        return named.to_owned();
+    }
+    let own = std::env::current_exe().ok().filter(|own| !own.starts_with("/memfd:"));
+    // Replaced by a newer one, its path has words behind it: only the directory counts.
+    own.unwrap_or_else(|| PathBuf::from("/usr/bin/gatepost")).with_file_name(name)
 }
 
 impl Default for Config {
@@ -192,6 +206,7 @@ impl Default for Config {
             cni_bin_dir: ["/opt/cni/bin", "/usr/lib/cni"].map(PathBuf::from).to_vec(),
             pod_subnet: String::new(),
             fetch_binary: PathBuf::new(),
+            worker_binary: PathBuf::new(),
             cgroup_root: "kubepods".to_owned(),
             max_parallel_starts: 0,
             console: Console::default(),

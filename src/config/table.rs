@@ -134,6 +134,11 @@ pub(super) static CONFIG: Object = Object {
             Kind::String,
             "The program `gatepost-fetch`, without which nothing is pulled and probes by https and grpc are refused. Default: `gatepost-fetch` beside `gatepost`.",
         ),
+        setting(
+            "workerBinary",
+            Kind::String,
+            "The program `gatepost-worker`, which reads manifests and images; without it, what runs keeps running and nothing new begins. Default: `gatepost-worker` beside `gatepost`.",
+        ),
         setting("cgroupRoot", Kind::String, "Name of the cgroup that holds all pods. Default: `kubepods`."),
         setting(
             "resolvConf",

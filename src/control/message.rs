@@ -180,6 +180,8 @@ pub struct Info {
     pub data: PathBuf,
     /// Root of the container logs.
     pub logs: PathBuf,
+    /// The program that reads manifests and images.
+    pub worker: PathBuf,
     /// RFC 3339; when this supervisor started.
     pub started_at: String,
     /// Process id of the supervisor.

@@ -1,9 +1,10 @@
-//! The store's commands for the CLI: each starts one confined `image-worker` process and waits for its report. They work
-//! without a running supervisor.
+//! The store's commands for the CLI: each starts one confined `image-worker` process (of the binary `gatepost-worker`) and waits
+//! for its report. They work without a running supervisor.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command as Process, Stdio};
 
@@ -12,31 +13,37 @@ use super::limits::MAX_DOCUMENT;
 use super::progress::Step;
 use super::store::read_limited;
 use super::worker::{Command, PROGRESS, Report, Request, VERSION};
-use crate::config::Layout;
+use crate::config::{Layout, WORKER_REMEDY};
 use crate::json;
 use crate::sys::confine;
 use crate::sys::helper::REPORT;
 use crate::sys::spawn::memfd_with;
 
 /// Imports an archive. `progress` is called for each step the worker tells. The report may say `ok: false`.
-pub fn import_command(layout: &Layout, path: &Path, name: Option<&str>, progress: impl FnMut(&Step)) -> Result<Report> {
+pub fn import_command(
+    program: &Path,
+    layout: &Layout,
+    path: &Path,
+    name: Option<&str>,
+    progress: impl FnMut(&Step),
+) -> Result<Report> {
     // The worker's working directory is not the caller's.
     let path = std::path::absolute(path).map_err(|e| Error::io(format!("finding {}", path.display()), e))?;
     let command = Command::Import { path, name: name.map(str::to_owned), remember: false };
-    call(&own_program()?, layout, command, progress)
+    call(program, layout, command, progress)
 }
 
 /// Lists the images.
-pub fn list_command(layout: &Layout) -> Result<Report> {
-    call(&own_program()?, layout, Command::List, |_| ())
+pub fn list_command(program: &Path, layout: &Layout) -> Result<Report> {
+    call(program, layout, Command::List, |_| ())
 }
 
 /// Removes a name, and with its last name the image. `in_use`: manifest digests of images that containers use.
-pub fn remove_command(layout: &Layout, name: &str, in_use: Vec<String>) -> Result<Report> {
-    call(&own_program()?, layout, Command::Remove { name: name.to_owned(), in_use }, |_| ())
+pub fn remove_command(program: &Path, layout: &Layout, name: &str, in_use: Vec<String>) -> Result<Report> {
+    call(program, layout, Command::Remove { name: name.to_owned(), in_use }, |_| ())
 }
 
-/// Starts `program image-worker` with a request and waits for its report.
+/// Starts `gatepost-worker`, which lies at `program`, with a request and waits for its report.
 pub fn call(program: &Path, layout: &Layout, command: Command, mut progress: impl FnMut(&Step)) -> Result<Report> {
     let failed = |what: &str, e: std::io::Error| Error::io(format!("starting the image worker: {what}"), e);
     let request = Request { version: VERSION, layout: layout.clone(), command };
@@ -45,10 +52,12 @@ pub fn call(program: &Path, layout: &Layout, command: Command, mut progress: imp
     let (report_read, report_write) = pipe().map_err(|e| failed("pipe", e))?;
     let (steps_read, steps_write) = pipe().map_err(|e| failed("pipe", e))?;
     let mut process = Process::new(program);
-    process.arg("image-worker").stdin(Stdio::from(input)).stdout(Stdio::null());
+    process.arg0("gatepost-worker").arg("image-worker").stdin(Stdio::from(input)).stdout(Stdio::null());
     confine::pass_fds(&mut process, vec![(report_write, REPORT), (steps_write, PROGRESS)])
         .map_err(|e| failed("descriptors", e))?;
-    let mut child = process.spawn().map_err(|e| failed(&program.display().to_string(), e))?;
+    let mut child = process
+        .spawn()
+        .map_err(|e| Error::Worker(format!("cannot start {}: {e}; {WORKER_REMEDY}", program.display())))?;
     // Closes this side's write ends, which the command still holds.
     drop(process);
     // Ends when the worker does: it writes its report (well below a pipe's size for what one call imports) last.
@@ -62,10 +71,6 @@ pub fn call(program: &Path, layout: &Layout, command: Command, mut progress: imp
     let status = child.wait().map_err(|e| Error::io("waiting for the image worker", e))?;
     json::from_slice(&report)
         .map_err(|_| Error::Worker(format!("the image worker ended without a report ({status}); its log may say why")))
-}
-
-fn own_program() -> Result<std::path::PathBuf> {
-    std::env::current_exe().map_err(|e| Error::io("finding the program itself", e))
 }
 
 fn pipe() -> std::io::Result<(OwnedFd, OwnedFd)> {

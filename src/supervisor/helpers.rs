@@ -8,17 +8,19 @@ use std::ffi::CString;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::pipe::{PipeFlags, pipe_with};
 
+use crate::config::WORKER_REMEDY;
 use crate::pod::time::Instant;
 use crate::sorted::BTreeMap;
 use crate::sys::cgroup::Cgroups;
 use crate::sys::helper::{PASSED, REPORT};
 use crate::sys::memory;
 use crate::sys::process::{self, Ended, Which};
-use crate::sys::spawn::{Child, Program, Spawn, memfd_with};
+use crate::sys::spawn::{Child, Program, Spawn, Step, memfd_with};
 
 /// Largest report; a helper that says more is broken.
 const MAX_REPORT: usize = 64 << 20;
@@ -61,6 +63,8 @@ pub(crate) struct Job<'a, T> {
 pub(crate) enum Command<'a> {
     /// A role of this binary.
     Role(&'a str),
+    /// A role of `gatepost-worker`, which lies at this path.
+    Worker(&'a Path, &'a str),
     /// Another program: absolute path and arguments, its name first.
     Program(&'a str, Vec<String>),
 }
@@ -68,6 +72,8 @@ pub(crate) enum Command<'a> {
 #[derive(Debug)]
 struct Running<T> {
     task: T,
+    /// Where `gatepost-worker` should be, when it is that.
+    worker: Option<PathBuf>,
     child: Child,
     report: Option<OwnedFd>,
     received: Vec<u8>,
@@ -138,8 +144,10 @@ impl<T> Helpers<T> {
             Ok((child, report, slot)) => {
                 let number = self.next;
                 self.next = self.next.saturating_add(1);
+                let worker = if let Command::Worker(path, _) = job.command { Some(path.to_owned()) } else { None };
                 let running = Running {
                     task: job.task,
+                    worker,
                     child,
                     report: Some(report),
                     received: Vec::new(),
@@ -159,6 +167,10 @@ impl<T> Helpers<T> {
         let slot = self.slot()?;
         let (program, args) = match &job.command {
             Command::Role(role) => (c"/proc/self/exe".to_owned(), vec!["gatepost".to_owned(), (*role).to_owned()]),
+            Command::Worker(path, role) => {
+                let path = path.as_os_str().as_encoded_bytes();
+                (CString::new(path)?, vec!["gatepost-worker".to_owned(), (*role).to_owned()])
+            }
             Command::Program(path, args) => (CString::new(*path)?, args.clone()),
         };
         let args = args.into_iter().map(CString::new).collect::<Result<Vec<_>, _>>()?;
@@ -222,7 +234,12 @@ impl<T> Helpers<T> {
         let failure = if running.overdue {
             Some(format!("it did not finish within {} s and was killed", running.bound_ms / 1000))
         } else if let Some(failure) = running.child.failure() {
-            Some(failure.to_string())
+            Some(match &running.worker {
+                Some(path) if failure.step == Step::Execute => {
+                    format!("cannot start {}: {}; {WORKER_REMEDY}", path.display(), io::Error::from(failure.errno))
+                }
+                _ => failure.to_string(),
+            })
         } else {
             failure_of(ended)
         };

@@ -33,6 +33,8 @@ pub(crate) struct Images {
     known: Vec<ImageSummary>,
     /// False until the first list has come: until then nobody is told that an image is missing.
     listed: bool,
+    /// Why there is no list, though one was asked for.
+    unlisted: Option<String>,
     /// Lists and imports that came to no good end; they are tried again when somebody misses an image.
     failed: Vec<ImageTask>,
     /// What a worker is at, and what is to be done after it.
@@ -152,7 +154,13 @@ impl Supervisor {
                 self.images.next.extend(failed);
                 Answer::Soon
             }
-            None => Answer::Failed(missing(wanted)),
+            None => Answer::Failed(match &self.images.unlisted {
+                Some(why) => {
+                    let message = format!("this node's images are not known: {why}");
+                    Failure { reason: "ImageInspectError".to_owned(), message }
+                }
+                None => missing(wanted),
+            }),
         }
     }
 
@@ -178,7 +186,8 @@ impl Supervisor {
         let request = worker::Request { version: worker::VERSION, layout: self.config.layout.clone(), command: work };
         let request = json::to_vec(&request).unwrap_or_default();
         self.images.doing = Some(task.clone());
-        let command = Command::Role("image-worker");
+        let program = self.config.worker_program();
+        let command = Command::Worker(&program, "image-worker");
         self.start_helper(Job {
             task: Task::Images(task),
             command,
@@ -214,6 +223,7 @@ impl Supervisor {
                 changed |= self.images.known != report.images;
                 self.images.known = report.images;
                 self.images.listed = true;
+                self.images.unlisted = None;
             }
         }
         let again = failure.is_some() && !matches!(task, ImageTask::Unpack(_));
@@ -221,6 +231,7 @@ impl Supervisor {
             (ImageTask::List, failure) => {
                 if let Some(why) = failure {
                     log::error!("the images cannot be listed: {why}");
+                    self.images.unlisted = Some(why);
                 }
                 self.images.listed = true;
             }

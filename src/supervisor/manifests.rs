@@ -400,7 +400,8 @@ impl Supervisor {
             limits: source::Limits::default(),
         };
         let request = json::to_vec(&request).unwrap_or_default();
-        let command = Command::Role("read-manifests");
+        let program = self.config.worker_program();
+        let command = Command::Worker(&program, "read-manifests");
         let passed = changes.as_ref().map(AsFd::as_fd);
         let task = Task::ReadManifests;
         self.start_helper(Job { task, command, request, output: None, passed, bound_ms: BOUND_MS });

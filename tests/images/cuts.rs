@@ -59,7 +59,7 @@ impl Cut {
         tool("mkfs.ext4", &["-q", "-F", "-E", "lazy_itable_init=0", &device.display().to_string()]);
         let mut cut = Self { dir, archive, whole: BTreeMap::new() };
         let mounted = Mounted::new(&cut.copy("empty", "first"), &cut.dir.path().join("mnt"));
-        let report = import(Path::new(env!("CARGO_BIN_EXE_gatepost")), &mounted.layout(), &cut.archive);
+        let report = import(Path::new(env!("CARGO_BIN_EXE_gatepost-worker")), &mounted.layout(), &cut.archive);
         assert_eq!(report, Some(true));
         cut.whole = layers(&mounted.layout()).into_iter().map(|(name, path)| (name, listing(&path))).collect();
         assert_eq!(cut.whole.len(), 2);
@@ -91,9 +91,9 @@ impl Cut {
     /// Kills the worker at its `number`th `call`; false when it made fewer.
     fn kill_at(&self, call: &str, number: u32) -> bool {
         let worker = self.dir.path().join("worker");
-        let gatepost = env!("CARGO_BIN_EXE_gatepost");
+        let program = env!("CARGO_BIN_EXE_gatepost-worker");
         let inject = format!("-e trace={call} -e inject={call}:signal=KILL:when={number}");
-        let script = format!("#!/bin/sh\nexec strace -f -qq -o /dev/null {inject} {gatepost} \"$@\"\n");
+        let script = format!("#!/bin/sh\nexec strace -f -qq -o /dev/null {inject} {program} \"$@\"\n");
         std::fs::write(&worker, script).unwrap();
         tool("chmod", &["+x", &worker.display().to_string()]);
         let what = format!("killed at {call} {number}");
@@ -116,7 +116,7 @@ impl Cut {
         let half: Vec<_> =
             layers(&layout).into_iter().filter(|(name, path)| self.whole[name] != listing(path)).collect();
         assert!(half.is_empty(), "{what}: half a layer: {half:?}");
-        let program = Path::new(env!("CARGO_BIN_EXE_gatepost"));
+        let program = Path::new(env!("CARGO_BIN_EXE_gatepost-worker"));
         let list = || gatepost::image::command::call(program, &layout, Command::List, |_| ()).unwrap();
         let before = list();
         assert!(before.ok, "{what}: {}", before.message);

@@ -40,8 +40,10 @@ impl Machine {
         let machine = Self { dir, unshare: None, init: 0, cgroup_root: name };
         fs::write(machine.path("with-cgroups"), "").unwrap();
         fs::copy(GATEPOST, machine.path("gatepost")).unwrap();
+        fs::hard_link(env!("CARGO_BIN_EXE_gatepost-worker"), machine.path("data/gatepost-worker")).unwrap();
         fs::write(machine.path("console"), "").unwrap();
         let config = format!("{config}cgroupRoot: {}\nstaticPodPath: /flash/manifests\n", machine.cgroup_root);
+        let config = format!("{config}workerBinary: /var/lib/gatepost-worker\n");
         fs::write(machine.path("config.yaml"), config).unwrap();
         machine
     }

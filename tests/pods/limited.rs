@@ -80,7 +80,7 @@ fn manifests_are_read_where_the_reader_cannot_be_confined() {
     // Through a pipe: the reader may let no file grow.
     let script = "exec \"$@\" < $REQUEST 3>&1";
     let mut command = Command::new("sh");
-    command.args(["-c", script, "sh"]).args(words).args([GATEPOST, "read-manifests"]);
+    command.args(["-c", script, "sh"]).args(words).args([env!("CARGO_BIN_EXE_gatepost-worker"), "read-manifests"]);
     command.env("REQUEST", &request_file).env("GATEPOST_DEBUG", "1");
     let output = command.output().unwrap();
     let told = String::from_utf8_lossy(&output.stderr);

@@ -245,8 +245,12 @@ impl Node {
         fs::write(&report, "").unwrap();
         // The shell moves into the helper's cgroup, opens descriptor 3 and becomes the helper.
         let script = r#"if [ -n "$3" ]; then echo $$ > "$3"; fi; exec "$0" "$1" 3>"$2""#;
+        let program = match role {
+            "image-worker" => env!("CARGO_BIN_EXE_gatepost-worker"),
+            _ => env!("CARGO_BIN_EXE_gatepost"),
+        };
         let child = Command::new("/bin/sh")
-            .args(["-c", script, env!("CARGO_BIN_EXE_gatepost"), role])
+            .args(["-c", script, program, role])
             .arg(&report)
             .arg(self.helper_procs.clone().unwrap_or_default())
             .stdin(fs::File::open(&input).unwrap())

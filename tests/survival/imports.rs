@@ -60,7 +60,7 @@ fn in_the_middle(supervisor: u32) -> u32 {
     node::eventually("an import", || {
         node::children_of(supervisor).into_iter().find(|pid| {
             let open = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-            node::command(*pid) == "gatepost image-worker"
+            node::command(*pid) == "gatepost-worker image-worker"
                 && open
                     .flat_map(|entry| fs::read_link(entry.path()))
                     .any(|at| at.to_string_lossy().contains(".staging"))
