@@ -13,7 +13,7 @@ for program in gatepost gatepost-worker gatepost-fetch; do
     gatepost-fetch) package=gatepost-fetch ;;
     *) package=gatepost ;;
     esac
-    "$top/cross/cargo.sh" "$which" build --release --package "$package" --bin "$program"
+    "$top/cross/cargo.sh" "$which" build --release --package "$package" --bin "$program" --no-default-features
     for arch in "$@"; do
         case $arch in
         aarch64) target=aarch64-unknown-linux-musl ;;

@@ -22,8 +22,11 @@ pub(super) struct Command {
     /// Whether it talks to the supervisor, and so takes `--run-dir`.
     pub(super) online: bool,
     /// Does it.
-    pub(super) action: fn(&Invocation) -> Outcome,
+    pub(super) action: Action,
 }
+
+/// What does a command.
+pub(super) type Action = fn(&Invocation) -> Outcome;
 
 /// A flag.
 #[derive(Debug)]

@@ -2,8 +2,8 @@
 
 use super::command::{Command, Flag, Words};
 use super::{
-    apply, boot_chart, completion, console, describe, exec, gateway, get, image, last_boot, logs, order, output, run,
-    top, validate, version,
+    boot_chart, completion, console, describe, exec, gateway, get, image, last_boot, logs, order, output, run, top,
+    version, worker,
 };
 use crate::policy::LEVELS;
 
@@ -185,60 +185,9 @@ pub(super) const COMMANDS: &[Command] = &[
         online: true,
         action: top::run,
     },
-    Command {
-        name: "apply",
-        args: "-f FILE",
-        summary: "Add objects to this node, or change them, until they are taken back",
-        about: "They are checked as this node checks manifests, and go into the last directory of staticPodPath, all or none, on the disk when\n\
-                the command ends. What was delivered in the directories before it stays as it is, and is replaced by objects of the same\n\
-                kind, namespace and name.",
-        flags: &[
-            value("filename", Some('f'), "FILE", "A file of manifests, or - for standard input; may be repeated"),
-            switch("dry-run", None, "Check, and say what would change"),
-        ],
-        examples: &[
-            ("gatepost apply -f web.yaml", "one file"),
-            ("ssh gateway gatepost apply -f - < web.yaml", "from elsewhere"),
-        ],
-        words: Words::Files,
-        online: true,
-        action: apply::apply,
-    },
-    Command {
-        name: "rollback",
-        args: "",
-        summary: "Take the last change by apply or delete -f back",
-        about: "Again for the one before; the last ten changes are kept.",
-        flags: &[],
-        examples: &[],
-        words: Words::None,
-        online: true,
-        action: apply::rollback,
-    },
-    Command {
-        name: "delete",
-        args: "pod NAME...|-f FILE",
-        summary: "Stop a pod, discard what it holds, and make it anew from its manifest",
-        about: "To get rid of a pod, remove its manifest, or with -f what was applied. A pod whose manifest stays comes back with empty\n\
-                volumes and no backoff.",
-        flags: &[
-            NAMESPACE,
-            value(
-                "filename",
-                Some('f'),
-                "FILE",
-                "Take the objects of this file out of what was applied; may be repeated",
-            ),
-            value("grace-period", None, "SECONDS", "Seconds from the stop signal to the kill (default: the pod's own)"),
-        ],
-        examples: &[
-            ("gatepost delete pod web --grace-period 0", "at once"),
-            ("gatepost delete -f web.yaml", "it and its pods go"),
-        ],
-        words: Words::OneOf(&["pod"]),
-        online: true,
-        action: order::delete,
-    },
+    APPLY,
+    ROLLBACK,
+    DELETE,
     Command {
         name: "restart",
         args: "pod NAME...",
@@ -288,33 +237,7 @@ pub(super) const COMMANDS: &[Command] = &[
         online: true,
         action: boot_chart::run,
     },
-    Command {
-        name: "validate",
-        args: "FILE...|-",
-        summary: "Check manifests without running them",
-        about: "Needs neither root nor a running gatepost. `-` is standard input. Exit status 1 when something would be refused.",
-        flags: &[
-            switch("strict", None, "Unknown fields and repeated keys are errors"),
-            Flag {
-                long: "pod-security",
-                short: None,
-                value: Some("LEVEL"),
-                help: "refuse pods that do not meet this Pod Security Standard",
-                values: &LEVELS,
-            },
-            Flag {
-                long: "output",
-                short: Some('o'),
-                value: Some("FORMAT"),
-                help: "json: one object a line for each document",
-                values: &["json"],
-            },
-        ],
-        examples: &[("gatepost validate --strict *.yaml", "before they go onto a gateway")],
-        words: Words::Files,
-        online: false,
-        action: validate::run,
-    },
+    VALIDATE,
     Command {
         name: "image ls",
         args: "",
@@ -445,3 +368,87 @@ pub(super) const COMMANDS: &[Command] = &[
         action: completion::run,
     },
 ];
+
+/// `gatepost validate`.
+pub(super) const VALIDATE: Command = Command {
+    name: "validate",
+    args: "FILE...|-",
+    summary: "Check manifests without running them",
+    about: "Needs neither root nor a running gatepost. `-` is standard input. Exit status 1 when something would be refused.",
+    flags: &[
+        switch("strict", None, "Unknown fields and repeated keys are errors"),
+        Flag {
+            long: "pod-security",
+            short: None,
+            value: Some("LEVEL"),
+            help: "refuse pods that do not meet this Pod Security Standard",
+            values: &LEVELS,
+        },
+        Flag {
+            long: "output",
+            short: Some('o'),
+            value: Some("FORMAT"),
+            help: "json: one object a line for each document",
+            values: &["json"],
+        },
+    ],
+    examples: &[("gatepost validate --strict *.yaml", "before they go onto a gateway")],
+    words: Words::Files,
+    online: false,
+    action: worker::hand_over,
+};
+
+/// `gatepost apply`.
+pub(super) const APPLY: Command = Command {
+    name: "apply",
+    args: "-f FILE",
+    summary: "Add objects to this node, or change them, until they are taken back",
+    about: "They are checked as this node checks manifests, and go into the last directory of staticPodPath, all or none, on the disk when\n\
+            the command ends. What was delivered in the directories before it stays as it is, and is replaced by objects of the same\n\
+            kind, namespace and name.",
+    flags: &[
+        value("filename", Some('f'), "FILE", "A file of manifests, or - for standard input; may be repeated"),
+        switch("dry-run", None, "Check, and say what would change"),
+    ],
+    examples: &[
+        ("gatepost apply -f web.yaml", "one file"),
+        ("ssh gateway gatepost apply -f - < web.yaml", "from elsewhere"),
+    ],
+    words: Words::Files,
+    online: true,
+    action: worker::hand_over,
+};
+
+/// `gatepost rollback`.
+pub(super) const ROLLBACK: Command = Command {
+    name: "rollback",
+    args: "",
+    summary: "Take the last change by apply or delete -f back",
+    about: "Again for the one before; the last ten changes are kept.",
+    flags: &[],
+    examples: &[],
+    words: Words::None,
+    online: true,
+    action: worker::hand_over,
+};
+
+/// `gatepost delete`.
+pub(super) const DELETE: Command = Command {
+    name: "delete",
+    args: "pod NAME...|-f FILE",
+    summary: "Stop a pod, discard what it holds, and make it anew from its manifest",
+    about: "To get rid of a pod, remove its manifest, or with -f what was applied. A pod whose manifest stays comes back with empty\n\
+            volumes and no backoff.",
+    flags: &[
+        NAMESPACE,
+        value("filename", Some('f'), "FILE", "Take the objects of this file out of what was applied; may be repeated"),
+        value("grace-period", None, "SECONDS", "Seconds from the stop signal to the kill (default: the pod's own)"),
+    ],
+    examples: &[
+        ("gatepost delete pod web --grace-period 0", "at once"),
+        ("gatepost delete -f web.yaml", "it and its pods go"),
+    ],
+    words: Words::OneOf(&["pod"]),
+    online: true,
+    action: order::delete,
+};

@@ -82,7 +82,7 @@ fn find(words: &[&str]) -> Outcome<(&'static Command, usize)> {
     Err(Failure::unknown("command", &word, names, "All commands: `gatepost --help`"))
 }
 
-fn parse_flags(command: &'static Command, args: &[OsString]) -> Outcome<Wanted> {
+pub(super) fn parse_flags(command: &'static Command, args: &[OsString]) -> Outcome<Wanted> {
     let mut invocation = Invocation { command, words: Vec::new(), after: None, flags: Vec::new() };
     let dashes = args.iter().position(|arg| arg == "--");
     let (args, after) = args.split_at(dashes.unwrap_or(args.len()));
@@ -151,6 +151,19 @@ impl Invocation {
     /// The words as text.
     pub(super) fn texts(&self) -> Outcome<Vec<&str>> {
         self.words.iter().map(|word| text(word)).collect()
+    }
+
+    /// The command line again, without the command's name.
+    pub(super) fn arguments(&self) -> Vec<OsString> {
+        let mut arguments = Vec::new();
+        for (flag, value) in &self.flags {
+            arguments.push(OsString::from(format!("--{flag}")));
+            let takes_value = self.command.all_flags().any(|known| known.long == *flag && known.value.is_some());
+            arguments.extend(takes_value.then(|| value.clone()));
+        }
+        arguments.push("--".into());
+        arguments.extend(self.words.iter().cloned());
+        arguments
     }
 
     /// A wrong use of this command.

@@ -52,13 +52,20 @@ use invocation::Wanted;
 pub use help::reference;
 pub use worker::worker;
 
+/// Roles of `gatepost-worker` that `gatepost` has, too.
+#[cfg(feature = "complete")]
+const WORKER_ROLES: &[roles::Role] = worker::ROLES;
+#[cfg(not(feature = "complete"))]
+const WORKER_ROLES: &[roles::Role] = &[];
+
 /// Entry of the binary `gatepost`.
 pub fn main() -> ExitCode {
     if let Some(main) = roles::of_name() {
         return main();
     }
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
-    let role = arguments.first().and_then(|first| roles::ROLES.iter().find(|(name, _)| first == name));
+    let mut all = roles::ROLES.iter().chain(WORKER_ROLES);
+    let role = arguments.first().and_then(|first| all.find(|(name, _)| first == name));
     stderr_log::install(role.map(|(name, _)| *name));
     if let Some(role) = role {
         // Started by descriptor or by /proc/self/exe: without this, `ps` and `top` would show a number, or `exe`.

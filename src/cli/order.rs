@@ -7,13 +7,13 @@ use serde_json::Value;
 use super::failure::{Failure, Outcome};
 use super::invocation::Invocation;
 use super::view::{list, text};
-use super::{apply, describe, output, session, suggest, target};
+use super::{describe, output, session, suggest, target, worker};
 use crate::control::Call;
 
 /// `gatepost delete`.
 pub(super) fn delete(invocation: &Invocation) -> Outcome {
     if invocation.has("filename") {
-        return apply::delete(invocation);
+        return worker::hand_over(invocation);
     }
     let grace = match invocation.value("grace-period")? {
         None => None,

@@ -1,27 +1,18 @@
-//! `gatepost validate`: says what of the manifests would be refused, with file, line and field. `gatepost` reads the command line and
-//! becomes `gatepost-worker`, which reads manifests.
+//! `gatepost validate`: says what of the manifests would be refused, with file, line and field.
 
-use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::io::{self, Read as _};
-use std::os::unix::process::CommandExt as _;
-use std::process::{Command as Process, ExitCode};
+use std::process::ExitCode;
 
 use super::failure::{Failure, Outcome};
 use super::invocation::Invocation;
-use super::{output, version, worker};
-use crate::config::WORKER_REMEDY;
+use super::output;
 use crate::json;
 use crate::manifest::{DocumentVerdict, Rules, validate_bytes, validate_files};
 use crate::policy::{LEVELS, Level};
 
 /// Bytes read from standard input: more than any file may have, so that the limit itself is reported as for files.
 pub(super) const MOST: u64 = 64 << 20;
-
-/// The first argument of the worker.
-pub(super) const COMMAND: &str = "validate";
-const STRICT: &str = "strict";
-const JSON: &str = "json";
 
 /// `gatepost validate`.
 pub(super) fn run(invocation: &Invocation) -> Outcome {
@@ -33,52 +24,26 @@ pub(super) fn run(invocation: &Invocation) -> Outcome {
         Some("json") => true,
         Some(other) => return Err(Failure::unknown("output format", other, ["json"], "Formats: json")),
     };
-    let level = invocation.value("pod-security")?.unwrap_or("privileged");
-    if !LEVELS.contains(&level) {
-        return Err(Failure::unknown(
-            "Pod Security Standard",
-            level,
-            LEVELS,
-            "Standards: privileged, baseline, restricted",
-        ));
-    }
-    let standard_input = invocation.words.iter().any(|word| word == "-");
-    if standard_input && invocation.words.len() > 1 {
-        return Err(invocation.misuse("- cannot stand beside files"));
-    }
-    let program = worker::program(invocation);
-    let switch = |is_on: bool, name: &'static str| if is_on { name } else { "" };
-    let mut worker = Process::new(&program);
-    worker.arg0("gatepost-worker").args([COMMAND, version::VERSION, level]);
-    worker.args([switch(invocation.has("strict"), STRICT), switch(json, JSON)]).args(&invocation.words);
-    let error = worker.exec();
-    Err(Failure::failed(format!("cannot start {}: {error}; {WORKER_REMEDY}", program.display())))
-}
-
-/// What [`run`] became: the version of `gatepost`, the standard, [`STRICT`] or nothing, [`JSON`] or nothing, then files or `-`.
-pub(super) fn carry_out(words: &[OsString]) -> Outcome {
-    let Some(([own, level, strict, json], files)) = words.split_first_chunk() else {
-        return Err(Failure::usage("words are missing"));
+    let pod_security = match invocation.value("pod-security")? {
+        None => Level::Privileged,
+        Some(name) => Level::named(name).ok_or_else(|| {
+            Failure::unknown("Pod Security Standard", name, LEVELS, "Standards: privileged, baseline, restricted")
+        })?,
     };
-    if own != version::VERSION {
-        return Err(Failure::failed(format!(
-            "gatepost-worker is of version {}, and gatepost of {}; install both of one release",
-            version::VERSION,
-            own.display()
-        )));
-    }
-    let pod_security = level.to_str().and_then(Level::named).unwrap_or_default();
     // What the node has is not known here; a file may be checked anywhere.
-    let rules = Rules { node_name: "", strict: strict == STRICT, pod_security, devices: None, fetch: true };
-    let verdicts = if files.iter().any(|word| word == "-") {
+    let rules = Rules { node_name: "", strict: invocation.has("strict"), pod_security, devices: None, fetch: true };
+    let verdicts = if invocation.words.iter().any(|word| word == "-") {
+        if invocation.words.len() > 1 {
+            return Err(invocation.misuse("- cannot stand beside files"));
+        }
         let mut bytes = Vec::new();
         let read = io::stdin().lock().take(MOST).read_to_end(&mut bytes);
         read.map_err(|error| Failure::failed(format!("cannot read standard input: {error}")))?;
         validate_bytes("<stdin>", &bytes, rules)
     } else {
-        validate_files(files, rules)
+        validate_files(&invocation.words, rules)
     };
-    if json == JSON {
+    if json {
         let mut lines = String::new();
         for verdict in &verdicts {
             lines.push_str(&json::to_string(verdict).map_err(|error| Failure::failed(error.to_string()))?);

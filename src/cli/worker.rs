@@ -1,45 +1,80 @@
-//! [`worker`]: the roles of the binary `gatepost-worker`, which reads what others wrote: manifests and images.
+//! [`worker`]: the roles and commands of the binary `gatepost-worker`, which reads what others wrote: manifests and images.
 //!
-//! They are not in `gatepost`, whose every byte is locked in memory for as long as a gateway runs.
+//! On a gateway they are not in `gatepost`, whose every byte is locked in memory for as long as it runs. Elsewhere (the feature `complete`)
+//! `gatepost` does the same by itself, and is the only binary that is needed.
 
 use std::os::fd::AsFd as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{Command as Process, ExitCode};
 
-use super::invocation::Invocation;
+use super::command::{Action, Command};
+use super::commands::{APPLY, DELETE, ROLLBACK, VALIDATE};
+use super::failure::{Failure, Outcome};
+use super::invocation::{self, Invocation, Wanted};
 use super::roles::Role;
-use super::{ended, output, session, stderr_log, validate};
-use crate::config::Config;
+use super::{apply, ended, output, session, stderr_log, validate, version};
+#[cfg(feature = "complete")]
+use crate::config::OWN_BINARY;
+use crate::config::{Config, WORKER_REMEDY};
 use crate::manifest::{source, watch};
 use crate::sys::helper::{Helper, PASSED};
 use crate::sys::{confine, inherited};
 
 /// As in `roles`.
-const ROLES: &[Role] = &[("read-manifests", read_manifests), ("image-worker", crate::image::worker::main)];
+pub(super) const ROLES: &[Role] = &[("read-manifests", read_manifests), ("image-worker", crate::image::worker::main)];
+
+/// Commands that read manifests, and what does them.
+static COMMANDS: &[(Command, Action)] =
+    &[(VALIDATE, validate::run), (APPLY, apply::apply), (ROLLBACK, apply::rollback), (DELETE, apply::delete)];
 
 /// Entry of the binary `gatepost-worker`.
 pub fn worker() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
-    let Some((role, words)) = arguments.split_first() else { return refused() };
-    if let Some((name, main)) = ROLES.iter().find(|(name, _)| role == name) {
+    let Some((first, words)) = arguments.split_first() else { return refused() };
+    if let Some((name, main)) = ROLES.iter().find(|(name, _)| first == name) {
         stderr_log::install(Some(name));
         return main();
     }
-    if role != validate::COMMAND {
-        return refused();
-    }
+    let Some((command, action)) = COMMANDS.iter().find(|(command, _)| first == command.name) else { return refused() };
     stderr_log::install(None);
-    ended(validate::carry_out(words))
+    let Some((own, words)) = words.split_first() else { return refused() };
+    if own != version::VERSION {
+        return ended(Err(Failure::failed(format!(
+            "gatepost-worker is of version {}, and gatepost of {}; install both of one release",
+            version::VERSION,
+            own.display()
+        ))));
+    }
+    match invocation::parse_flags(command, words) {
+        Ok(Wanted::Run(invocation)) => ended(action(&invocation)),
+        Ok(_) => refused(),
+        Err(failure) => ended(Err(failure)),
+    }
 }
 
-/// Where the binary is: beside this one, else where the running gatepost has it.
+/// Does a command as `gatepost-worker`: its name, the version of `gatepost`, and what was typed.
+pub(super) fn hand_over(invocation: &Invocation) -> Outcome {
+    let program = program(invocation);
+    #[cfg(feature = "complete")]
+    if program.as_os_str() == OWN_BINARY {
+        let done = COMMANDS.iter().find(|(command, _)| command.name == invocation.command.name);
+        return done.map_or_else(|| Ok(refused()), |(_, action)| action(invocation));
+    }
+    let mut worker = Process::new(&program);
+    worker.arg0("gatepost-worker").args([invocation.command.name, version::VERSION]).args(invocation.arguments());
+    let error = worker.exec();
+    Err(Failure::failed(format!("cannot start {}: {error}; {WORKER_REMEDY}", program.display())))
+}
+
+/// Where the binary is: this one if it does the same, else beside it, else where the running gatepost has it.
 pub(super) fn program(invocation: &Invocation) -> PathBuf {
-    let beside = Config::default().worker_program();
-    if beside.is_file() {
-        return beside;
+    let program = Config::default().worker_program();
+    if program.exists() {
+        return program;
     }
     let told = session::info(invocation).map(|info| info.worker).unwrap_or_default();
-    if told.as_os_str().is_empty() { beside } else { told }
+    if told.as_os_str().is_empty() { program } else { told }
 }
 
 fn refused() -> ExitCode {

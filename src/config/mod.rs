@@ -16,7 +16,9 @@ pub use gateway::{DataOnFailure, Gateway, Network};
 pub use layout::Layout;
 pub use lenient::lenient;
 pub use read::{ConfigError, load, parse};
-pub use settings::{Backoff, Config, Console, ConsoleShell, LogLimits, Reserved, WORKER_REMEDY, WritableLayer};
+pub use settings::{
+    Backoff, Config, Console, ConsoleShell, LogLimits, OWN_BINARY, Reserved, WORKER_REMEDY, WritableLayer,
+};
 pub use table::reference;
 
 /// The configuration file where none is named.

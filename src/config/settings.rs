@@ -46,7 +46,7 @@ pub struct Config {
     /// The binary with TLS; empty: `gatepost-fetch` beside this one.
     #[serde(default)]
     pub fetch_binary: PathBuf,
-    /// The binary that reads manifests and images; empty: `gatepost-worker` beside this one.
+    /// The binary that reads manifests and images; empty: this one if it can, else `gatepost-worker` beside it.
     #[serde(default)]
     pub worker_binary: PathBuf,
     /// Processes that all pods together may have; 0 means no limit.
@@ -153,14 +153,20 @@ pub enum WritableLayer {
 pub const WORKER_REMEDY: &str = "it comes with gatepost, and reads manifests and images; put it there, or name its place with the \
                                  setting workerBinary";
 
+/// This binary, wherever it lies.
+pub const OWN_BINARY: &str = "/proc/self/exe";
+
 impl Config {
     /// Where `gatepost-fetch` should be.
     pub fn fetch_program(&self) -> PathBuf {
         named_or_beside(&self.fetch_binary, "gatepost-fetch")
     }
 
-    /// Where `gatepost-worker` should be.
+    /// Where `gatepost-worker` should be, or [`OWN_BINARY`], if that does the same and nothing else is set.
     pub fn worker_program(&self) -> PathBuf {
+        if cfg!(feature = "complete") && self.worker_binary.as_os_str().is_empty() {
+            return PathBuf::from(OWN_BINARY);
+        }
         named_or_beside(&self.worker_binary, "gatepost-worker")
     }
 

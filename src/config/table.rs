@@ -137,7 +137,7 @@ pub(super) static CONFIG: Object = Object {
         setting(
             "workerBinary",
             Kind::String,
-            "The program `gatepost-worker`, which reads manifests and images; without it, what runs keeps running and nothing new begins. Default: `gatepost-worker` beside `gatepost`.",
+            "The program `gatepost-worker`, which reads manifests and images; without it, what runs keeps running and nothing new begins. Default: `gatepost` itself; on a gateway, whose `gatepost` is without it, `gatepost-worker` beside `gatepost`.",
         ),
         setting("cgroupRoot", Kind::String, "Name of the cgroup that holds all pods. Default: `kubepods`."),
         setting(

@@ -38,35 +38,41 @@ fn a_missing_worker_is_named_and_what_waits_begins_once_it_is_there() {
 }
 
 #[test]
-fn a_command_that_needs_the_worker_finds_the_running_one_or_says_what_is_missing() {
-    let gateway = Gateway::start(&format!("workerBinary: {WORKER}\n"));
+fn gatepost_alone_reads_manifests_and_images() {
+    let gateway = Gateway::prepare("");
     let alone = gateway.path("alone");
     fs::create_dir(&alone).unwrap();
     // By another name of the same file its neighbours are others.
     fs::hard_link(GATEPOST, alone.join("gatepost"))
         .or_else(|_| fs::copy(GATEPOST, alone.join("gatepost")).map(drop))
         .unwrap();
-    let run = |run_dir: &std::path::Path, arguments: &[&str]| {
+    let run = |arguments: &[&str]| {
         let mut command = Command::new(alone.join("gatepost"));
-        command.args(arguments).env("GATEPOST_RUN_DIR", run_dir).output().unwrap()
+        let output = command.args(arguments).env("GATEPOST_RUN_DIR", "/nonexistent").output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
     };
-    let list = run(&gateway.run_dir(), &["image", "ls"]);
-    assert!(String::from_utf8_lossy(&list.stdout).contains("sample/busybox:1"), "{list:?}");
-
     let archive = sample_images().join("busybox.tar").display().to_string();
     let data = gateway.path("other").display().to_string();
-    for arguments in [&["image", "import", &archive, "--data-dir", &data][..], &["validate", "web.yaml"]] {
-        let told = run("/nonexistent".as_ref(), arguments);
-        let error = String::from_utf8_lossy(&told.stderr).into_owned();
-        assert!(
-            !told.status.success()
-                && error.contains(&format!("cannot start {}", alone.join("gatepost-worker").display())),
-            "{error}"
-        );
-        assert!(error.contains("put it there"), "{error}");
-    }
+    assert_eq!(run(&["image", "import", &archive, "--data-dir", &data]).0, Some(0));
+    assert!(run(&["image", "ls", "--data-dir", &data]).1.contains("sample/busybox:1"));
+    let manifest = gateway.path("web.yaml").display().to_string();
+    fs::write(&manifest, pod("web", WAIT).to_string()).unwrap();
+    let (status, said, _) = run(&["validate", &manifest]);
+    assert_eq!((status, said), (Some(0), format!("{manifest}: Pod/web is valid (QoS class BestEffort)\n")));
+}
 
-    let other = Command::new(WORKER).args(["validate", "0.0.1", "baseline", "", "", "web.yaml"]).output().unwrap();
-    assert!(String::from_utf8_lossy(&other.stderr).contains("install both of one release"), "{other:?}");
-    assert_eq!(Command::new(WORKER).arg("supervise").output().unwrap().status.code(), Some(2));
+#[test]
+fn a_worker_does_as_gatepost_is_told_if_it_is_of_the_same_release() {
+    let worker = |arguments: &[&str]| {
+        let output = Command::new(WORKER).args(arguments).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (status, said) = worker(&["validate", "0.0.1", "--strict", "--", "web.yaml"]);
+    assert!(status == Some(1) && said.contains("install both of one release"), "{said}");
+    let (status, said) =
+        worker(&["validate", env!("CARGO_PKG_VERSION"), "--strict", "--output", "yaml", "--", "web.yaml"]);
+    assert!(status == Some(2) && said.contains("unknown output format \"yaml\""), "{said}");
+    for words in [&["supervise"][..], &[], &["get", "0.1.0"]] {
+        assert_eq!(worker(words).0, Some(2), "{words:?}");
+    }
 }
