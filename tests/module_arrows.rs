@@ -147,6 +147,26 @@ fn only_the_room_sys_has_unsafe_code() {
     }
 }
 
+/// The linker leaves out of `gatepost`, which is locked in memory, only what nothing there calls.
+#[test]
+fn what_reads_manifests_and_images_is_called_by_the_worker_alone() {
+    let entries = ["read_manifests(", "validate_files(", "validate_bytes(", "image::worker::main", "worker::run("];
+    let own = |file: &Path| {
+        ["manifest", "image"].contains(&room_of(file).as_str())
+            || ["cli/worker.rs", "cli/validate.rs"].iter().any(|name| Path::new(name) == file)
+    };
+    for file in sources().iter().filter(|file| !own(file)) {
+        let text = fs::read_to_string(src().join(file)).unwrap();
+        let found = entries.iter().find(|entry| text.contains(**entry));
+        assert!(
+            found.is_none(),
+            "src/{}: {} brings all of it into the binary in memory",
+            file.display(),
+            found.unwrap()
+        );
+    }
+}
+
 /// Lints deny all else that panics there; there is none for assertions.
 #[test]
 fn what_pid_1_runs_asserts_nothing() {
