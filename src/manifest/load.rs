@@ -263,7 +263,7 @@ impl Loader<'_> {
             .map(|error| error.field.clone())
             .collect();
         let mut found = Errors::default();
-        validate::validate_metadata(&json, &metadata.name, &metadata.namespace, &mut found);
+        validate::validate_metadata(&result.kind, &json, &metadata.name, &metadata.namespace, &mut found);
         if result.kind == "Pod" {
             self.check_pod(&mut json, node, result, &mut found);
         } else {
