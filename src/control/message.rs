@@ -136,6 +136,9 @@ pub struct Info {
     pub reserved_cpu: u64,
     /// Whether a feature of the runtime and the kernel works, by name; empty until that is found.
     pub features: BTreeMap<String, bool>,
+    /// The devices of the setting `devices` by name, and whether each is there.
+    #[serde(default)]
+    pub devices: BTreeMap<String, bool>,
 }
 
 /// What can be read of a request of any version.

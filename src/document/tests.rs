@@ -3,7 +3,7 @@
 
 use serde_json::{Value as Json, json};
 
-use super::{FindingKind, Kind, Object, Quantity, canonical_json, carried, decode, duration, later, parse, warned};
+use super::{FindingKind, Kind, Object, Quantity, canonical_json, carried, decode, duration, parse, refused, warned};
 
 fn one(text: &str) -> Json {
     let parsed = parse(text.as_bytes()).unwrap_or_else(|error| panic!("{error}"));
@@ -188,8 +188,10 @@ fn canonical_json_sorts_keys_and_has_no_spaces() {
     assert_eq!(canonical_json(&one("b: [1, {z: '\"', a: ~}]\na: yes\n")), r#"{"a":true,"b":[1,{"a":null,"z":"\""}]}"#);
 }
 
-static INNER: Object =
-    Object { name: "Inner", fields: &[carried("port", Kind::Int32), later("probe", Kind::Object(&INNER))] };
+static INNER: Object = Object {
+    name: "Inner",
+    fields: &[carried("port", Kind::Int32), refused("probe", Kind::Object(&INNER), "no probes here")],
+};
 static OUTER: Object = Object {
     name: "Outer",
     fields: &[
@@ -211,7 +213,7 @@ fn the_decoder_collects_every_finding_with_its_line() {
             ("name", 1, FindingKind::WrongType),
             ("items[0].port", 3, FindingKind::WrongType),
             ("items[1].prot", 4, FindingKind::Unknown),
-            ("items[2].probe", 5, FindingKind::Later),
+            ("items[2].probe", 5, FindingKind::Refused),
             ("items[2].probe.port", 5, FindingKind::WrongType),
             ("hint", 7, FindingKind::NoEffect),
         ]

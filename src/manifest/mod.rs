@@ -25,6 +25,8 @@ mod verdict;
 pub mod watch;
 mod workload;
 
+pub use aggregate::{Amounts, pod_amounts};
+
 pub use crate::document::{Quantity, QuantityError};
 pub use error::{ErrorKind, ValidationError};
 pub use fields::fields_reference;

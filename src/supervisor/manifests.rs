@@ -329,6 +329,7 @@ impl Supervisor {
             node_name: self.config.node_name.clone(),
             pod_security: self.config.pod_security,
             devices: self.config.devices.iter().map(|device| device.name.clone()).collect(),
+            cluster_domain: self.config.cluster_domain.clone(),
             fetch_binary: self.config.fetch_program(),
             limits: source::Limits::default(),
         };

@@ -246,6 +246,12 @@ impl Supervisor {
                 self.probes.deadlines.remove(&(running.deadline, number));
                 self.attempted(&running.purpose, outcome);
             }
+            Progress::Secured(question) => {
+                self.probes.deadlines.remove(&(running.deadline, number));
+                let bound_ms = Some(running.deadline.since(self.now().boot));
+                let work = Work::Fetch(question, running.attempt.place());
+                self.probes.waiting.push_back(Waiting { purpose: running.purpose, work, bound_ms });
+            }
         }
     }
 

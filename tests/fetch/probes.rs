@@ -79,6 +79,27 @@ fn https_probes_take_any_certificate_and_judge_the_answer_as_kubelet() {
 }
 
 #[test]
+fn a_probe_that_is_sent_on_from_http_to_https_of_the_same_host_goes_there() {
+    build_fetch();
+    let gateway = Gateway::start("");
+    let directory = gateway.path("host");
+    let directory = directory.to_str().unwrap();
+    let plain = |path: &str| {
+        let header = json!([{"name": "X-Asked", "value": "yes"}]);
+        json!({"httpGet": {"port": 8080, "path": path, "httpHeaders": header}})
+    };
+    let mut servers = Vec::new();
+    for (name, path) in [("on", "/header"), ("off", "/bad")] {
+        gateway.apply(&with_probe(name, "readinessProbe", plain(path)));
+        servers.push(Server::within(&gateway, name, &["https", "8443", directory]));
+    }
+    gateway.ready("on");
+    assert!(gateway.told("on", "ProbeWarning").is_none());
+    let why = "Readiness probe failed: HTTP probe failed with statuscode: 503";
+    gateway.wait_for(why, |_| gateway.told("off", "Unhealthy").filter(|told| told == why));
+}
+
+#[test]
 fn a_server_that_speaks_no_tls_or_is_not_there_fails_https_probes_and_says_so() {
     build_fetch();
     let gateway = Gateway::start("");

@@ -138,3 +138,18 @@ fn the_objects_beside_pods_have_rules_of_their_own() {
         ]
     );
 }
+
+#[test]
+fn names_without_effect_are_warnings() {
+    let warnings = |spec: &str, cluster_domain: &str| {
+        let text = format!("{{apiVersion: v1, kind: Pod, metadata: {{name: a}}, spec: {{{APP}, {spec}}}}}");
+        let loaded = load(text.as_bytes(), Rules { cluster_domain, ..Rules::default() }).expect("readable");
+        assert!(loaded[0].errors.is_empty(), "{:?}", loaded[0].errors);
+        loaded[0].warnings.iter().map(|warning| warning.field.clone()).collect::<Vec<_>>()
+    };
+    assert!(warnings("subdomain: s, setHostnameAsFQDN: true", "site.local").is_empty());
+    assert_eq!(warnings("subdomain: s, setHostnameAsFQDN: true", ""), ["spec.subdomain"]);
+    assert_eq!(warnings("setHostnameAsFQDN: true", "site.local"), ["spec.setHostnameAsFQDN"]);
+    assert_eq!(warnings("subdomain: s, hostNetwork: true", "site.local"), ["spec.subdomain"]);
+    assert!(warnings("hostnameOverride: a.b", "").is_empty());
+}
