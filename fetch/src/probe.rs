@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use gatepost::probe::fetch::{Question, Report, Request, VERSION};
+use gatepost::probe::fetch::{Question, Report, Request, SPEAKS_HTTP, VERSION};
 use gatepost::probe::{Outcome, REDIRECTS, http, words};
 use gatepost::sys::helper::{Helper, PASSED};
 use gatepost::sys::{confine, inherited, namespace};
@@ -67,7 +67,7 @@ fn https(mut to: SocketAddr, mut request: http::Request, any_answer: bool, end: 
                 request = request.by_tls(false);
                 continue;
             }
-            Err(Failed::SpeaksHttp) => return bad("http: server gave HTTP response to HTTPS client"),
+            Err(Failed::SpeaksHttp) => return bad(SPEAKS_HTTP),
             Err(Failed::Bad(why)) => return bad(&why),
             Err(Failed::Unable(why)) => return Err(why),
         };

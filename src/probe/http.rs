@@ -92,6 +92,13 @@ impl Request {
         Self { secure, ..self }
     }
 
+    /// The same without TLS, and without what only a server that speaks it may see.
+    #[must_use]
+    pub(super) fn in_clear(self) -> Self {
+        let kept = self.headers.split_inclusive("\r\n").filter(|line| strip_scheme(line, "authorization:").is_none());
+        Self { secure: false, headers: kept.collect(), ..self }
+    }
+
     /// Whether it goes by TLS.
     pub fn is_secure(&self) -> bool {
         self.secure

@@ -34,6 +34,13 @@ pub struct Connection {
     pub(super) any_answer: bool,
 }
 
+impl Connection {
+    /// A hook by https, once more in clear text, since that is what the server speaks.
+    pub fn in_clear(to: SocketAddr, place: Place, request: Request) -> Self {
+        Self { to, place, request: Some(request.in_clear()), any_answer: true }
+    }
+}
+
 /// A network namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {

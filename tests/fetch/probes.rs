@@ -131,6 +131,21 @@ fn an_https_hook_takes_any_answer() {
 }
 
 #[test]
+fn an_https_hook_is_repeated_in_clear_text_where_the_server_speaks_that() {
+    build_fetch();
+    let gateway = Gateway::start("");
+    let directory = gateway.path("host");
+    let mut hooked = pod("clear", WAIT);
+    hooked["spec"]["containers"][0]["lifecycle"] = json!({"preStop": https("/hook")});
+    gateway.apply(&hooked);
+    gateway.ready("clear");
+    let _server = Server::within(&gateway, "clear", &["http", "8443", directory.to_str().unwrap()]);
+    gateway.remove("clear.yaml");
+    gateway.wait_for("the hook", |_| directory.join("hook").exists().then_some(()));
+    gateway.wait_for("the event", |_| gateway.told("clear", "LifecycleHTTPFallback"));
+}
+
+#[test]
 fn grpc_probes_ask_the_health_service_and_say_what_it_answered() {
     build_fetch();
     let gateway = Gateway::start("");

@@ -75,6 +75,10 @@ if kind == "https":
     server = https(port, sys.argv[3])
     print("ready", flush=True)
     server.serve_forever()
+elif kind == "http":
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Answers)
+    print("ready", flush=True)
+    server.serve_forever()
 elif kind == "grpc":
     server = grpc_health(port)
     print("ready", flush=True)
