@@ -8,9 +8,6 @@ use crate::json::{Deserialize, Serialize};
 /// Version of [`Request`] and [`Report`].
 pub const VERSION: u32 = 1;
 
-/// How it ends with a server that does not speak TLS, in Go's words.
-pub const SPEAKS_HTTP: &str = "http: server gave HTTP response to HTTPS client";
-
 /// What to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {

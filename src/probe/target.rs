@@ -34,13 +34,6 @@ pub struct Connection {
     pub(super) any_answer: bool,
 }
 
-impl Connection {
-    /// A hook by https, once more in clear text, since that is what the server speaks.
-    pub fn in_clear(to: SocketAddr, place: Place, request: Request) -> Self {
-        Self { to, place, request: Some(request.in_clear()), any_answer: true }
-    }
-}
-
 /// A network namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
@@ -113,7 +106,7 @@ fn http(container: &v1::Container, get: &v1::HttpGetAction, reach: Reach, hook: 
     let agent = if hook { HOOK_AGENT } else { PROBE_AGENT };
     let request = Request::new(to, &get.path, headers, agent);
     if get.scheme.eq_ignore_ascii_case("https") {
-        let (to, request) = (to.to_string(), request.by_tls(true));
+        let (to, request) = (to.to_string(), request.by_tls());
         return Ok(Call::Fetch(Question::Https { to, request, any_answer: hook }, place));
     }
     let request = Some(request);

@@ -30,8 +30,6 @@ const YOUNG_MS: u64 = 1_000;
 const LATE_MS: u64 = 1_000;
 /// The longest time a hook may take, in milliseconds: a year.
 const FOR_EVER_MS: u64 = 365 * 24 * 3_600_000;
-/// The longest time a hook may take that is repeated in clear text, in milliseconds: its first answer came soon.
-const CLEAR_MS: u64 = 10_000;
 /// What a helper may take beside the runtime and the command, in milliseconds.
 const HELPER_MS: u64 = 10_000;
 
@@ -333,28 +331,7 @@ impl Supervisor {
             (Err(_), HelperOutcome::Failed(_, why)) => Outcome::Unable(format!("gatepost-fetch: {why}")),
             (Err(error), HelperOutcome::Done(_)) => Outcome::Unable(format!("gatepost-fetch: {error}")),
         };
-        match self.in_clear(purpose, &outcome) {
-            Some(connection) => self.connect(purpose.clone(), connection, CLEAR_MS),
-            None => self.attempted(purpose, outcome),
-        }
-    }
-
-    /// kubelet: an https hook whose server speaks plain HTTP is asked once more in that, with an event.
-    fn in_clear(&mut self, purpose: &Purpose, outcome: &Outcome) -> Option<Connection> {
-        let (Kind::Hook(_), Outcome::Bad(why)) = (purpose.kind, outcome) else { return None };
-        let call = self.call_of(purpose).ok().filter(|_| why.ends_with(fetch::SPEAKS_HTTP))?;
-        let Call::Fetch(Question::Https { to, request, .. }, place) = call else { return None };
-        let pod = self.node.pod(&purpose.container.pod)?;
-        self.record(Recorded {
-            pod: purpose.container.pod.clone(),
-            namespace: pod.metadata.namespace.clone(),
-            name: pod.metadata.name.clone(),
-            field_path: String::new(),
-            warning: true,
-            reason: "LifecycleHTTPFallback".to_owned(),
-            message: format!("request to HTTPS lifecycle hook {to} got HTTP response, it is repeated with HTTP"),
-        });
-        Some(Connection::in_clear(to.parse().ok()?, place, request))
+        self.attempted(purpose, outcome);
     }
 
     /// A command has ended, or was not run.
@@ -390,10 +367,29 @@ impl Supervisor {
             return self.probe_ended(purpose, outcome);
         };
         let ok = matches!(outcome, Outcome::Good | Outcome::Warned(_));
-        if let Outcome::Bad(why) | Outcome::Unable(why) = outcome {
-            log::warn!("container {}: its {kind:?} hook failed: {why}", purpose.container.name);
+        match outcome {
+            Outcome::Good => {}
+            Outcome::Warned(message) => self.tell_fallback(purpose, message),
+            Outcome::Bad(why) | Outcome::Unable(why) => {
+                log::warn!("container {}: its {kind:?} hook failed: {why}", purpose.container.name);
+            }
         }
         self.inbox.push_back(Event::HookEnded { seq: purpose.seq, kind, ok });
+    }
+
+    /// A hook by https went in clear text.
+    fn tell_fallback(&mut self, purpose: &Purpose, message: String) {
+        if let Some(pod) = self.node.pod(&purpose.container.pod) {
+            self.record(Recorded {
+                pod: purpose.container.pod.clone(),
+                namespace: pod.metadata.namespace.clone(),
+                name: pod.metadata.name.clone(),
+                field_path: String::new(),
+                warning: true,
+                reason: "LifecycleHTTPFallback".to_owned(),
+                message,
+            });
+        }
     }
 
     fn probe_ended(&mut self, purpose: &Purpose, outcome: ProbeOutcome) {

@@ -76,6 +76,8 @@ if kind == "https":
     print("ready", flush=True)
     server.serve_forever()
 elif kind == "http":
+    # To what is no HTTP it answers with a head, too.
+    Answers.default_request_version = "HTTP/1.1"
     server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Answers)
     print("ready", flush=True)
     server.serve_forever()
