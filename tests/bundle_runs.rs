@@ -118,8 +118,8 @@ impl Bench {
             Some(path)
         };
         GeneratedFiles {
-            hosts: file("hosts", &gatepost::oci::etc_hosts(&self.pod, &[], "")),
-            hostname: file("hostname", &gatepost::oci::etc_hostname(&self.pod, "node")),
+            hosts: file("hosts", &gatepost::oci::etc_hosts(&self.pod, &[], "", "")),
+            hostname: file("hostname", &gatepost::oci::etc_hostname(&self.pod, "node", "")),
             ..GeneratedFiles::default()
         }
     }
@@ -162,6 +162,7 @@ fn node_facts() -> NodeFacts {
     NodeFacts {
         node_name: "node".to_owned(),
         host_name: "node".to_owned(),
+        cluster_domain: String::new(),
         host_ips: vec!["192.0.2.1".to_owned()],
         memory_bytes: 1 << 30,
         cpus: 2,

@@ -57,6 +57,7 @@ fn ask(question: &Question, bound_ms: u64, end: Instant) -> Result<Outcome, Stri
 /// Asks, and follows redirects as long as they stay with the host.
 fn https(mut to: SocketAddr, mut request: http::Request, any_answer: bool, end: Instant) -> Result<Outcome, String> {
     let mut redirects = 0;
+    let mut in_clear = false;
     loop {
         let url = request.url();
         let bad = |why: &str| Ok(Outcome::Bad(format!("Get \"{url}\": {why}")));
@@ -64,13 +65,19 @@ fn https(mut to: SocketAddr, mut request: http::Request, any_answer: bool, end: 
             Ok(response) => response,
             // kubelet does so for hooks.
             Err(Failed::SpeaksHttp) if any_answer => {
-                request = request.by_tls(false);
+                request = request.in_clear();
+                in_clear = true;
                 continue;
             }
             Err(Failed::SpeaksHttp) => return bad("http: server gave HTTP response to HTTPS client"),
             Err(Failed::Bad(why)) => return bad(&why),
             Err(Failed::Unable(why)) => return Err(why),
         };
+        if in_clear {
+            return Ok(Outcome::Warned(format!(
+                "request to HTTPS lifecycle hook {to} got HTTP response, retry with HTTP succeeded"
+            )));
+        }
         let Some(response) = response else { return Ok(Outcome::Good) };
         if let (true, Some(location)) = (response.is_redirect(), &response.location)
             && let Some((next_to, next)) = request.redirected(to, location)

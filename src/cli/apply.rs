@@ -157,6 +157,7 @@ fn request(reading: &Reading) -> source::Request {
         node_name: reading.node.clone(),
         pod_security: Level::named(&reading.pod_security).unwrap_or_default(),
         devices: reading.devices.clone(),
+        cluster_domain: reading.cluster_domain.clone(),
         fetch_binary: reading.fetch_binary.clone(),
         limits: Limits::default(),
     }

@@ -11,6 +11,7 @@ use super::output::{self, Format};
 use super::view::text;
 use super::{age, session, tabs};
 use crate::control::Info;
+use crate::manifest::{Amounts, Quantity, pod_amounts};
 use crate::runtime::usage;
 
 /// What `get`, `describe` and `top` take for the node.
@@ -60,6 +61,7 @@ pub(super) fn describe(invocation: &Invocation, names: &[&str]) -> Outcome {
             writeln!(out, "  {key}:\t{}", value.as_str().unwrap_or_default()).ok();
         }
     }
+    out.push_str(&allocated(&session::pods(invocation)?.pods, &node));
     out.push_str("Runtime features:\n");
     let annotations = node.pointer("/metadata/annotations").and_then(Value::as_object);
     let mut known = false;
@@ -74,6 +76,35 @@ pub(super) fn describe(invocation: &Invocation, names: &[&str]) -> Outcome {
     }
     output::print(&tabs::align(&out, tabs::DESCRIPTION))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// kubectl's table: what pods that have not ended ask for, of what there is.
+fn allocated(pods: &[Value], node: &Value) -> String {
+    let mut sums = [Amounts::new(), Amounts::new()];
+    let present = pods.iter().filter(|pod| !["Succeeded", "Failed"].contains(&text(pod, "/status/phase")));
+    for pod in present.filter(|pod| pod.pointer("/metadata/uid").is_some()) {
+        for (sum, amounts) in sums.iter_mut().zip(pod_amounts(pod)) {
+            for (name, amount) in amounts {
+                let known = sum.get(&name).map_or(amount, |known| known.plus(amount));
+                sum.insert(name, known);
+            }
+        }
+    }
+    let nothing = Quantity::parse("0").ok();
+    let mut out = "Allocated resources:\n  Resource\tRequests\tLimits\n  --------\t--------\t------\n".to_owned();
+    for (name, there) in node.pointer("/status/allocatable").and_then(Value::as_object).into_iter().flatten() {
+        write!(out, "  {name}").ok();
+        for sum in &sums {
+            let Some(amount) = sum.get(name).copied().or(nothing) else { continue };
+            write!(out, "\t{amount}").ok();
+            let all = there.as_str().and_then(|text| Quantity::parse(text).ok()).filter(|all| all.milli() > 0);
+            if let Some(all) = all.filter(|_| !name.contains('/')) {
+                write!(out, " ({}%)", amount.nanos().saturating_mul(100) / all.nanos().max(1)).ok();
+            }
+        }
+        out.push('\n');
+    }
+    out
 }
 
 fn the_one(invocation: &Invocation, names: &[&str]) -> Outcome<Value> {
@@ -91,9 +122,13 @@ fn object(info: &Info) -> Value {
     let image = release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME=")).unwrap_or("Linux").trim_matches('"');
     let (memory, cpus) = usage::capacity();
     let for_pods = if info.pods_memory == 0 { memory } else { info.pods_memory.min(memory) };
-    let amounts = |memory: u64, milli: u64| {
+    let amounts = |memory: u64, milli: u64, only_there: bool| {
         let cpu = if milli.is_multiple_of(1000) { (milli / 1000).to_string() } else { format!("{milli}m") };
-        json!({ "cpu": cpu, "memory": format!("{}Ki", memory / 1024) })
+        let mut amounts = json!({ "cpu": cpu, "memory": format!("{}Ki", memory / 1024) });
+        for (name, there) in &info.devices {
+            amounts[name.as_str()] = if *there || !only_there { "1" } else { "0" }.into();
+        }
+        amounts
     };
     let milli = cpus.saturating_mul(1000);
     let annotations: Map<String, Value> = info
@@ -119,8 +154,8 @@ fn object(info: &Info) -> Value {
         },
         "spec": {},
         "status": {
-            "capacity": amounts(memory, milli),
-            "allocatable": amounts(for_pods, milli.saturating_sub(info.reserved_cpu)),
+            "capacity": amounts(memory, milli, false),
+            "allocatable": amounts(for_pods, milli.saturating_sub(info.reserved_cpu), true),
             "conditions": [{
                 "type": "Ready", "status": "True", "reason": "SupervisorReady", "message": "the supervisor answers",
             }],
@@ -150,5 +185,47 @@ fn architecture() -> &'static str {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
         other => other,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_of_the_setting_are_resources_of_the_node() {
+        let devices = [("gatepost.io/there".to_owned(), true), ("gatepost.io/away".to_owned(), false)];
+        let node = object(&Info { devices: devices.into_iter().collect(), ..Info::default() });
+        for (list, there, away) in [("capacity", "1", "1"), ("allocatable", "1", "0")] {
+            assert_eq!(node["status"][list]["gatepost.io/there"], there, "{list}");
+            assert_eq!(node["status"][list]["gatepost.io/away"], away, "{list}");
+        }
+    }
+
+    #[test]
+    fn what_pods_ask_for_is_summed_up_as_kubectl_does() {
+        let node = json!({"status": {"allocatable": {"cpu": "2", "memory": "1000Mi", "x.io/y": "1"}}});
+        let pod =
+            |phase: &str, spec: Value| json!({"metadata": {"uid": "u"}, "spec": spec, "status": {"phase": phase}});
+        let container = |requests: Value, limits: Value| json!({"resources": {"requests": requests, "limits": limits}});
+        let pods = [
+            pod(
+                "Running",
+                json!({"overhead": {"cpu": "10m"}, "containers": [
+                container(json!({"cpu": "100m", "memory": "50Mi", "x.io/y": "1"}), json!({"memory": "100Mi", "x.io/y": "1"}))],
+                "initContainers": [container(json!({"cpu": "300m"}), json!({}))]}),
+            ),
+            pod(
+                "Running",
+                json!({"resources": {"requests": {"cpu": "90m"}}, "containers": [container(json!({"cpu": "1m"}), json!({}))]}),
+            ),
+            pod("Failed", json!({"containers": [container(json!({"cpu": "1"}), json!({}))]})),
+        ];
+        assert_eq!(
+            allocated(&pods, &node),
+            "Allocated resources:\n  Resource\tRequests\tLimits\n  --------\t--------\t------\n  \
+             cpu\t400m (20%)\t0 (0%)\n  memory\t50Mi (5%)\t100Mi (10%)\n  x.io/y\t1\t1\n"
+        );
     }
 }

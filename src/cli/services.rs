@@ -10,7 +10,7 @@ use super::invocation::Invocation;
 use super::output::{self, Format};
 use super::selector::Selector;
 use super::view::{entries, int, list, or_none, text};
-use super::{get, session, tabs};
+use super::{age, get, session, tabs};
 use crate::control::{Call, Reply};
 
 /// What `get` takes for a Service.
@@ -42,15 +42,16 @@ pub(super) fn get(invocation: &Invocation, names: &[&str]) -> Outcome {
     match format {
         Format::Table | Format::Wide if services.is_empty() => output::note(&get::nothing(namespace)),
         Format::Table | Format::Wide => {
-            output::print(&table(&services, all, format == Format::Wide, !invocation.has("no-headers")))?;
+            let wide = format == Format::Wide;
+            output::print(&table(&services, all, wide, !invocation.has("no-headers"), age::now()))?;
         }
         format => output::print_objects(format, "service", services, names.len() == 1)?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// kubectl's columns. Nothing here knows how old a document is.
-fn table(services: &[Value], namespace: bool, wide: bool, headers: bool) -> String {
+/// kubectl's columns. A Service is as old as the supervisor has known it.
+fn table(services: &[Value], namespace: bool, wide: bool, headers: bool, now: i64) -> String {
     let mut lines = String::new();
     if headers {
         let (first, last) = (if namespace { "NAMESPACE\t" } else { "" }, if wide { "\tSELECTOR" } else { "" });
@@ -67,7 +68,8 @@ fn table(services: &[Value], namespace: bool, wide: bool, headers: bool) -> Stri
         let ports = list(service, "/spec/ports").iter().map(port).collect::<Vec<_>>().join(",");
         let columns = ["/metadata/name", "/spec/type", "/spec/clusterIP", "/spec/externalName"];
         let columns = columns.map(|pointer| or_none(text(service, pointer)));
-        write!(lines, "{}\t{}\t<unknown>", columns.join("\t"), or_none(&ports)).ok();
+        let age = age::ago(text(service, "/metadata/creationTimestamp"), now);
+        write!(lines, "{}\t{}\t{age}", columns.join("\t"), or_none(&ports)).ok();
         if wide {
             let selector = entries(service, "/spec/selector");
             let selector = selector.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",");
@@ -87,17 +89,17 @@ mod tests {
     #[test]
     fn the_columns_are_kubectls() {
         let services = [
-            json!({"metadata": {"name": "web", "namespace": "default"}, "spec": {"type": "NodePort", "clusterIP": "10.0.0.2",
+            json!({"metadata": {"name": "web", "namespace": "default", "creationTimestamp": "1970-01-01T00:00:10Z"}, "spec": {"type": "NodePort", "clusterIP": "10.0.0.2",
                 "selector": {"a": "b", "c": "d"},
                 "ports": [{"port": 80, "protocol": "TCP"}, {"port": 443, "nodePort": 30443, "protocol": "TCP"}]}}),
             json!({"metadata": {"name": "else", "namespace": "x"}, "spec": {"type": "ExternalName", "externalName": "e.org"}}),
         ];
         assert_eq!(
-            table(&services, false, true, true),
+            table(&services, false, true, true, 100),
             "NAME   TYPE           CLUSTER-IP   EXTERNAL-IP   PORT(S)                AGE         SELECTOR\n\
-             web    NodePort       10.0.0.2     <none>        80/TCP,443:30443/TCP   <unknown>   a=b,c=d\n\
+             web    NodePort       10.0.0.2     <none>        80/TCP,443:30443/TCP   90s         a=b,c=d\n\
              else   ExternalName   <none>       e.org         <none>                 <unknown>   <none>\n"
         );
-        assert!(table(&services, true, false, false).starts_with("default   web    NodePort"));
+        assert!(table(&services, true, false, false, 100).starts_with("default   web    NodePort"));
     }
 }

@@ -59,6 +59,9 @@ pub struct Config {
     pub devices: Vec<Device>,
     /// The resolver file handed to pods with `dnsPolicy: Default`.
     pub resolv_conf: PathBuf,
+    /// The domain that full names of pods end in; empty for none.
+    #[serde(default)]
+    pub cluster_domain: String,
     /// Where CNI configurations lie.
     #[serde(default)]
     pub cni_conf_dir: PathBuf,
@@ -208,6 +211,7 @@ impl Default for Config {
             pods_pids_limit: 0,
             devices: Vec::new(),
             resolv_conf: PathBuf::from("/etc/resolv.conf"),
+            cluster_domain: String::new(),
             cni_conf_dir: PathBuf::from("/etc/cni/net.d"),
             cni_bin_dir: ["/opt/cni/bin", "/usr/lib/cni"].map(PathBuf::from).to_vec(),
             pod_subnet: String::new(),

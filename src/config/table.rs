@@ -146,6 +146,11 @@ pub(super) static CONFIG: Object = Object {
             "The resolver file that pods get with `dnsPolicy: Default`. Default: `/etc/resolv.conf`.",
         ),
         setting(
+            "clusterDomain",
+            Kind::String,
+            "The domain of pods' full names: with `subdomain` a pod is `<hostname>.<subdomain>.<namespace>.svc.<clusterDomain>` in its own `/etc/hosts`. Default: none.",
+        ),
+        setting(
             "cniConfDir",
             Kind::String,
             "CNI configurations, of which the first by file name gives pods their network: `network.md`. Default: `/etc/cni/net.d`.",

@@ -157,6 +157,8 @@ pub struct Reading {
     pub pod_security: String,
     /// Extended resources that are devices of this node.
     pub devices: Vec<String>,
+    /// The domain of full host names; empty for none.
+    pub cluster_domain: String,
     /// Where `gatepost-fetch` should be.
     pub fetch_binary: PathBuf,
 }
@@ -198,6 +200,9 @@ pub struct Info {
     pub reserved_cpu: u64,
     /// Whether a feature of the runtime and the kernel works, by name; empty until that is found.
     pub features: BTreeMap<String, bool>,
+    /// The devices of the setting `devices` by name, and whether each is there.
+    #[serde(default)]
+    pub devices: BTreeMap<String, bool>,
 }
 
 /// What can be read of a request of any version.

@@ -41,8 +41,6 @@ pub enum FindingKind {
     Unknown,
     /// Refused for good. An error.
     Refused,
-    /// Not carried out by this version. An error.
-    Later,
     /// Carried out where `gatepost-fetch` is installed; an error where it is not.
     Fetched,
     /// Accepted without effect. A warning.
@@ -152,7 +150,6 @@ impl Decoder {
             _ if !judged || is_neutral(node, field) => None,
             Treat::Warned(why) => Some((FindingKind::NoEffect, why)),
             Treat::Refused(why) => Some((FindingKind::Refused, why)),
-            Treat::Later => Some((FindingKind::Later, "not carried out by this version; remove the field")),
             Treat::Fetched => Some((FindingKind::Fetched, NO_FETCH)),
         };
         if let Some((kind, why)) = verdict {

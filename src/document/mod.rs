@@ -16,7 +16,7 @@ mod tests;
 pub use decode::{Decoded, Finding, FindingKind, decode};
 pub use duration::duration;
 pub use quantity::{Quantity, QuantityError};
-pub use table::{Field, Format, Kind, Object, Treat, carried, fetched, later, nearest, quiet, refused, warned};
+pub use table::{Field, Format, Kind, Object, Treat, carried, fetched, nearest, quiet, refused, warned};
 pub use tree::{Entry, Node, Value, canonical_json};
 
 /// Largest file that is read, in bytes. kubelet: 10 MiB a manifest file.

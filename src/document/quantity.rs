@@ -5,8 +5,10 @@ use std::fmt;
 use thiserror::Error;
 
 const NANO: i128 = 1_000_000_000;
-/// Largest magnitude, as in Kubernetes: larger values are held at it.
-const MAX_NANOS: i128 = (i64::MAX as i128) * NANO;
+/// Largest magnitude with a binary suffix, as in Kubernetes: larger values are held at it.
+const MAX_BINARY: i128 = (i64::MAX as i128) * NANO;
+/// Most digits that Kubernetes reads without a decimal library, and what of them each power of 1024 takes.
+const FAST_DIGITS: usize = 18;
 
 /// An amount of something: bytes, CPUs, counts.
 #[derive(Debug, Clone, Copy, Eq)]
@@ -38,30 +40,46 @@ pub enum QuantityError {
 }
 
 impl Quantity {
-    /// Parses a quantity (`500m`, `1.5Gi`, `1e3`). Blanks around it are left out. Fractions below a
-    /// billionth round up, away from zero.
+    /// Parses a quantity (`500m`, `1.5Gi`, `1e3`). Blanks around it are left out. Fractions below a billionth round up, away from
+    /// zero. As in Kubernetes, most suffixes without a number (`m`, `Mi`) and a sign or a point alone are nothing at all: zero.
     pub fn parse(text: &str) -> Result<Self, QuantityError> {
         let text = text.trim();
         if text.is_empty() {
             return Err(QuantityError::Format);
         }
-        let (negative, unsigned) = match text.strip_prefix('-') {
-            Some(rest) => (true, rest),
-            None => (false, text.strip_prefix('+').unwrap_or(text)),
-        };
-        let (whole, rest) = digits(unsigned);
-        let (fraction, suffix) = rest.strip_prefix('.').map_or(("", rest), digits);
+        let Parts { negative, whole, fraction, suffix } = Parts::of(text);
         check_suffix_shape(suffix)?;
         let (scale, family) = scale_of(suffix)?;
-        if whole.is_empty() && fraction.is_empty() {
-            return Err(QuantityError::Number);
-        }
-        let magnitude = match scale {
+        let nothing = whole.is_empty() && fraction.is_empty();
+        let nanos = match scale {
+            Scale::Two(50..) | Scale::Ten(..-9) if nothing => return Err(QuantityError::Number),
             Scale::Ten(exponent) => decimal(whole, fraction, exponent.saturating_add(9)),
-            Scale::Two(shift) => binary(whole, fraction, shift),
+            Scale::Two(shift) => binary(whole, fraction, shift).min(MAX_BINARY),
         };
-        let nanos = magnitude.min(MAX_NANOS);
         Ok(Self { nanos: if negative { -nanos } else { nanos }, family })
+    }
+
+    /// The amount that a text stands for, in messages: Kubernetes repeats what was written where it takes it for canonical, which
+    /// lets signs, leading zeros and `1E3` pass.
+    pub fn shown(self, text: &str) -> String {
+        let text = text.trim();
+        let Parts { whole, fraction, suffix, .. } = Parts::of(text);
+        let number = whole.trim_start_matches('0');
+        let length = number.len().max(1) + fraction.len();
+        let repeated = match scale_of(suffix) {
+            Ok((Scale::Two(shift), _)) => {
+                let taken = usize::try_from(shift).unwrap_or(0) * 3 / 10;
+                let odd = number.parse::<i64>().is_ok_and(|number| number & 7 != 0);
+                fraction.is_empty() && odd && number.len() + taken <= FAST_DIGITS - 4
+            }
+            Ok((Scale::Ten(exponent), _)) => {
+                let scale = i64::from(exponent) - i64::try_from(fraction.len()).unwrap_or(i64::MAX);
+                let thousands = fraction.ends_with("000") || fraction.is_empty() && number.ends_with("000");
+                !number.is_empty() && length <= FAST_DIGITS && scale >= -3 && scale % 3 == 0 && !thousands
+            }
+            Err(_) => false,
+        };
+        if repeated && Self::parse(text) == Ok(self) { text.to_owned() } else { self.to_string() }
     }
 
     /// The amount in whole units, rounded up (away from zero): bytes of memory.
@@ -98,7 +116,7 @@ impl Quantity {
     /// The sum; it keeps the form of the first, unless that is zero.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
-        let nanos = self.nanos.saturating_add(other.nanos).clamp(-MAX_NANOS, MAX_NANOS);
+        let nanos = self.nanos.saturating_add(other.nanos);
         Self { nanos, family: if self.nanos == 0 { other.family } else { self.family } }
     }
 
@@ -107,7 +125,7 @@ impl Quantity {
     pub fn rounded_to_milli(self) -> Self {
         const MILLI: u128 = NANO.unsigned_abs() / 1000;
         let magnitude = self.nanos.unsigned_abs().div_ceil(MILLI).saturating_mul(MILLI);
-        let nanos = i128::try_from(magnitude).unwrap_or(MAX_NANOS);
+        let nanos = i128::try_from(magnitude).unwrap_or(i128::MAX);
         Self { nanos: if self.nanos < 0 { -nanos } else { nanos }, family: self.family }
     }
 
@@ -140,7 +158,8 @@ impl Ord for Quantity {
 impl fmt::Display for Quantity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let units = self.nanos / NANO;
-        if self.family == Family::Binary && units.abs() >= 1024 {
+        // What a binary suffix would round is shown in thousandths.
+        if self.family == Family::Binary && self.is_whole() && units.abs() >= 1024 {
             let mut amount = i128::from(self.whole());
             let mut steps = 0_usize;
             while amount % 1024 == 0 && steps < 6 {
@@ -181,6 +200,26 @@ impl fmt::Display for Quantity {
 enum Scale {
     Ten(i32),
     Two(u32),
+}
+
+/// A quantity, taken apart.
+struct Parts<'a> {
+    negative: bool,
+    whole: &'a str,
+    fraction: &'a str,
+    suffix: &'a str,
+}
+
+impl<'a> Parts<'a> {
+    fn of(text: &'a str) -> Self {
+        let (negative, unsigned) = match text.strip_prefix('-') {
+            Some(rest) => (true, rest),
+            None => (false, text.strip_prefix('+').unwrap_or(text)),
+        };
+        let (whole, rest) = digits(unsigned);
+        let (fraction, suffix) = rest.strip_prefix('.').map_or(("", rest), digits);
+        Self { negative, whole, fraction, suffix }
+    }
 }
 
 /// Splits off leading digits.
@@ -238,7 +277,7 @@ fn decimal(whole: &str, fraction: &str, exponent: i32) -> i128 {
         }
         place += 1;
     }
-    while place < point && value != 0 && value <= MAX_NANOS {
+    while place < point && value != 0 && value != i128::MAX {
         value = value.saturating_mul(10);
         place += 1;
     }

@@ -34,7 +34,6 @@ enum Way {
     Quiet,
     Warned,
     Refused,
-    Later,
     Fetched,
 }
 
@@ -98,8 +97,6 @@ pub enum Treat {
     Warned(&'static str),
     /// Refused for good: reason and remedy.
     Refused(&'static str),
-    /// Refused because this version does not carry it out yet.
-    Later,
     /// Carried out by the second binary, `gatepost-fetch`: refused where that is not installed.
     Fetched,
 }
@@ -122,11 +119,6 @@ pub const fn warned(name: &'static str, kind: Kind, why: &'static str) -> Field 
 /// A field that is refused for good.
 pub const fn refused(name: &'static str, kind: Kind, why: &'static str) -> Field {
     field(name, kind, Way::Refused, why)
-}
-
-/// A field that this version does not carry out yet.
-pub const fn later(name: &'static str, kind: Kind) -> Field {
-    field(name, kind, Way::Later, "")
 }
 
 const fn field(name: &'static str, kind: Kind, way: Way, why: &'static str) -> Field {
@@ -175,7 +167,6 @@ impl Field {
             Way::Quiet => Treat::Quiet(self.why),
             Way::Warned => Treat::Warned(self.why),
             Way::Refused => Treat::Refused(self.why),
-            Way::Later => Treat::Later,
             Way::Fetched => Treat::Fetched,
         }
     }

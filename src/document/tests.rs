@@ -3,7 +3,7 @@
 
 use serde_json::{Value as Json, json};
 
-use super::{FindingKind, Kind, Object, Quantity, canonical_json, carried, decode, duration, later, parse, warned};
+use super::{FindingKind, Kind, Object, Quantity, canonical_json, carried, decode, duration, parse, refused, warned};
 
 fn one(text: &str) -> Json {
     let parsed = parse(text.as_bytes()).unwrap_or_else(|error| panic!("{error}"));
@@ -188,8 +188,10 @@ fn canonical_json_sorts_keys_and_has_no_spaces() {
     assert_eq!(canonical_json(&one("b: [1, {z: '\"', a: ~}]\na: yes\n")), r#"{"a":true,"b":[1,{"a":null,"z":"\""}]}"#);
 }
 
-static INNER: Object =
-    Object { name: "Inner", fields: &[carried("port", Kind::Int32), later("probe", Kind::Object(&INNER))] };
+static INNER: Object = Object {
+    name: "Inner",
+    fields: &[carried("port", Kind::Int32), refused("probe", Kind::Object(&INNER), "no probes here")],
+};
 static OUTER: Object = Object {
     name: "Outer",
     fields: &[
@@ -211,7 +213,7 @@ fn the_decoder_collects_every_finding_with_its_line() {
             ("name", 1, FindingKind::WrongType),
             ("items[0].port", 3, FindingKind::WrongType),
             ("items[1].prot", 4, FindingKind::Unknown),
-            ("items[2].probe", 5, FindingKind::Later),
+            ("items[2].probe", 5, FindingKind::Refused),
             ("items[2].probe.port", 5, FindingKind::WrongType),
             ("hint", 7, FindingKind::NoEffect),
         ]
@@ -274,6 +276,13 @@ fn quantities_are_exact_and_print_canonically() {
         ("1E", 1_000_000_000_000_000_000_000_000_000, "1E"),
         ("1e-3", 1_000_000, "1e-3"),
         ("0.0000000001Ki", 103, "103n"),
+        ("1.1Ki", 1_126_400_000_000, "1126400m"),
+        ("9223372036854775808", 9_223_372_036_854_775_808_000_000_000, "9223372036854775808"),
+        ("8Ei", 9_223_372_036_854_775_807_000_000_000, "9223372036854775807"),
+        ("-", 0, "0"),
+        (".", 0, "0"),
+        ("m", 0, "0"),
+        ("Mi", 0, "0"),
     ] {
         let quantity = Quantity::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
         assert_eq!(quantity.nanos(), nanos, "{text}");
@@ -282,8 +291,30 @@ fn quantities_are_exact_and_print_canonically() {
     assert_eq!(Quantity::parse("128m").expect("quantity").whole(), 1);
     assert_eq!(Quantity::parse("0.1m").expect("quantity").milli(), 1);
     assert_eq!(Quantity::parse("99999999999999999999E").expect("quantity").whole(), i64::MAX);
-    for text in ["", "Mi", ".", "1X", "1.2.3", "1 Gi", "one", "1mi", "--1", "1e", "1e1.5", "Ki1"] {
+    for text in ["", "Pi", "e-10", "1X", "1.2.3", "1 Gi", "one", "1mi", "--1", "1e", "1e1.5", "Ki1"] {
         assert!(Quantity::parse(text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn messages_repeat_quantities_that_count_as_canonical() {
+    for (text, shown) in [
+        ("+1", "+1"),
+        ("01", "01"),
+        ("1E3", "1E3"),
+        ("5.", "5."),
+        ("1.500", "1.500"),
+        ("03Ki", "03Ki"),
+        ("1000m", "1"),
+        ("1.5", "1500m"),
+        ("1.000", "1"),
+        ("0.5", "500m"),
+        ("08Ki", "8Ki"),
+        ("1024Mi", "1Gi"),
+        ("00", "0"),
+        ("1e1", "10"),
+    ] {
+        assert_eq!(Quantity::parse(text).unwrap().shown(text), shown, "{text}");
     }
 }
 

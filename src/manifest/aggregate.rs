@@ -15,7 +15,8 @@ pub(super) enum Aggregate {
     Limits,
 }
 
-type Amounts = BTreeMap<String, Quantity>;
+/// Amounts by the names of resources.
+pub type Amounts = BTreeMap<String, Quantity>;
 
 /// App containers and sidecars run together; each other init container runs alone with the sidecars before it.
 pub(super) fn aggregate(spec: &Json, which: Aggregate) -> Amounts {
@@ -39,6 +40,30 @@ pub(super) fn aggregate(spec: &Json, which: Aggregate) -> Amounts {
     }
     raise(&mut together, most);
     together
+}
+
+/// What a pod as the node shows it asks for, and what it may use at most: that of its containers, unless it says it as a whole, and
+/// its overhead.
+pub fn pod_amounts(pod: &Json) -> [Amounts; 2] {
+    let spec = pod.get("spec").unwrap_or(&Json::Null);
+    let list = |of: &Json, key: &str| {
+        let list = of.get(key).and_then(Json::as_object).into_iter().flatten();
+        list.filter_map(|(name, amount)| Some((name.clone(), Quantity::parse(amount.as_str()?).ok()?)))
+            .collect::<Amounts>()
+    };
+    let overhead = list(spec, "overhead");
+    [("requests", Aggregate::Requests), ("limits", Aggregate::Limits)].map(|(key, which)| {
+        let mut sum = aggregate(spec, which);
+        sum.extend(list(spec.get("resources").unwrap_or(&Json::Null), key));
+        for (name, amount) in &overhead {
+            if let Some(known) = sum.get_mut(name) {
+                *known = known.plus(*amount);
+            } else if which == Aggregate::Requests {
+                sum.insert(name.clone(), *amount);
+            }
+        }
+        sum
+    })
 }
 
 fn amounts(container: &Json, which: Aggregate) -> Amounts {

@@ -42,6 +42,7 @@ impl World {
             watched: Vec::new(),
             pod_security: crate::policy::Level::Privileged,
             devices: Vec::new(),
+            cluster_domain: String::new(),
             fetch_binary: std::path::PathBuf::new(),
             node_name: "n".into(),
             limits,

@@ -48,6 +48,8 @@ pub struct Rules<'a> {
     pub pod_security: Level,
     /// Extended resources that are devices of this node; `None` where that is not known.
     pub devices: Option<&'a [String]>,
+    /// The domain that full names of pods end in; empty where there is none, or none is known.
+    pub cluster_domain: &'a str,
     /// `gatepost-fetch` is installed, and with it https and grpc.
     pub fetch: bool,
 }
@@ -263,7 +265,7 @@ impl Loader<'_> {
             .map(|error| error.field.clone())
             .collect();
         let mut found = Errors::default();
-        validate::validate_metadata(&json, &metadata.name, &metadata.namespace, &mut found);
+        validate::validate_metadata(&result.kind, &json, &metadata.name, &metadata.namespace, &mut found);
         if result.kind == "Pod" {
             self.check_pod(&mut json, node, result, &mut found);
         } else {
@@ -419,7 +421,7 @@ impl Loader<'_> {
             let kind = match finding.kind {
                 FindingKind::Fetched if self.rules.fetch => continue,
                 FindingKind::WrongType => ErrorKind::TypeInvalid,
-                FindingKind::Refused | FindingKind::Later | FindingKind::Fetched => ErrorKind::Unimplemented,
+                FindingKind::Refused | FindingKind::Fetched => ErrorKind::Unimplemented,
                 FindingKind::TooMany => ErrorKind::TooMany,
                 FindingKind::Unknown if self.rules.strict => ErrorKind::Forbidden,
                 FindingKind::Unknown | FindingKind::NoEffect => {

@@ -27,6 +27,7 @@ pub mod watch;
 mod workload;
 
 pub use crate::document::{MAX_FILE_BYTES, Quantity, QuantityError};
+pub use aggregate::{Amounts, pod_amounts};
 pub use error::{ErrorKind, ValidationError};
 pub use fields::fields_reference;
 pub use load::{Rules, load};

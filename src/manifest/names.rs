@@ -27,12 +27,21 @@ pub(super) fn subdomain(text: &str) -> Vec<String> {
     wrong
 }
 
-/// A subdomain that ends in a dash, as `generateName` may.
+/// A subdomain that may end in a dash, as `generateName`: the dash and the character before it stand for any letter.
 pub(super) fn subdomain_prefix(text: &str) -> Vec<String> {
-    match text.strip_suffix('-') {
-        Some(stem) => subdomain(&format!("{stem}a")),
-        None => subdomain(text),
+    match text.strip_suffix('-').map(str::char_indices).and_then(|mut letters| letters.next_back()) {
+        Some((end, letter)) if letter.is_ascii() => subdomain(&format!("{}a", text.get(..end).unwrap_or_default())),
+        _ => subdomain(text),
     }
+}
+
+/// DNS-1035 label: names of Services.
+pub(super) fn service(text: &str) -> Vec<String> {
+    let mut wrong = longer_than(text, 63);
+    if !is_label(text) || text.starts_with(|c: char| c.is_ascii_digit()) {
+        wrong.push("a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')".to_owned());
+    }
+    wrong
 }
 
 /// A subdomain whose labels may begin with an underscore: DNS search paths.

@@ -35,6 +35,9 @@ pub struct Request {
     /// Extended resources that are devices of this node.
     #[serde(default)]
     pub devices: Vec<String>,
+    /// The domain that full names of pods end in; empty for none.
+    #[serde(default)]
+    pub cluster_domain: String,
     /// Where `gatepost-fetch` should be.
     #[serde(default)]
     pub fetch_binary: PathBuf,
@@ -50,6 +53,7 @@ impl Request {
             strict: false,
             pod_security: self.pod_security,
             devices: Some(&self.devices),
+            cluster_domain: &self.cluster_domain,
             fetch: self.fetch_binary.is_file(),
         }
     }

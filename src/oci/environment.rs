@@ -63,7 +63,7 @@ impl Environment {
         if input.container()?.tty {
             all.set("TERM".to_owned(), "xterm".to_owned())?;
         }
-        all.set("HOSTNAME".to_owned(), hosts::hostname(input.pod, &input.node.host_name))?;
+        all.set("HOSTNAME".to_owned(), hosts::hostname(input.pod, &input.node.host_name, &input.node.cluster_domain))?;
         for entry in input.image_config().and_then(|config| config.env().as_ref()).into_iter().flatten() {
             let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
             all.set(name.to_owned(), value.to_owned())?;

@@ -83,6 +83,7 @@ impl Fixture {
             node: NodeFacts {
                 node_name: "gw1".to_owned(),
                 host_name: "gateway".to_owned(),
+                cluster_domain: String::new(),
                 host_ips: vec!["192.0.2.1".to_owned(), "2001:db8::1".to_owned()],
                 memory_bytes: 1 << 30,
                 cpus: 4,

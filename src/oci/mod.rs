@@ -33,7 +33,7 @@ use crate::spec::runtime::{
 };
 
 pub use field_ref::downward_item;
-pub use hosts::{etc_hostname, etc_hosts, hostname};
+pub use hosts::{MAX_HOSTNAME, etc_hostname, etc_hosts, hostname};
 pub use resolv_conf::resolv_conf;
 pub use resources::{PodResources, cgroup_parent, pod_resources};
 pub use sub_path::sub_paths;
@@ -204,6 +204,9 @@ pub struct NodeFacts {
     pub node_name: String,
     /// The kernel's host name, which `hostNetwork` pods have.
     pub host_name: String,
+    /// The domain that full names of pods end in; empty for none.
+    #[serde(default)]
+    pub cluster_domain: String,
     /// The node's addresses, the first is `status.hostIP`.
     pub host_ips: Vec<String>,
     /// Memory in bytes.
@@ -474,7 +477,8 @@ fn namespaces(input: &BundleInput, privileged: bool) -> Vec<LinuxNamespace> {
 
 /// The pod's UTS namespace has its name already, and a runtime refuses a name for the host's.
 fn own_hostname(input: &BundleInput) -> Option<String> {
-    (!input.pod.spec.host_network && input.namespaces.uts.is_none()).then(|| hostname(input.pod, &input.node.host_name))
+    (!input.pod.spec.host_network && input.namespaces.uts.is_none())
+        .then(|| hostname(input.pod, &input.node.host_name, &input.node.cluster_domain))
 }
 
 /// The CRI's names, so that `runc list` and other tools can tell whose container it is.

@@ -10,12 +10,16 @@ const VOLUMES: [&str; 8] =
 
 /// All checks in upstream's order.
 pub(super) fn check(pod: &Subject<'_>, found: &mut Vec<Violation>) {
+    // What Windows does not have need not be set there.
+    let on_windows = pod.spec["os"]["name"] == "windows";
     let names = pod.names(|container| container["securityContext"]["allowPrivilegeEscalation"] != false);
-    if !names.is_empty() {
+    if !names.is_empty() && !on_windows {
         let detail = format!("{} must set securityContext.allowPrivilegeEscalation=false", containers(&names));
         add(found, "allowPrivilegeEscalation != false", detail);
     }
-    capabilities(pod, found);
+    if !on_windows {
+        capabilities(pod, found);
+    }
     volumes(pod, found);
     if !pod.has_own_users() {
         non_root(pod, found);
@@ -23,7 +27,7 @@ pub(super) fn check(pod: &Subject<'_>, found: &mut Vec<Violation>) {
             add(found, "runAsUser=0", format!("{setters} must not set runAsUser=0"));
         }
     }
-    if !baseline::seccomp(pod, found) && !pod.spec["securityContext"]["seccompProfile"].is_object() {
+    if !baseline::seccomp(pod, found) && !on_windows && !pod.spec["securityContext"]["seccompProfile"].is_object() {
         let names = pod.names(|container| !container["securityContext"]["seccompProfile"].is_object());
         if !names.is_empty() {
             let detail = format!(

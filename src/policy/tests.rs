@@ -67,3 +67,11 @@ fn a_pod_with_users_of_its_own_may_show_proc_and_run_as_root() {
     assert!(check(&pod, Level::Baseline).is_empty());
     assert!(!said(&pod, Level::Restricted).contains("runAs"));
 }
+
+#[test]
+fn what_windows_does_not_have_need_not_be_set_there() {
+    let spec = json!({"os": {"name": "windows"}, "securityContext": {"runAsNonRoot": true}});
+    assert!(check(&plain(&json!({"name": "app"}), &spec), Level::Restricted).is_empty());
+    let spec = json!({"os": {"name": "linux"}, "securityContext": {"runAsNonRoot": true}});
+    assert_eq!(check(&plain(&json!({"name": "app"}), &spec), Level::Restricted).len(), 3);
+}

@@ -7,8 +7,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, SendFlags, SocketFlags, SocketType, sockopt};
 
+use super::fetch::Question;
 use super::http::{Reader, Request, Response};
-use super::target::Connection;
+use super::target::{Connection, Place};
 use super::{Outcome, words};
 use crate::sys::namespace::Home;
 
@@ -49,6 +50,8 @@ pub enum Progress {
     Waits(Interest, bool),
     /// It is over.
     Ended(Outcome),
+    /// It was sent on to where TLS is spoken: the rest is for `gatepost-fetch`.
+    Secured(Question),
 }
 
 impl Attempt {
@@ -68,6 +71,9 @@ impl Attempt {
             match self.step() {
                 Ok(Next::Wait(interest)) => return Progress::Waits(interest, moved),
                 Ok(Next::On) => {}
+                Ok(Next::Redirected(to, request)) if request.is_secure() => {
+                    return Progress::Secured(Question::Https { to: to.to_string(), request, any_answer: false });
+                }
                 Ok(Next::Redirected(to, request)) => {
                     self.connection.to = to;
                     self.connection.request = Some(request);
@@ -81,6 +87,11 @@ impl Attempt {
                 Err(outcome) => return Progress::Ended(outcome),
             }
         }
+    }
+
+    /// From where it connects.
+    pub fn place(&self) -> Place {
+        self.connection.place
     }
 
     /// What to say of it when its time is over, in Go's words.
@@ -160,7 +171,6 @@ impl Attempt {
         if let (true, Some(location), Some(request)) =
             (response.is_redirect(), &response.location, &self.connection.request)
             && let Some((to, next)) = request.redirected(self.connection.to, location)
-            && !next.is_secure()
         {
             self.redirects = self.redirects.saturating_add(1);
             return if self.redirects < REDIRECTS {

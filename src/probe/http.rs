@@ -86,10 +86,17 @@ impl Request {
         format!("{}://{}{}", if self.secure { "https" } else { "http" }, self.authority, self.path)
     }
 
-    /// The same by TLS, or without.
+    /// The same by TLS.
     #[must_use]
-    pub fn by_tls(self, secure: bool) -> Self {
-        Self { secure, ..self }
+    pub(super) fn by_tls(self) -> Self {
+        Self { secure: true, ..self }
+    }
+
+    /// The same without TLS, and without what only a server that speaks it may see.
+    #[must_use]
+    pub fn in_clear(self) -> Self {
+        let kept = self.headers.split_inclusive("\r\n").filter(|line| strip_scheme(line, "authorization:").is_none());
+        Self { secure: false, headers: kept.collect(), ..self }
     }
 
     /// Whether it goes by TLS.

@@ -130,3 +130,12 @@ fn a_redirect_is_followed_on_the_same_host_only() {
         assert_eq!(follows(location), None, "{location}");
     }
 }
+
+#[test]
+fn what_goes_in_clear_text_after_all_leaves_credentials_out() {
+    let headers = [("Authorization", "Basic x"), ("X-Kept", "authorization: y")];
+    let request = Request::new(to(), "/", headers.into_iter(), "a").by_tls().in_clear();
+    let text = String::from_utf8(request.text().unwrap()).unwrap();
+    assert!(!text.contains("Basic") && text.contains("X-Kept: authorization: y\r\n"), "{text}");
+    assert!(request.url().starts_with("http://"));
+}

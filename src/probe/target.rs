@@ -106,7 +106,7 @@ fn http(container: &v1::Container, get: &v1::HttpGetAction, reach: Reach, hook: 
     let agent = if hook { HOOK_AGENT } else { PROBE_AGENT };
     let request = Request::new(to, &get.path, headers, agent);
     if get.scheme.eq_ignore_ascii_case("https") {
-        let (to, request) = (to.to_string(), request.by_tls(true));
+        let (to, request) = (to.to_string(), request.by_tls());
         return Ok(Call::Fetch(Question::Https { to, request, any_answer: hook }, place));
     }
     let request = Some(request);

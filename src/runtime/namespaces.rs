@@ -57,6 +57,8 @@ pub(super) struct Wanted<'a> {
     pub(super) layout: &'a Layout,
     /// The node's.
     pub(super) host_name: &'a str,
+    /// What full names end in.
+    pub(super) cluster_domain: &'a str,
     /// By name with dots.
     pub(super) sysctls: &'a BTreeMap<String, String>,
 }
@@ -118,7 +120,14 @@ fn make_one(wanted: &Wanted, kind: Kind) -> Result<(), String> {
     match kind {
         Kind::Net => namespace::loopback_up().map_err(|error| format!("bringing lo up: {error}"))?,
         Kind::Uts => {
-            let name = oci::hostname(wanted.pod, wanted.host_name);
+            let name = oci::hostname(wanted.pod, wanted.host_name, wanted.cluster_domain);
+            if name.len() > oci::MAX_HOSTNAME {
+                let (most, length) = (oci::MAX_HOSTNAME, name.len());
+                return Err(format!(
+                    "failed to construct FQDN from pod hostname and cluster domain, FQDN {name} is too long ({most} \
+                     characters is the max, {length} characters requested)"
+                ));
+            }
             rustix::system::sethostname(name.as_bytes())
                 .map_err(|error| format!("setting the host name {name}: {error}"))?;
         }

@@ -19,6 +19,7 @@ pub fn facts(node_name: &str, host_ips: Vec<String>, data: &Path, cgroups: &Cgro
     NodeFacts {
         node_name: node_name.to_owned(),
         host_name: uname.nodename().to_string_lossy().into_owned(),
+        cluster_domain: String::new(),
         host_ips,
         memory_bytes: widen(system.totalram).saturating_mul(u64::from(system.mem_unit)),
         cpus: std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX)),

@@ -209,7 +209,8 @@ pub fn prepare(request: &PrepareRequest) -> Outcome<Prepared> {
     let made = volume::prepare(site).map_err(|failure| Failure::new(&failure.reason, failure.message))?;
     let home = fs::File::open("/proc/thread-self/ns/net").map_err(context(REASON, "opening", Path::new("ns/net")))?;
     // From here on this thread sees the pod's IPC objects and host name instead of the node's.
-    let wanted = namespaces::Wanted { pod, layout, host_name: &request.host_name, sysctls: &sysctls };
+    let cluster_domain = &request.node.cluster_domain;
+    let wanted = namespaces::Wanted { pod, layout, host_name: &request.host_name, cluster_domain, sysctls: &sysctls };
     namespaces::make(&wanted, users)?;
     namespace::enter_file(&home).map_err(context(REASON, "going back to", Path::new("the node's network")))?;
     let network = join_network(request, &mut said)?;
@@ -296,7 +297,7 @@ fn make_files(request: &PrepareRequest, users: Option<IdRange>) -> Result<Vec<(S
     fs::create_dir_all(&termination).map_err(context(REASON, "creating", &termination))?;
     let mut said = Vec::new();
     if !dir.join("hostname").exists() {
-        write_file(&dir.join("hostname"), &oci::etc_hostname(pod, &request.host_name))?;
+        write_file(&dir.join("hostname"), &oci::etc_hostname(pod, &request.host_name, &request.node.cluster_domain))?;
     }
     if !dir.join("resolv.conf").exists() {
         let (text, left_out) = oci::resolv_conf(pod, &node_file(&request.resolv_conf));
@@ -313,7 +314,7 @@ fn make_hosts(request: &PrepareRequest, ips: &[String], users: Option<IdRange>) 
     if !path.exists() {
         let host_network = request.pod.spec.host_network;
         let of_node = if host_network { node_file(Path::new("/etc/hosts")) } else { String::new() };
-        write_file(&path, &oci::etc_hosts(&request.pod, ips, &of_node))?;
+        write_file(&path, &oci::etc_hosts(&request.pod, ips, &of_node, &request.node.cluster_domain))?;
     }
     give(&path, users)
 }

@@ -133,6 +133,12 @@ impl Supervisor {
         }
     }
 
+    /// The names of the setting, and whether the device of each is there.
+    pub(super) fn known_devices(&self) -> BTreeMap<String, bool> {
+        let there = |name: &str| self.devices.there.as_ref().is_some_and(|there| there.contains_key(name));
+        self.config.devices.iter().map(|device| (device.name.clone(), there(&device.name))).collect()
+    }
+
     /// The devices that an instance is given, and where it finds them.
     pub(super) fn devices_of(&self, seq: Seq) -> Vec<GivenDevice> {
         let given = self.node.devices_of(seq);

@@ -365,6 +365,7 @@ impl Supervisor {
             node: self.config.node_name.clone(),
             pod_security: self.config.pod_security.to_string(),
             devices: self.config.devices.iter().map(|device| device.name.clone()).collect(),
+            cluster_domain: self.config.cluster_domain.clone(),
             fetch_binary: self.config.fetch_program(),
         }
     }
@@ -396,6 +397,7 @@ impl Supervisor {
             node_name: reading.node,
             pod_security: self.config.pod_security,
             devices: reading.devices,
+            cluster_domain: reading.cluster_domain,
             fetch_binary: reading.fetch_binary,
             limits: source::Limits::default(),
         };

@@ -16,6 +16,8 @@ use crate::network::names::{self, Candidate, Chosen, Entry, Place};
 use crate::network::{self, Attached};
 use crate::pod::event::{Event, Recorded, Uid};
 use crate::pod::lookup::Reachable;
+use crate::pod::status::rfc3339;
+use crate::pod::time::Wall;
 use crate::runtime::sandbox;
 use crate::sorted::{BTreeMap, BTreeSet};
 use crate::sys::epoll::EventFlags;
@@ -31,6 +33,8 @@ pub(crate) struct Networks {
     chosen: Chosen,
     /// Pods whose hosts file has the present names.
     current: BTreeSet<Uid>,
+    /// Since when each Service is known, by namespace and name.
+    since: BTreeMap<(String, String), Wall>,
     /// Overlaps that people know of.
     told: BTreeSet<String>,
 }
@@ -93,8 +97,9 @@ impl Supervisor {
             return;
         }
         // Made by the kernel at the moment of reading.
-        let routes = std::fs::read_to_string("/proc/net/route").unwrap_or_default();
-        let found: BTreeSet<String> = network::overlaps(subnets, &routes).into_iter().collect();
+        let [v4, v6] = ["route", "ipv6_route"].map(|file| std::fs::read_to_string(format!("/proc/net/{file}")));
+        let (v4, v6) = (v4.unwrap_or_default(), v6.unwrap_or_default());
+        let found: BTreeSet<String> = network::overlaps(subnets, &v4, &v6).into_iter().collect();
         let known = std::mem::replace(&mut self.networks.told, found.clone());
         for message in found.into_iter().filter(|message| !known.contains(message)) {
             log::warn!("{message}");
@@ -120,6 +125,14 @@ impl Supervisor {
         let pods = self.node.reachable();
         let candidates = candidates(&pods, &self.config.node_name);
         let services = self.manifests.services();
+        let now = self.now().wall;
+        let before = std::mem::take(&mut self.networks.since);
+        self.networks.since = services
+            .iter()
+            .map(|service| (service.metadata.namespace.clone(), service.metadata.name.clone()))
+            .map(|key| (before.get(&key).copied().unwrap_or(now), key))
+            .map(|(since, key)| (key, since))
+            .collect();
         let entries = names::entries(services.iter().map(Rc::as_ref), &candidates, &mut self.networks.chosen);
         if entries != self.networks.entries {
             self.networks.current.clear();
@@ -197,6 +210,10 @@ impl Supervisor {
             let mut object = json::to_value(&service).ok()?;
             object["apiVersion"] = "v1".into();
             object["kind"] = "Service".into();
+            let key = (service.metadata.namespace.clone(), service.metadata.name.clone());
+            if let Some(since) = self.networks.since.get(&key) {
+                object["metadata"]["creationTimestamp"] = rfc3339(*since).into();
+            }
             Some(object)
         };
         self.manifests.services().into_iter().filter_map(shown).collect()

@@ -15,7 +15,7 @@ use super::start::host_ips;
 use super::token::Token;
 use crate::json;
 use crate::oci;
-use crate::pod::event::{ContainerRef, Event, HookKind, Seq};
+use crate::pod::event::{ContainerRef, Event, HookKind, Recorded, Seq};
 use crate::pod::probe::{ProbeKind, ProbeOutcome};
 use crate::pod::time::Instant;
 use crate::probe::fetch::{self, Question};
@@ -246,6 +246,12 @@ impl Supervisor {
                 self.probes.deadlines.remove(&(running.deadline, number));
                 self.attempted(&running.purpose, outcome);
             }
+            Progress::Secured(question) => {
+                self.probes.deadlines.remove(&(running.deadline, number));
+                let bound_ms = Some(running.deadline.since(self.now().boot));
+                let work = Work::Fetch(question, running.attempt.place());
+                self.probes.waiting.push_back(Waiting { purpose: running.purpose, work, bound_ms });
+            }
         }
     }
 
@@ -361,10 +367,29 @@ impl Supervisor {
             return self.probe_ended(purpose, outcome);
         };
         let ok = matches!(outcome, Outcome::Good | Outcome::Warned(_));
-        if let Outcome::Bad(why) | Outcome::Unable(why) = outcome {
-            log::warn!("container {}: its {kind:?} hook failed: {why}", purpose.container.name);
+        match outcome {
+            Outcome::Good => {}
+            Outcome::Warned(message) => self.tell_fallback(purpose, message),
+            Outcome::Bad(why) | Outcome::Unable(why) => {
+                log::warn!("container {}: its {kind:?} hook failed: {why}", purpose.container.name);
+            }
         }
         self.inbox.push_back(Event::HookEnded { seq: purpose.seq, kind, ok });
+    }
+
+    /// A hook by https went in clear text.
+    fn tell_fallback(&mut self, purpose: &Purpose, message: String) {
+        if let Some(pod) = self.node.pod(&purpose.container.pod) {
+            self.record(Recorded {
+                pod: purpose.container.pod.clone(),
+                namespace: pod.metadata.namespace.clone(),
+                name: pod.metadata.name.clone(),
+                field_path: String::new(),
+                warning: true,
+                reason: "LifecycleHTTPFallback".to_owned(),
+                message,
+            });
+        }
     }
 
     fn probe_ended(&mut self, purpose: &Purpose, outcome: ProbeOutcome) {

@@ -107,6 +107,7 @@ impl Supervisor {
             cgroup_root: self.config.cgroup_root.clone(),
             pods_memory: self.pods_memory,
             reserved_cpu: self.config.reserved.cpu_milli,
+            devices: self.known_devices(),
             features: self.features.as_ref().map(|features| features.works.clone()).unwrap_or_default(),
         }
     }

@@ -1,7 +1,7 @@
 //! From an empty process to a running loop: [`main`].
 
 use std::collections::VecDeque;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -139,7 +139,11 @@ impl Supervisor {
         let memory = Memory::load(&config, &mut helpers);
         let Adopted { found, instances } = adopt(&layout, &mut link, now);
         let node_facts = crate::runtime::node::facts(&config.node_name, host_ips(), &layout.data, &cgroups);
-        let node_facts = NodeFacts { single_process_oom_kill: config.single_process_oom_kill, ..node_facts };
+        let node_facts = NodeFacts {
+            single_process_oom_kill: config.single_process_oom_kill,
+            cluster_domain: config.cluster_domain.clone(),
+            ..node_facts
+        };
         let pods_memory = crate::runtime::node::pods_memory(&config, gateway, node_facts.memory_bytes);
         let settings = settings(&config, &node_facts, &runtime);
         let mut guard = Guard::open(&layout.run, crashed, now.boot.0);
@@ -302,16 +306,25 @@ fn runtime_name(runtime: &Runtime) -> String {
     runtime.path.file_name().map_or_else(|| "runc".to_owned(), |name| name.to_string_lossy().into_owned())
 }
 
-/// The address by which this node would reach others. No packet is sent: connect(2) on UDP only picks a route.
+/// The addresses by which this node would reach others, IPv4 first. No packet is sent: connect(2) on UDP only picks a route.
 pub(super) fn host_ips() -> Vec<String> {
     // Addresses, not text: text would bring the resolver of the C library along.
-    let address = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))
-        .and_then(|socket| socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).and_then(|()| socket.local_addr()));
-    match address {
-        Ok(address) => vec![address.ip().to_string()],
+    let outside: [(IpAddr, IpAddr); 2] = [
+        (Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::new(192, 0, 2, 1).into()),
+        (Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into()),
+    ];
+    let reach = |(any, other): (IpAddr, IpAddr)| {
+        let socket = UdpSocket::bind((any, 0)).ok()?;
+        socket.connect((other, 9)).ok()?;
+        let own = socket.local_addr().ok()?.ip();
+        (!own.is_loopback() && !own.is_unspecified()).then(|| own.to_string())
+    };
+    let mut found: Vec<String> = outside.into_iter().filter_map(reach).collect();
+    if found.is_empty() {
         // No route: the node is alone, and itself.
-        Err(_) => vec!["127.0.0.1".to_owned()],
+        found.push("127.0.0.1".to_owned());
     }
+    found
 }
 
 fn milliseconds(duration: std::time::Duration) -> u64 {

@@ -79,6 +79,27 @@ fn https_probes_take_any_certificate_and_judge_the_answer_as_kubelet() {
 }
 
 #[test]
+fn a_probe_that_is_sent_on_from_http_to_https_of_the_same_host_goes_there() {
+    build_fetch();
+    let gateway = Gateway::start("");
+    let directory = gateway.path("host");
+    let directory = directory.to_str().unwrap();
+    let plain = |path: &str| {
+        let header = json!([{"name": "X-Asked", "value": "yes"}]);
+        json!({"httpGet": {"port": 8080, "path": path, "httpHeaders": header}})
+    };
+    let mut servers = Vec::new();
+    for (name, path) in [("on", "/header"), ("off", "/bad")] {
+        gateway.apply(&with_probe(name, "readinessProbe", plain(path)));
+        servers.push(Server::within(&gateway, name, &["https", "8443", directory]));
+    }
+    gateway.ready("on");
+    assert!(gateway.told("on", "ProbeWarning").is_none());
+    let why = "Readiness probe failed: HTTP probe failed with statuscode: 503";
+    gateway.wait_for(why, |_| gateway.told("off", "Unhealthy").filter(|told| told == why));
+}
+
+#[test]
 fn a_server_that_speaks_no_tls_or_is_not_there_fails_https_probes_and_says_so() {
     build_fetch();
     let gateway = Gateway::start("");
@@ -107,6 +128,21 @@ fn an_https_hook_takes_any_answer() {
     let _server = Server::within(&gateway, "hooked", &["https", "8443", directory.to_str().unwrap()]);
     gateway.remove("hooked.yaml");
     gateway.wait_for("the hook", |_| directory.join("hook").exists().then_some(()));
+}
+
+#[test]
+fn an_https_hook_is_repeated_in_clear_text_where_the_server_speaks_that() {
+    build_fetch();
+    let gateway = Gateway::start("");
+    let directory = gateway.path("host");
+    let mut hooked = pod("clear", WAIT);
+    hooked["spec"]["containers"][0]["lifecycle"] = json!({"preStop": https("/hook")});
+    gateway.apply(&hooked);
+    gateway.ready("clear");
+    let _server = Server::within(&gateway, "clear", &["http", "8443", directory.to_str().unwrap()]);
+    gateway.remove("clear.yaml");
+    gateway.wait_for("the hook", |_| directory.join("hook").exists().then_some(()));
+    gateway.wait_for("the event", |_| gateway.told("clear", "LifecycleHTTPFallback"));
 }
 
 #[test]

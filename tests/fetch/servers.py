@@ -4,6 +4,7 @@ import http.server
 import ssl
 import subprocess
 import sys
+import threading
 from concurrent import futures
 
 
@@ -26,11 +27,22 @@ class Answers(http.server.BaseHTTPRequestHandler):
         pass
 
 
+class Plain(Answers):
+    def do_GET(self):
+        self.send_response(302)
+        self.send_header("Location", "https://127.0.0.1:8443" + self.path)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+
 def https(port, directory):
     pem = directory + "/server.pem"
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=nobody", "-days", "1", "-keyout", pem, "-out", pem + ".crt"],
         check=True, stderr=subprocess.DEVNULL)
+    # Plain HTTP, which sends /a on to /a by TLS.
+    plain = http.server.ThreadingHTTPServer(("127.0.0.1", 8080), Plain)
+    threading.Thread(target=plain.serve_forever, daemon=True).start()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem + ".crt", pem)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Answers)
@@ -61,6 +73,12 @@ def grpc_health(port):
 kind, port = sys.argv[1], int(sys.argv[2])
 if kind == "https":
     server = https(port, sys.argv[3])
+    print("ready", flush=True)
+    server.serve_forever()
+elif kind == "http":
+    # To what is no HTTP it answers with a head, too.
+    Answers.default_request_version = "HTTP/1.1"
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Answers)
     print("ready", flush=True)
     server.serve_forever()
 elif kind == "grpc":

@@ -1,5 +1,6 @@
 //! Names of pods and Services as containers see them.
 
+use crate::gateway::Gateway;
 use crate::gateway::manifest::{WAIT, pod};
 use crate::gateway::pods::text;
 use crate::{Node, server};
@@ -35,6 +36,52 @@ fn the_hosts_file_has_the_pods_own_address_aliases_and_names_of_others() {
 }
 
 #[test]
+fn a_pod_has_the_full_name_that_its_subdomain_gives_it() {
+    let gateway = Gateway::start("clusterDomain: site.local\n");
+    let named = |name: &str, spec: Value| {
+        let mut pod = pod(name, WAIT);
+        for (key, value) in spec.as_object().unwrap() {
+            pod["spec"][key] = value.clone();
+        }
+        gateway.apply(&pod);
+    };
+    let full = "fq.bus.default.svc.site.local";
+    named("short", json!({"hostname": "fq", "subdomain": "bus"}));
+    named("full", json!({"hostname": "fq", "subdomain": "bus", "setHostnameAsFQDN": true}));
+    named("other", json!({"hostname": "fq", "subdomain": "bus", "hostnameOverride": "press.plant-7"}));
+    named("long", json!({"hostname": "h".repeat(60), "subdomain": "bus", "setHostnameAsFQDN": true}));
+    for (pod, kernel, line) in [
+        ("short", "fq", &*format!("{full}\tfq")),
+        ("full", full, &format!("{full}\tfq")),
+        ("other", "press.plant-7", "press.plant-7"),
+    ] {
+        gateway.ready(pod);
+        assert_eq!(gateway.exec(pod, "hostname; cat /etc/hostname; echo $HOSTNAME"), format!("{kernel}\n").repeat(3));
+        let hosts = gateway.exec(pod, "cat /etc/hosts");
+        assert!(hosts.contains(&format!("\n127.0.0.1\t{line}\n")), "{hosts}");
+    }
+    gateway.wait_for("the length told", |_| {
+        gateway
+            .told("long", "FailedCreatePodSandBox")
+            .filter(|told| told.contains("is too long (64 characters is the max, 87"))
+    });
+}
+
+#[test]
+fn a_node_with_ipv6_says_both_of_its_addresses() {
+    let mut node = Node::prepare("");
+    node.ip(&["addr", "add", "2001:db8:7::1/64", "dev", "up0", "nodad"]);
+    node.ip(&["-6", "route", "add", "default", "via", "2001:db8:7::fe"]);
+    node.gateway.run(true);
+    let mut shared = pod("shared", WAIT);
+    shared["spec"]["hostNetwork"] = json!(true);
+    node.gateway.apply(&shared);
+    let shared = node.gateway.ready("shared");
+    let both = json!([{"ip": "198.51.100.1"}, {"ip": "2001:db8:7::1"}]);
+    assert_eq!((&shared["status"]["hostIPs"], &shared["status"]["podIPs"]), (&both, &both));
+}
+
+#[test]
 fn a_services_name_leads_to_a_ready_pod_and_moves_when_that_changes() {
     let node = Node::start(BRIDGE);
     let mut watcher = pod("watcher", WAIT);
@@ -54,6 +101,7 @@ fn a_services_name_leads_to_a_ready_pod_and_moves_when_that_changes() {
     assert_eq!(node.gateway.exec("watcher", "wget -qO- http://db.default.svc:8080"), "db-a\n");
     let table = node.gateway.ok(&["get", "services", "-o", "wide"]);
     assert!(table.contains(&names[0]) && table.contains("8080/TCP") && table.contains("tier=db"), "{table}");
+    assert!(!table.contains("<unknown>"), "no age: {table}");
     let inode = node.gateway.exec("watcher", "stat -c %i /etc/hosts");
     // The first one is no longer Ready.
     node.gateway.exec("db-a", "killall httpd");

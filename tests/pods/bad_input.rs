@@ -149,9 +149,9 @@ fn the_same_pod_in_two_files_is_told_and_the_later_one_counts() {
 }
 
 #[test]
-fn a_field_that_is_not_carried_out_yet_is_refused_by_its_path_and_line() {
-    let manifest = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: named\nspec:\n  containers:\n  - name: a\n    image: x\n  setHostnameAsFQDN: true\n";
-    Beside::new().refuses(manifest, &["bad.yaml:9", "spec.setHostnameAsFQDN"]);
+fn a_field_that_is_not_carried_out_is_refused_by_its_path_and_line() {
+    let manifest = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: named\nspec:\n  containers:\n  - name: a\n    image: x\n  runtimeClassName: kata\n";
+    Beside::new().refuses(manifest, &["bad.yaml:9", "spec.runtimeClassName"]);
 }
 
 #[test]

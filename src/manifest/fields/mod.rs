@@ -27,7 +27,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::document::Quantity;
-use crate::document::{Format, Kind, Object, carried, later, quiet, refused, warned};
+use crate::document::{Format, Kind, Object, carried, quiet, refused, warned};
 
 pub(super) use object::{LIMIT_RANGE, PERSISTENT_VOLUME, PERSISTENT_VOLUME_CLAIM, SERVICE};
 pub use reference::fields_reference;
@@ -90,7 +90,7 @@ pub(super) static POD_SPEC: Object = Object {
         carried("hostPID", Kind::Bool),
         carried("hostUsers", Kind::Bool),
         carried("hostname", Kind::String),
-        later("hostnameOverride", Kind::String),
+        carried("hostnameOverride", Kind::String),
         warned(
             "imagePullSecrets",
             Kind::List(&Kind::Object(&LOCAL_OBJECT_REFERENCE)),
@@ -134,9 +134,9 @@ pub(super) static POD_SPEC: Object = Object {
         carried("securityContext", Kind::Object(&POD_SECURITY_CONTEXT)),
         warned("serviceAccount", Kind::String, "there is no API server to use it with"),
         warned("serviceAccountName", Kind::String, "there is no API server to use it with"),
-        later("setHostnameAsFQDN", Kind::Bool).unless(&["false"]),
+        carried("setHostnameAsFQDN", Kind::Bool),
         carried("shareProcessNamespace", Kind::Bool),
-        later("subdomain", Kind::String),
+        carried("subdomain", Kind::String),
         carried("terminationGracePeriodSeconds", Kind::Int64),
         quiet("tolerations", Kind::List(&Kind::Object(&TOLERATION)), "there is one node, so they select nothing"),
         warned(

@@ -16,7 +16,6 @@ that decode manifests, and a test keeps it equal to them.
 * **quiet**: accepted without a word; it has no effect.
 * **warning**: accepted without effect; a warning names the field and the line.
 * **refused**: an error that names the field and the line; the object is not run.
-* **later**: refused, because this version does not carry it out yet.
 
 Values that are as good as leaving a field out (null, \"\", empty lists and those named below) are accepted for every field.
 A field that stands in no table is unknown: a warning with its full path, an error with `--strict`.
@@ -47,7 +46,6 @@ fn collect(object: &Object, prefix: &str, rows: &mut BTreeSet<(String, String)>)
             Treat::Quiet(why) => ("quiet", why.to_owned()),
             Treat::Warned(why) => ("warning", why.to_owned()),
             Treat::Refused(why) => ("refused", why.to_owned()),
-            Treat::Later => ("later", String::new()),
             Treat::Fetched => ("yes", "by `gatepost-fetch`, which must be installed".to_owned()),
         };
         if !field.neutral().is_empty() {

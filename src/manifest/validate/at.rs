@@ -99,6 +99,11 @@ impl<'a> At<'a> {
         self.json.as_str().and_then(|text| Quantity::parse(text).ok())
     }
 
+    /// The amount as messages show it.
+    pub(super) fn amount(&self) -> String {
+        self.quantity().map(|amount| amount.shown(self.text())).unwrap_or_default()
+    }
+
     /// The items of a list.
     pub(super) fn items(&'a self) -> impl ExactSizeIterator<Item = At<'a>> + Clone {
         let items = self.json.as_array().map(Vec::as_slice).unwrap_or_default();

@@ -41,7 +41,10 @@ pub(super) fn validate_containers(spec: &At<'_>, volumes: &Volumes<'_>, errors: 
     for container in inits.items() {
         validate_common(&container, spec, volumes, errors);
         validate_restart_policy(&container, errors);
-        unique_name(&container, &mut seen, errors);
+        // Several without a name are no duplicates here, though they are among app containers.
+        if container.child("name").is_truthy() || seen.contains("") {
+            unique_name(&container, &mut seen, errors);
+        }
         // One runs after the other, so each has its own; Kubernetes names the first in its errors.
         unique_host_ports(&container, &inits.index(0), &mut BTreeSet::new(), errors);
         if container.text_of("restartPolicy") == "Always" {
@@ -57,6 +60,7 @@ pub(super) fn validate_containers(spec: &At<'_>, volumes: &Volumes<'_>, errors: 
             }
         }
     }
+    seen.extend(inits.items().map(|container| container.text_of("name")));
     let targets = seen.clone();
     for container in debuggers.items() {
         validate_common(&container, spec, volumes, errors);
@@ -67,7 +71,8 @@ pub(super) fn validate_containers(spec: &At<'_>, volumes: &Volumes<'_>, errors: 
         }
         for field in NOT_EPHEMERAL {
             let at = container.child(field);
-            if at.is_set() && (at.is_truthy() || at.json.is_string()) {
+            // What Kubernetes holds by value counts only when it is not the zero value.
+            if at.is_set() && (field != "resources" || at.is_truthy()) {
                 errors.forbidden_at(&at, "cannot be set for an Ephemeral Container");
             }
         }

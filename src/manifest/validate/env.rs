@@ -4,7 +4,6 @@ use super::super::error::Errors;
 use super::super::names;
 use super::at::At;
 use super::paths::without_backsteps;
-use crate::document::Quantity;
 
 const FIELD_PATHS: [&str; 9] = [
     "metadata.name",
@@ -115,7 +114,9 @@ fn validate_file_key(reference: &At<'_>, errors: &mut Errors) {
 
 /// A field of the pod. `at`: the place that errors name, which is not always where the field is.
 pub(super) fn validate_field_ref(field: &At<'_>, at: &At<'_>, known: &[&str], errors: &mut Errors) {
-    let (version, path) = (field.text_of("apiVersion"), field.text_of("fieldPath"));
+    let (version, written) = (field.text_of("apiVersion"), field.text_of("fieldPath"));
+    // A name of old.
+    let path = if written == "spec.host" { "spec.nodeName" } else { written };
     let place = at.child("fieldPath");
     if version.is_empty() {
         errors.required_at(&at.child("apiVersion"), "");
@@ -143,7 +144,7 @@ pub(super) fn validate_field_ref(field: &At<'_>, at: &At<'_>, known: &[&str], er
     } else if !known.contains(&path) {
         if OTHER_FIELD_PATHS.contains(&path) || FIELD_PATHS.contains(&path) {
             errors.unsupported(&place.to_string(), path, known);
-        } else if path != "spec.host" {
+        } else {
             let detail = format!("error converting fieldPath: field label not supported: {path}");
             errors.invalid_as(&place, path, detail);
         }
@@ -162,8 +163,10 @@ pub(super) fn validate_resource_field(field: &At<'_>, at: &At<'_>, in_volume: bo
     } else if !huge_pages && !RESOURCES.contains(&resource) {
         errors.unsupported(&at.child("resource").to_string(), resource, &RESOURCES);
     }
-    let divisor = field.child("divisor").quantity().filter(|divisor| divisor.nanos() != 0);
-    let Some(divisor) = divisor.as_ref().map(Quantity::to_string) else { return };
+    let divisor = field.child("divisor");
+    let Some(divisor) = divisor.quantity().filter(|amount| amount.nanos() != 0).map(|_| divisor.amount()) else {
+        return;
+    };
     let (of, known): (&str, &[&str]) = match resource.split_once('.').map(|(_, name)| name) {
         Some("cpu") => ("cpu", &["1m", "1"]),
         Some("memory") => ("memory", &BINARY),

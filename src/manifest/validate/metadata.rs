@@ -12,13 +12,20 @@ const FINALIZERS: [&str; 3] = ["kubernetes", "orphan", "foregroundDeletion"];
 const OPERATIONS: [&str; 2] = ["Apply", "Update"];
 
 /// Checks metadata as written. `full_name`: the name on this node.
-pub(in super::super) fn validate_metadata(meta: &At<'_>, full_name: &str, namespace: &str, errors: &mut Errors) {
+pub(in super::super) fn validate_metadata(
+    kind: &str,
+    meta: &At<'_>,
+    full_name: &str,
+    namespace: &str,
+    errors: &mut Errors,
+) {
     let (name, generate) = (meta.child("name"), meta.child("generateName"));
     if generate.is_truthy() {
         errors.wrong(&generate, names::subdomain_prefix(generate.text()));
     }
     if name.is_truthy() {
-        errors.wrong(&name, names::subdomain(name.text()));
+        let check = if kind == "Service" { names::service } else { names::subdomain };
+        errors.wrong(&name, check(name.text()));
     } else if !generate.is_truthy() {
         errors.required_at(&name, "name or generateName is required");
     }
@@ -76,7 +83,8 @@ fn validate_owners(owners: &At<'_>, errors: &mut Errors) {
             ("uid", "must not be empty"),
         ] {
             let value = owner.text_of(field);
-            if value.is_empty() || field == "apiVersion" && value.ends_with('/') {
+            let no_version = value.ends_with('/') || value.split('/').count() > 2;
+            if value.is_empty() || field == "apiVersion" && no_version {
                 errors.invalid_as(&owners.child(field), value, detail);
             }
         }
@@ -102,12 +110,12 @@ fn validate_finalizers(finalizers: &At<'_>, errors: &mut Errors) {
     for finalizer in finalizers.items() {
         let name = finalizer.text();
         errors.wrong_as(finalizers, name, names::qualified(name));
-        if names::qualified(name).is_empty() && !name.contains('/') && !FINALIZERS.contains(&name) {
+        if !name.contains('/') && !FINALIZERS.contains(&name) {
             errors.invalid_at(&finalizer, "name is neither a standard finalizer name nor is it fully qualified");
         }
     }
     if ["orphan", "foregroundDeletion"].iter().all(|name| finalizers.texts().any(|text| text == *name)) {
-        errors.invalid_at(finalizers, "finalizer foregroundDeletion and orphan cannot be both set");
+        errors.invalid_at(finalizers, "finalizer orphan and foregroundDeletion cannot be both set");
     }
 }
 
@@ -121,9 +129,11 @@ fn validate_managers(managers: &At<'_>, errors: &mut Errors) {
         if kind.is_truthy() && kind.text() != "FieldsV1" {
             errors.invalid_at(&kind, "must be `FieldsV1`");
         }
-        let name = manager.child("manager");
-        if name.text().len() > 128 {
-            errors.too_long_at(&name, 128);
+        for (field, most) in [("manager", 128), ("subresource", 256)] {
+            let name = manager.child(field);
+            if name.text().len() > most {
+                errors.too_long_at(&name, most);
+            }
         }
     }
 }

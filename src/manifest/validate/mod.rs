@@ -16,6 +16,8 @@ mod projections;
 mod resources;
 mod security;
 mod selectors;
+#[cfg(test)]
+mod tests;
 mod unimplemented;
 mod volumes;
 
@@ -48,6 +50,6 @@ pub(super) fn validate_object(kind: &str, object: &Json, errors: &mut Errors) {
 }
 
 /// Checks metadata as written. `full_name`: the name on this node; `namespace`: as defaulted.
-pub(super) fn validate_metadata(document: &Json, full_name: &str, namespace: &str, errors: &mut Errors) {
-    metadata::validate_metadata(&At::root(document).child("metadata"), full_name, namespace, errors);
+pub(super) fn validate_metadata(kind: &str, document: &Json, full_name: &str, namespace: &str, errors: &mut Errors) {
+    metadata::validate_metadata(kind, &At::root(document).child("metadata"), full_name, namespace, errors);
 }

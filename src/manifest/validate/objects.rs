@@ -2,12 +2,13 @@
 
 use crate::sorted::BTreeMap;
 
+use super::super::aggregate::is_overcommittable;
 use super::super::error::{ErrorKind, Errors};
 use super::super::names;
 use super::at::At;
 use super::metadata::{validate_annotations, validate_labels};
 use super::paths::without_backsteps;
-use super::resources::{validate_amount, validate_container_name, validate_name};
+use super::resources::{validate_container_name, validate_name};
 use super::selectors::{validate_label_selector, validate_node_selector};
 use super::volumes::validate_host_path;
 use crate::document::Quantity;
@@ -59,8 +60,14 @@ fn validate_secret(object: &At<'_>, errors: &mut Errors) {
         errors.too_long_at(&data, MAX_OBJECT_BYTES);
     }
     let has = |key: &str| data.json.get(key).is_some() || plain.json.get(key).is_some();
+    let kind = object.text_of("type");
+    if kind == "kubernetes.io/service-account-token" {
+        let annotations = object.child("metadata");
+        let annotations = annotations.child("annotations");
+        errors.needs(&annotations.key("kubernetes.io/service-account.name"));
+    }
     // Of the first list all keys are needed; else one of the second.
-    let (all, any): (&[&str], &[&str]) = match object.text_of("type") {
+    let (all, any): (&[&str], &[&str]) = match kind {
         "kubernetes.io/dockercfg" => (&[".dockercfg"], &[]),
         "kubernetes.io/dockerconfigjson" => (&[".dockerconfigjson"], &[]),
         "kubernetes.io/basic-auth" => (&[], &["username", "password"]),
@@ -72,6 +79,10 @@ fn validate_secret(object: &At<'_>, errors: &mut Errors) {
     let neither = any.iter().filter(|_| !any.iter().any(|key| has(key)));
     for key in missing.chain(neither) {
         errors.required_at(&data.key(key), "");
+    }
+    let empty = |key: &str| !data.key(key).is_truthy() && !plain.key(key).is_truthy();
+    if kind == "kubernetes.io/ssh-auth" && empty("ssh-privatekey") && has("ssh-privatekey") {
+        errors.required_at(&data.key("ssh-privatekey"), "");
     }
 }
 
@@ -163,7 +174,6 @@ fn validate_claim(spec: &At<'_>, errors: &mut Errors) {
     let requests = resources.child("requests");
     let (storage, place) = (requests.child("storage"), resources.key("storage"));
     if storage.is_set() {
-        validate_amount(&place, "storage", &storage, errors);
         positive(&place, &storage, errors);
     } else {
         errors.required_at(&place, "");
@@ -312,6 +322,13 @@ fn compare_limits(limit: &At<'_>, name: &str, amounts: [Option<Quantity>; 5], er
             let detail = format!("{lesser_name} value {lesser} is greater than {greater_name} value {greater}");
             errors.invalid_as(&limit.child(field).key(name), shown.to_string(), detail);
         }
+    }
+    if let (Some(default), Some(asked)) = (default, request)
+        && !is_overcommittable(name)
+        && default != asked
+    {
+        let detail = format!("default value {default} must equal to defaultRequest value {asked} in {name}");
+        errors.invalid_as(&limit.child("defaultRequest").key(name), asked.to_string(), detail);
     }
     if let Some(ratio) = ratio {
         let place = limit.child("maxLimitRequestRatio");

@@ -9,6 +9,7 @@ use super::{containers, os, resources, security, selectors, volumes};
 const SECCOMP_POD: &str = "seccomp.security.alpha.kubernetes.io/pod";
 const SECCOMP_CONTAINER: &str = "container.seccomp.security.alpha.kubernetes.io/";
 const APP_ARMOR: &str = "container.apparmor.security.beta.kubernetes.io/";
+const MIRROR: &str = "kubernetes.io/config.mirror";
 const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 
 /// Checks everything below `spec`, and the annotations that Kubernetes reads.
@@ -162,6 +163,9 @@ fn validate_annotations(annotations: &At<'_>, spec: &At<'_>, errors: &mut Errors
             if !["", "runtime/default", "unconfined"].contains(&text) && !text.starts_with("localhost/") {
                 errors.invalid_as(&value, text, format!("invalid AppArmor profile name: {text:?}"));
             }
+        }
+        if key == MIRROR && spec.text_of("nodeName").is_empty() {
+            errors.invalid_as(&value, text, "must set spec.nodeName if mirror pod annotation is set");
         }
         let canonical = text == "0" || !text.starts_with(['+', '0']);
         if key == DELETION_COST && !(canonical && text.parse::<i32>().is_ok()) {

@@ -43,6 +43,7 @@ const COUNTED: [&str; 9] = [
     "services.nodeports",
     "services.loadbalancers",
 ];
+const HUGE_ALONE: &str = "HugePages require cpu or memory";
 const FOR_PODS: [&str; 3] = ["cpu", "hugepages-", "memory"];
 
 /// Whose resources are checked.
@@ -65,6 +66,10 @@ pub(super) fn validate_pod_resources(spec: &At<'_>, errors: &mut Errors) {
     let overhead = spec.child("overhead");
     if overhead.is_set() {
         // Kubernetes checks it as if it were the limits of a container called overhead.
+        let names = || overhead.entries().map(|(name, _)| name);
+        if names().any(is_huge) && !names().any(is_computing) {
+            errors.forbidden_at(&overhead, HUGE_ALONE);
+        }
         for (name, amount) in overhead.entries() {
             let place = overhead.child("limits");
             let place = place.key(name);
@@ -102,17 +107,17 @@ pub(super) fn validate_pod_resources(spec: &At<'_>, errors: &mut Errors) {
                 let place = resources.child("containers");
                 let place = place.index(index);
                 let place = place.key(name);
-                let detail = format!("must be less than or equal to pod limits of {most}");
-                errors.invalid_as(&place.child("limits"), limit.to_string(), detail);
+                let detail = format!("must be less than or equal to pod limits of {}", limits.key(name).amount());
+                errors.invalid_as(&place.child("limits"), amount.amount(), detail);
             }
         }
     }
 }
 
 fn exceeds(of_pod: &At<'_>, sum: Quantity, what: &str, errors: &mut Errors) {
-    if let Some(amount) = of_pod.quantity().filter(|amount| sum > *amount) {
+    if of_pod.quantity().is_some_and(|amount| sum > amount) {
         let detail = format!("must be greater than or equal to aggregate container {what} of {sum}");
-        errors.invalid_as(of_pod, amount.to_string(), detail);
+        errors.invalid_as(of_pod, of_pod.amount(), detail);
     }
 }
 
@@ -123,24 +128,26 @@ fn validate_requirements(limits: &At<'_>, requests: &At<'_>, place: &At<'_>, who
         for (name, amount) in list.entries() {
             match whose {
                 Whose::Container => validate_container_name(&amount, name, errors),
-                Whose::Pod if ["cpu", "memory"].contains(&name) || name.starts_with("hugepages-") => {}
-                Whose::Pod => errors.unsupported(&amount.to_string(), name, &FOR_PODS),
+                Whose::Pod => {
+                    if validate_name(&amount, name, errors) && !is_computing(name) && !is_huge(name) {
+                        errors.unsupported(&amount.to_string(), name, &FOR_PODS);
+                    }
+                }
             }
             validate_amount(&amount, name, &amount, errors);
-            computing |= ["cpu", "memory"].contains(&name);
-            huge |= name.starts_with("hugepages-");
+            computing |= is_computing(name);
+            huge |= is_huge(name);
         }
     }
-    for (name, request) in requests.entries() {
-        let Some(request) = request.quantity() else { continue };
-        match limits.key(name).quantity() {
-            Some(limit) if request != limit && !is_overcommittable(name) => {
-                errors.invalid_as(requests, request.to_string(), format!("must be equal to {name} limit of {limit}"));
-            }
-            Some(limit) if request > limit => {
-                let detail = format!("must be less than or equal to {name} limit of {limit}");
-                errors.invalid_as(requests, request.to_string(), detail);
-            }
+    for (name, asked) in requests.entries() {
+        let Some(request) = asked.quantity() else { continue };
+        let allowed = limits.key(name);
+        let mut compare = |must: &str| {
+            errors.invalid_as(requests, asked.amount(), format!("{must} {name} limit of {}", allowed.amount()));
+        };
+        match allowed.quantity() {
+            Some(limit) if request != limit && !is_overcommittable(name) => compare("must be equal to"),
+            Some(limit) if request > limit => compare("must be less than or equal to"),
             None if !is_overcommittable(name) => {
                 errors.required_at(limits, "Limit must be set for non overcommitable resources");
             }
@@ -148,50 +155,58 @@ fn validate_requirements(limits: &At<'_>, requests: &At<'_>, place: &At<'_>, who
         }
     }
     if huge && !computing {
-        errors.forbidden_at(place, "HugePages require cpu or memory");
+        errors.forbidden_at(place, HUGE_ALONE);
     }
 }
 
 /// The name of a resource that a container may have.
 pub(super) fn validate_container_name(place: &At<'_>, name: &str, errors: &mut Errors) {
-    if validate_name(place, name, errors) {
-        if !name.contains('/') {
-            if !["cpu", "memory", "ephemeral-storage"].contains(&name) && !name.starts_with("hugepages-") {
-                errors.invalid_as(place, name, "must be a standard resource for containers");
-            }
-        } else if !is_native(name) && !is_extended(name) {
-            errors.invalid_as(place, name, "doesn't follow extended resource name standard");
+    validate_name(place, name, errors);
+    if !name.contains('/') {
+        if !is_computing(name) && name != "ephemeral-storage" && !is_huge(name) {
+            errors.invalid_as(place, name, "must be a standard resource for containers");
         }
+    } else if !is_native(name) && !is_extended(name) {
+        errors.invalid_as(place, name, "doesn't follow extended resource name standard");
     }
 }
 
-/// The name of any resource. Says whether its form is right.
+/// The name of any resource. Says whether it is right.
 pub(super) fn validate_name(place: &At<'_>, name: &str, errors: &mut Errors) -> bool {
     let wrong = names::qualified(name);
     let well_formed = wrong.is_empty();
     errors.wrong_as(place, name, wrong);
     let standard =
-        STANDARD.contains(&name) || name.starts_with("hugepages-") || name.starts_with("requests.hugepages-");
-    if well_formed && !name.contains('/') && !standard {
+        name.contains('/') || STANDARD.contains(&name) || is_huge(name) || name.starts_with("requests.hugepages-");
+    if well_formed && !standard {
         errors.invalid_as(place, name, "must be a standard resource type or fully qualified");
     }
-    true
+    well_formed && standard
+}
+
+fn is_huge(name: &str) -> bool {
+    name.starts_with("hugepages-")
+}
+
+fn is_computing(name: &str) -> bool {
+    ["cpu", "memory"].contains(&name)
 }
 
 /// An amount of a resource.
 pub(super) fn validate_amount(place: &At<'_>, name: &str, amount: &At<'_>, errors: &mut Errors) {
+    let shown = amount.amount();
     let Some(amount) = amount.quantity() else { return };
     if amount.nanos() < 0 {
-        errors.invalid_as(place, amount.to_string(), "must be greater than or equal to 0");
+        errors.invalid_as(place, shown.as_str(), "must be greater than or equal to 0");
     }
     if (COUNTED.contains(&name) || is_extended(name)) && !amount.is_whole() {
-        errors.invalid_as(place, amount.to_string(), "must be an integer");
+        errors.invalid_as(place, shown.as_str(), "must be an integer");
     }
     if let Some(size) = name.strip_prefix("hugepages-") {
         let size = Quantity::parse(size).ok().filter(|size| size.is_whole() && size.whole() > 0);
         if size.is_none_or(|size| amount.whole() % size.whole() != 0) {
-            let detail = format!("{amount} is not positive integer multiple of {name}");
-            errors.invalid_as(place, amount.to_string(), detail);
+            let detail = format!("{shown} is not positive integer multiple of {name}");
+            errors.invalid_as(place, shown, detail);
         }
     }
 }

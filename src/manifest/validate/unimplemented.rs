@@ -39,10 +39,10 @@ pub(super) fn refuse_unimplemented(spec: &At<'_>, rules: Rules<'_>, errors: &mut
             errors.later_at(&image.child("reference"), "no image is named, and nothing else names it here");
         }
     }
-    warn(spec, warnings);
+    warn(spec, rules.cluster_domain, warnings);
 }
 
-fn warn(spec: &At<'_>, warnings: &mut Warnings) {
+fn warn(spec: &At<'_>, cluster_domain: &str, warnings: &mut Warnings) {
     let mut add = |at: &At<'_>, message: &str| warnings.push((at.to_string(), message.to_owned()));
     let grace = spec.child("terminationGracePeriodSeconds");
     if grace.number() < 0 {
@@ -56,9 +56,19 @@ fn warn(spec: &At<'_>, warnings: &mut Warnings) {
     if policy.text() == "ClusterFirstWithHostNet" {
         add(&policy, "there is no cluster DNS; the node's resolver is used");
     }
-    let hostname = spec.child("hostname");
-    if hostname.is_truthy() && spec.flag_of("hostNetwork") == Some(true) {
-        add(&hostname, "the host's name counts with hostNetwork: true");
+    let host_network = spec.flag_of("hostNetwork") == Some(true);
+    let subdomain = spec.child("subdomain");
+    for name in ["hostname", "subdomain", "setHostnameAsFQDN"].map(|field| spec.child(field)) {
+        if name.is_truthy() && host_network {
+            add(&name, "the host's name counts with hostNetwork: true");
+        }
+    }
+    if subdomain.is_truthy() && !host_network && cluster_domain.is_empty() {
+        add(&subdomain, "has an effect only where the node's setting clusterDomain names a domain");
+    }
+    let full = spec.child("setHostnameAsFQDN");
+    if full.is_truthy() && !host_network && !subdomain.is_truthy() {
+        add(&full, "the full name is the short one, since there is no subdomain");
     }
 }
 
