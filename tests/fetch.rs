@@ -1,7 +1,9 @@
-//! The second binary, `gatepost-fetch`, at work for the first: probes by https and gRPC.
+//! The second binary, `gatepost-fetch`, at work for the first: probes by https and gRPC, and pulls.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod gateway;
 
 #[path = "fetch/probes.rs"]
 mod probes;
+#[path = "fetch/pulls.rs"]
+mod pulls;

@@ -1,11 +1,12 @@
-//! TLS: [`unverified`] for probes.
+//! TLS: [`verified`] for registries, [`unverified`] for probes.
 
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
 /// Without looking at certificates, as kubelet probes.
 pub(crate) fn unverified() -> Result<Arc<ClientConfig>, Error> {
@@ -13,6 +14,20 @@ pub(crate) fn unverified() -> Result<Arc<ClientConfig>, Error> {
     let anybody = Arc::new(Anybody(Arc::clone(&provider)));
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
     Ok(Arc::new(builder.dangerous().with_custom_certificate_verifier(anybody).with_no_client_auth()))
+}
+
+/// Where the machine has its certificate authorities.
+const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
+
+/// By the machine's certificate authorities, and these.
+pub(crate) fn verified(more: Option<&[u8]>) -> Result<Arc<ClientConfig>, Error> {
+    let mut roots = RootCertStore::empty();
+    let own = std::fs::read(AUTHORITIES).unwrap_or_default();
+    for bundle in [Some(own.as_slice()), more].into_iter().flatten() {
+        roots.add_parsable_certificates(CertificateDer::pem_slice_iter(bundle).flatten());
+    }
+    let builder = ClientConfig::builder_with_provider(Arc::new(provider())).with_safe_default_protocol_versions()?;
+    Ok(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
 }
 
 /// Ciphers in the order of their cost here: few of these machines have instructions for AES.

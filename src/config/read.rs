@@ -254,6 +254,7 @@ impl Reading {
         if let Some(names) = self.texts("allowedUnsafeSysctls") {
             config.allowed_unsafe_sysctls = names.iter().map(|name| name.replace('/', ".")).collect();
         }
+        self.fill_registries(config);
         self.path("fetchBinary", &mut config.fetch_binary);
         self.path("seccompProfileRoot", &mut config.seccomp_profile_root);
         if let Some(single) = self.get("singleProcessOOMKill").and_then(Json::as_bool) {

@@ -43,6 +43,7 @@ mod outcome;
 mod persist;
 mod probed;
 mod probes;
+mod pulls;
 mod requests;
 mod safe_mode;
 mod start;

@@ -130,6 +130,10 @@ impl Gateway {
         if !settings.contains("staticPodPath:") {
             config = config + "staticPodPath: " + gateway.path("manifests").to_str().unwrap() + "\n";
         }
+        if !settings.contains("fetchBinary:") {
+            // Whether it was built before may make no difference.
+            config = config + "fetchBinary: " + gateway.path("no-fetch").to_str().unwrap() + "\n";
+        }
         config.push_str(&settings.replace("BASE", &base.to_string()));
         fs::write(gateway.path("config.yaml"), config).unwrap();
         gateway
@@ -555,8 +559,8 @@ fn pids() -> Vec<u32> {
     names.filter_map(|name| name.parse().ok()).collect()
 }
 
-/// Builds the second binary beside the first, where gatepost looks for it: cargo builds only a test's own package along.
-pub fn build_fetch() {
+/// The same settings with the second binary, which is built: cargo builds only a test's own package along.
+pub fn fetching(settings: &str) -> String {
     static BUILT: OnceLock<()> = OnceLock::new();
     BUILT.get_or_init(|| {
         let mut cargo = Command::new(env!("CARGO"));
@@ -567,4 +571,5 @@ pub fn build_fetch() {
         }
         assert!(cargo.status().unwrap().success(), "gatepost-fetch could not be built");
     });
+    format!("fetchBinary: {GATEPOST}-fetch\n{settings}\n")
 }
