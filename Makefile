@@ -1,7 +1,7 @@
 # make run       a gateway in QEMU, its serial console on this terminal; BOARD=qemu-armv7, …; RUNTIME=crun
 # make image     the image of a board, in .build/image/BOARD: BOARD=orangepi-pc, … (docs/boards.md)
 # make run-host  the sample pods on this machine, shown until Ctrl-C
-# make test      everything: format, lints, licences, unit, simulation and integration tests
+# make test      everything: format, lints, licences, unit, simulation and integration tests, the ARM builds' tests, gateways in QEMU
 # make cross     static binaries for aarch64 and armv7 in .build/bin; make size says what is in them
 # make test-vm   gateways of both architectures booted in QEMU
 # make test-cross  the unit tests for both, under qemu-user

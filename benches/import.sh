@@ -1,28 +1,53 @@
 #!/bin/sh
 # Wall time and peak memory of importing an image, beside `umoci unpack` of the same image; also with its layers as zstd
-# with the largest window that is taken, 8 MiB.
-# usage: benches/import.sh [OCI-LAYOUT:TAG]      (root; skopeo, umoci, python3, zstd; the third of three runs counts)
-#        GATEPOST=FILE       the binary; without an image the sample image of node.js is taken
+# with the largest window that is taken, 8 MiB. Then the same of an image with one layer of 1 GiB, for its peak memory.
+# usage: benches/import.sh [OCI-LAYOUT:TAG]      (root; skopeo, umoci, python3, zstd; all rounds are printed, the third counts)
+#        GATEPOST=FILE       the binary
+#        without an image, one of 7 layers is made: about 70 MB of gzip, 185 MB unpacked
+#        LARGE=BYTES         unpacked size of the one large layer (1 GiB); 0: none
 set -eu
 cd "$(dirname "$0")/.."
 gatepost=$(realpath "${GATEPOST:?name the binary, or call make bench}")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 image=${1:-}
-if [ -z "$image" ]; then
-    image=$work/layout:1
-    gzip -dc .build/images/nodejs.tar.gz > "$work/nodejs.tar"
-    skopeo --insecure-policy copy -q "docker-archive:$work/nodejs.tar" "oci:$image"
-    rm "$work/nodejs.tar"
-fi
-skopeo --insecure-policy copy -q "oci:$image" "oci-archive:$work/oci.tar:bench.example/image:1"
-skopeo --insecure-policy copy -q "oci:$image" "docker-archive:$work/docker.tar:bench.example/image:1"
 cat > "$work/run.py" <<'PY'
-import gzip, hashlib, json, os, resource, shutil, subprocess, sys, time
+import json, os, shutil, subprocess, sys
+# What a process had in memory before execve(2) counts as its peak (getrusage(2)): so it is started by one that has little.
+WATCH = """import posix, sys, time
+t = time.monotonic()
+p = posix.fork()
+if p == 0: posix.execv(sys.argv[1], sys.argv[1:])
+_, status, ru = posix.wait4(p, 0)
+print(f"{time.monotonic()-t:6.2f} s wall {ru.ru_utime+ru.ru_stime:6.2f} s cpu {ru.ru_maxrss/1024:6.1f} MiB peak", "" if status == 0 else f"FAILED {status}")
+"""
 def measure(label, argv, fds=None):
-    t = time.monotonic(); p = subprocess.Popen(argv, **(fds or {})); _, status, ru = os.wait4(p.pid, 0)
-    print(f"{label:24} {time.monotonic()-t:6.2f} s wall {ru.ru_utime+ru.ru_stime:6.2f} s cpu {ru.ru_maxrss/1024:6.1f} MiB peak", "" if status == 0 else f"FAILED {status}", flush=True)
-work, gatepost, image = sys.argv[1:4]
+    print(f"{label:28} ", end="", flush=True)
+    subprocess.run([sys.executable, "-ISE", "-c", WATCH, *argv], **(fds or {}))
+work, gatepost, image, large = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
+def tool(*argv): subprocess.run(argv, check=True)
+def make(name, layers, size, piece):
+    """An image of that many layers with files of `piece` bytes, `size` bytes in all; a third of each file does not compress."""
+    import random
+    layout, chance = f"{work}/{name}", random.Random(name)
+    tool("umoci", "init", "--layout", layout); tool("umoci", "new", "--image", f"{layout}:1")
+    for n in range(layers):
+        os.makedirs(f"{work}/tree/some/where")
+        for k in range(max(1, size // layers // piece)):
+            with open(f"{work}/tree/some/where/file{k}", "wb") as f:
+                for _ in range(piece // 65536): f.write(chance.randbytes(24 << 10) + b"the rest of it is text, %06d....\n" % k * 1170)
+        tool("umoci", "insert", "--image", f"{layout}:1", f"{work}/tree", f"/layer{n}")
+        shutil.rmtree(f"{work}/tree")
+    return f"{layout}:1"
+def copies(image, name):
+    """The same image in other forms: archives, and a layout with zstd."""
+    for kind in ["oci-archive", "docker-archive"]:
+        tool("skopeo", "--insecure-policy", "copy", "-q", f"oci:{image}", f"{kind}:{work}/{name}.{kind}:bench.example/image:1")
+    layout = os.path.abspath(image.rsplit(":", 1)[0])
+    zstd(layout, f"{work}/{name}.zstd")
+    blobs = sum(os.path.getsize(f"{layout}/blobs/sha256/{blob}") for blob in os.listdir(f"{layout}/blobs/sha256"))
+    return [("layout", layout), ("zstd, 8 MiB", f"{work}/{name}.zstd"), ("oci-archive", f"{work}/{name}.oci-archive"),
+            ("docker-archive", f"{work}/{name}.docker-archive")], blobs
 def import_(label, archive, number):
     layout = {"run": f"{work}/run", "data": f"{work}/data{number}", "logs": f"{work}/logs"}
     os.makedirs(layout["data"])
@@ -34,6 +59,7 @@ def import_(label, archive, number):
     subprocess.run(["rm", "-rf", layout["data"]])
 def zstd(source, target):
     """A copy of an OCI layout whose layers are zstd with a window of 2^23 bytes."""
+    import gzip, hashlib
     os.makedirs(f"{target}/blobs/sha256")
     shutil.copy(f"{source}/oci-layout", target)
     def path(where, digest): return f"{where}/blobs/sha256/" + digest.removeprefix("sha256:")
@@ -54,15 +80,18 @@ def zstd(source, target):
         layer["mediaType"] = "application/vnd.oci.image.layer.v1.tar+zstd"
     index["manifests"] = [{"mediaType": "application/vnd.oci.image.manifest.v1+json", **store(json.dumps(manifest).encode())}]
     with open(f"{target}/index.json", "w") as f: json.dump(index, f)
-layout = os.path.abspath(image.rsplit(":", 1)[0])
-zstd(layout, f"{work}/zstd")
-for n in range(3):
-    subprocess.run(["sync"])
-    measure("umoci unpack", ["umoci", "unpack", "--image", image, f"{work}/bundle{n}"])
-    subprocess.run(["rm", "-rf", f"{work}/bundle{n}"]); subprocess.run(["sync"])
-    import_("gatepost (layout)", layout, f"a{n}"); subprocess.run(["sync"])
-    import_("gatepost (zstd, 8 MiB)", f"{work}/zstd", f"z{n}"); subprocess.run(["sync"])
-    import_("gatepost (oci-archive)", f"{work}/oci.tar", f"b{n}"); subprocess.run(["sync"])
-    import_("gatepost (docker-archive)", f"{work}/docker.tar", f"c{n}")
+def bench(what, image, name):
+    forms, blobs = copies(image, name)
+    for n in range(1, 4):
+        print(f"{what}, {blobs / 1e6:.0f} MB compressed, round {n}", flush=True)
+        subprocess.run(["sync"])
+        measure("umoci unpack", [shutil.which("umoci"), "unpack", "--image", image, f"{work}/bundle"])
+        subprocess.run(["rm", "-rf", f"{work}/bundle"])
+        for form, path in forms:
+            subprocess.run(["sync"]); import_(f"gatepost ({form})", path, f"{name}{n}")
+    for _, path in forms: subprocess.run(["rm", "-rf", path])
+measure("nothing (the least there is)", ["/bin/true"])
+bench("image", image or make("seven", 7, 185_000_000, 256 << 10), "image")
+if large: bench("one large layer", make("large", 1, large, large), "large")
 PY
-python3 "$work/run.py" "$work" "$gatepost" "$image"
+python3 "$work/run.py" "$work" "$gatepost" "$image" "${LARGE:-1073741824}"

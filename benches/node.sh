@@ -19,14 +19,10 @@ done
 
 gatepost=$(realpath "${GATEPOST:?name the binary, or call make bench}")
 runtime=$(command -v "${RUNTIME:-runc}")
-# An ext4 with a journal, as a gateway's data partition is. One without, where this machine's /var/lib lies on such, looks
-# past each inode freed in the last seconds whenever it allocates one: the benches would measure what they deleted before.
-# Not below /tmp, which may be a small tmpfs.
-disk=$(mktemp -p /var/lib gatepost-bench.XXXXXX)
-work=$(mktemp -d -p /var/lib gatepost-bench.XXXXXX)
+disk=
+work=
 name=bench$$
 init=
-export GATEPOST_RUN_DIR=$work/run
 
 die() {
     echo "bench: $1" >&2
@@ -189,16 +185,24 @@ median() { sort -n | awk '{ v[NR] = $1 } END { printf "%10.1f %10.1f\n", v[int((
 
 finish() {
     set +e
+    rm -f "$disk"
+    [ -n "$work" ] || return
     stop_gatepost
     local state
     for state in "$work"/bare/*/; do [ -d "$state" ] && bare_delete "$(basename "$state")"; done
     mountpoint -q "$work/run" && umount -R -l "$work/run"
     find /sys/fs/cgroup -depth -type d \( -path "*/$name/*" -o -name "$name" \) -exec rmdir {} + 2> /dev/null
     umount "$work" || umount -l "$work"
-    rm -rf "$work" "$disk"
+    rm -rf "${work:?}"
 }
 trap finish EXIT
 trap 'exit 130' INT TERM
+# An ext4 with a journal, as a gateway's data partition is. One without, where this machine's /var/lib lies on such, looks
+# past each inode freed in the last seconds whenever it allocates one: the benches would measure what they deleted before.
+# Not below /tmp, which may be a small tmpfs.
+disk=$(mktemp -p /var/lib gatepost-bench.XXXXXX)
+work=$(mktemp -d -p /var/lib gatepost-bench.XXXXXX)
+export GATEPOST_RUN_DIR=$work/run
 truncate -s 4G "$disk"
 mkfs.ext4 -q -F "$disk"
 mount -o loop "$disk" "$work"

@@ -32,8 +32,8 @@ DTB='' UBOOT='' UBOOT_PACKAGE='' MODULES='' CMDLINE='' QEMU_DISK='' DATA_MIB=16 
 runtime=${RUNTIME:-runc}
 case $runtime in runc | crun) ;; *) echo "image: RUNTIME is runc or crun, not $runtime" >&2; exit 1 ;; esac
 case $ARCH in
-aarch64) debian=arm64 ;;
-armv7) debian=armhf ;;
+aarch64) debian=arm64 triplet=/usr/lib/aarch64-linux-gnu ;;
+armv7) debian=armhf triplet=/usr/lib/arm-linux-gnueabihf ;;
 *) echo "image: board/$board: ARCH is aarch64 or armv7, not $ARCH" >&2; exit 1 ;;
 esac
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 1700000000)}
@@ -83,7 +83,7 @@ say "kernel $kernel_package"
 packages_once "$kernel" "$kernel_package"
 version=$(ls "$kernel/lib/modules")
 
-names=$(sed "s/#.*//; /@/{/@$runtime\\b/!d}" rootfs/packages | awk 'NF { print $1 }')
+names=$(sed "s/#.*//; /@/{/@$runtime\\b/!d}" rootfs/packages | awk 'NF && !seen[$1]++ { print $1 }')
 # shellcheck disable=SC2086
 closure=$(debian_closure $names)
 # shellcheck disable=SC2086
@@ -98,7 +98,7 @@ mkdir -p "$root"/usr/{bin,sbin,lib} "$root"/{etc,proc,sys,dev,run,tmp,root,flash
 for d in bin sbin lib; do ln -s "usr/$d" "$root/$d"; done
 ln -s /run "$root/var/run"
 ln -s /tmp "$root/var/tmp"
-taken=$(sed "s/#.*//; /@/{/@$runtime\\b/!d}" rootfs/packages | awk '{ for (i = 2; i <= NF; i++) if ($i !~ /^@/) print $i }')
+taken=$(sed "s/#.*//; /@/{/@$runtime\\b/!d}" rootfs/packages | awk '{ for (i = 2; i <= NF; i++) if ($i !~ /^@/) print $i }' | sed "s#^TRIPLET#$triplet#")
 # shellcheck disable=SC2086
 copy_with_libraries "$debian_dir/root-$runtime" "$root" $taken
 while IFS=: read -r d list; do
@@ -113,6 +113,8 @@ if [ -x "$fetch" ]; then cp "$fetch" "$root/usr/bin/gatepost-fetch"; else say "w
 ln -s /usr/bin/gatepost "$root/usr/sbin/init"
 # shellcheck disable=SC2046,SC2086
 modules_pick "$kernel" "$root" "$root/etc/modules" $(sed 's/#.*//' rootfs/modules) $MODULES
+# shellcheck disable=SC2046
+modules_pick "$kernel" "$root" "$work/modules-on-demand" $(sed 's/#.*//' rootfs/modules-on-demand)
 modules_index "$kernel" "$root"
 cat > "$root/etc/os-release" <<R
 NAME=gatepost
@@ -142,7 +144,7 @@ rootfs/cpio.sh "$initramfs" | gzip -9n > "$out/initramfs"
 say "flash"
 mkdir -p "$work/flash/images" "$work/flash/manifests"
 cp -r "$manifests/." "$work/flash/manifests/"
-find "$images" -mindepth 1 -maxdepth 1 ! -name '.*' -exec cp -r {} "$work/flash/images/" \;
+find "$images/" -mindepth 1 -maxdepth 1 ! -name '.*' -exec cp -r {} "$work/flash/images/" \;
 chmod -R u=rwX,go=rX "$work/flash"
 squash "$work/flash" "$out/flash.squashfs"
 

@@ -17,6 +17,8 @@ fi
 words=$(sed "s#DISK#$out/card#" "$out/qemu")
 boot=()
 [ -e "$out/u-boot" ] || boot=(-kernel "$out/kernel" -initrd "$out/initramfs" -append "$(cat "$out/cmdline")")
+# A machine that QEMU makes up itself has a device tree from QEMU.
+if [ -n "${boot[*]}" ] && [ -e "$out/dtb" ]; then boot+=(-dtb "$out/dtb"); fi
 if [ -t 0 ]; then echo "run: $board; Ctrl-A X ends it" >&2; fi
 # shellcheck disable=SC2086
 exec $words -nodefaults -nographic -serial mon:stdio "${boot[@]}" "$@"

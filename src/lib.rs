@@ -14,6 +14,7 @@ pub mod init;
 pub mod json;
 pub mod log;
 pub mod manifest;
+pub mod network;
 pub mod oci;
 pub mod pod;
 pub mod policy;

@@ -239,6 +239,30 @@ fn a_dhcp_server_gives_address_route_and_name_servers() {
 }
 
 #[test]
+fn a_dhcp_client_that_is_started_again_leaves_the_address_until_a_server_or_its_end_says_otherwise() {
+    let gateway = Gateway::new("dataPartition: ''\nflashPartition: ''\nnetwork: {interface: eth7}\n")
+        .etc("udhcpd.conf", "start 10.7.7.20\nend 10.7.7.20\ninterface server\nlease_file /run/leases\noption subnet 255.255.255.0\noption router 10.7.7.1\n")
+        .before("ip link add eth7 type veth peer name server; ip addr add 10.7.7.1/24 dev server; ip link set server up\n");
+    let said = gateway.boot_then(
+        "until_said() { tries=0; until grep -q \"$1\" /run/client.log; do tries=$((tries+1)); [ $tries -lt 600 ] || break; sleep 0.1; done; }\n\
+         touch /run/leases; busybox udhcpd -f /etc/udhcpd.conf >/run/udhcpd.log 2>&1 & server=$!\n\
+         gatepost dhcp >/run/client.log 2>&1 & client=$!\n\
+         until_said 'from DHCP'; kill -9 $client $server; wait $client $server || true\n\
+         gatepost dhcp >/run/client.log 2>&1 & client=$!\n\
+         until_said 'no DHCP server answers'; cat /run/client.log\n\
+         ip -o -4 addr show eth7 | sed 's/^/kept: /'; ip route | sed 's/^/kept: /'\n\
+         kill -USR2 $client; tries=0; while ip -o -4 addr show eth7 | grep -q inet; do\n\
+         tries=$((tries+1)); [ $tries -lt 100 ] || break; sleep 0.1; done\n\
+         ip -o -4 addr show eth7 | sed 's/^/released: /'; kill $client\n",
+    );
+    assert!(said.contains("no DHCP server answers"), "{said}");
+    let kept: Vec<&str> = said.lines().filter(|line| line.starts_with("kept: ")).collect();
+    assert!(kept.iter().any(|line| line.contains("inet 10.7.7.20/24")), "{said}");
+    assert!(kept.iter().any(|line| line.contains("default via 10.7.7.1")), "{said}");
+    assert!(!said.contains("released: "), "{said}");
+}
+
+#[test]
 fn without_a_runtime_or_cgroups_the_node_comes_up_and_get_pods_says_why() {
     let pod = r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"web"},"spec":{"hostNetwork":true,"containers":[{"name":"app","image":"none:1","imagePullPolicy":"Never"}]}}"#;
     let gateway = Gateway::new(&format!("{BARE}hostname: gw\nruntime: no-such-runtime\nstaticPodPath: /etc/pods\n"))

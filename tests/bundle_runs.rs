@@ -92,6 +92,7 @@ impl Bench {
             secrets: &BTreeMap::new(),
             namespaces: &PodNamespaces::default(),
             pod_ips: &[],
+            service_links: &[],
             volumes: &self.volumes,
             sources: &BTreeMap::new(),
             env_files: &BTreeMap::new(),

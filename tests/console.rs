@@ -284,3 +284,23 @@ fn no_child_is_left(console: &Terminal) {
         std::thread::sleep(Duration::from_millis(5));
     }
 }
+
+#[test]
+fn a_pod_below_the_nodes_standard_is_refused_wherever_a_person_looks() {
+    let gateway = Gateway::start("podSecurity: restricted\n");
+    let mut terminal = started(&gateway);
+    gateway.apply(&pod("web", WAIT));
+    let event = gateway.event("web", "FailedValidation");
+    let violation = "violates PodSecurity \"restricted:latest\": allowPrivilegeEscalation != false";
+    assert!(gateway::pods::text(&event, "/message").contains(violation), "{event}");
+    gateway.until("the refused pod", |pods| {
+        let is_it = |pod| {
+            gateway::pods::text(pod, "/status/reason") == "InvalidManifest"
+                && gateway::pods::text(pod, "/status/message").contains(violation)
+        };
+        pods.get("web").is_some_and(is_it)
+    });
+    assert!(gateway.ok(&["get", "pods"]).contains("InvalidManifest"));
+    assert!(gateway.ok(&["get", "events"]).contains("violates PodSecurity"));
+    terminal.wait_for("violates PodSecurity");
+}

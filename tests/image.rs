@@ -1,4 +1,4 @@
-//! The image build: the same input gives the same bytes, whoever builds it.
+//! The image build: the same input gives the same bytes, whoever builds it; and the command line that boots it in QEMU.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -12,6 +12,8 @@ use tempfile::TempDir;
 
 /// What every image has.
 const NAMES: [&str; 7] = ["disk.img", "kernel", "initramfs", "root.squashfs", "flash.squashfs", "packages", "cmdline"];
+/// The user of the second build.
+const NOBODY: u32 = 65534;
 const TOP: &str = env!("CARGO_MANIFEST_DIR");
 
 /// The digests of an image's files.
@@ -30,9 +32,16 @@ fn digests(image: &Path) -> BTreeMap<String, String> {
 fn the_same_input_gives_the_same_bytes() {
     let built = Path::new(TOP).join(".build/image/qemu-armv7");
     let elsewhere = TempDir::new_in(Path::new(TOP).join(".build")).unwrap();
-    let run = Command::new(Path::new(TOP).join("rootfs/image.sh"))
-        .arg("qemu-armv7")
+    // By somebody who is nobody, elsewhere, and with another idea of who may read what.
+    std::os::unix::fs::chown(elsewhere.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+    let run = Command::new("setpriv")
+        .args([&format!("--reuid={NOBODY}"), &format!("--regid={NOBODY}"), "--clear-groups", "sh", "-c"])
+        .args(["umask 077; exec rootfs/image.sh qemu-armv7"])
+        .current_dir(TOP)
+        .env("HOME", "/nonexistent")
+        .env("TZ", "Asia/Tokyo")
         .env("GATEPOST", Path::new(TOP).join(".build/bin/armv7/gatepost"))
+        .env("IMAGES", Path::new(TOP).join(".build/images-armhf"))
         .env("OUT", elsewhere.path())
         .env("SOURCE_DATE_EPOCH", fs::read_to_string(built.join("epoch")).unwrap().trim())
         .output()
@@ -44,4 +53,29 @@ fn the_same_input_gives_the_same_bytes() {
     }
     let differs: Vec<&String> = second.keys().filter(|name| first.get(*name) != second.get(*name)).collect();
     assert!(differs.is_empty(), "these differ: {differs:?}");
+}
+
+/// A board whose QEMU is echo: what would be run.
+fn qemu_words(board: &str, qemu: &str, files: &[&str]) -> String {
+    let image = Path::new(TOP).join(".build/image").join(board);
+    fs::create_dir_all(&image).unwrap();
+    for file in ["disk.img", "cmdline"].iter().chain(files) {
+        fs::write(image.join(file), "").unwrap();
+    }
+    fs::write(image.join("qemu"), format!("echo {qemu}\n")).unwrap();
+    let run = Command::new(Path::new(TOP).join("rootfs/run.sh")).arg(board).output().unwrap();
+    fs::remove_dir_all(&image).unwrap();
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    String::from_utf8(run.stdout).unwrap()
+}
+
+#[test]
+fn qemu_is_given_the_device_tree_of_a_board_without_a_boot_loader_of_its_own() {
+    let words = qemu_words("test-dtb", "-serial null DISK", &["dtb"]);
+    assert!(words.contains("-dtb .build/image/test-dtb/dtb") && words.contains("-kernel "), "{words}");
+    assert!(words.find("-serial null") < words.find("-serial mon:stdio"), "the board's own ports come first: {words}");
+    let words = qemu_words("test-virt", "DISK", &[]);
+    assert!(!words.contains("-dtb") && words.contains("-kernel "), "{words}");
+    let words = qemu_words("test-u-boot", "DISK", &["dtb", "u-boot"]);
+    assert!(!words.contains("-dtb") && !words.contains("-kernel "), "{words}");
 }

@@ -11,10 +11,14 @@ mod tree;
 
 #[path = "images/cuts.rs"]
 mod cuts;
+#[path = "images/digests.rs"]
+mod digests;
 #[path = "images/hostile.rs"]
 mod hostile;
 #[path = "images/limits.rs"]
 mod limits;
+#[path = "images/sparse.rs"]
+mod sparse;
 #[path = "images/tools.rs"]
 mod tools;
 

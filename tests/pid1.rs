@@ -61,7 +61,12 @@ fn it_boots_mounts_and_runs_from_memory() {
         let program = fs::read_link(format!("/proc/{process}/exe")).unwrap();
         assert_eq!(program, Path::new("/memfd:gatepost (deleted)"));
         let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-        assert!(!status.contains("VmLck:\t       0 kB"), "it is not locked in memory: {status}");
+        let size = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            line.trim().trim_end_matches(" kB").parse::<u64>().unwrap()
+        };
+        // All but what the kernel itself maps; more than the few pages that a start of this program reads.
+        assert!(2 * size("VmLck:") > size("VmSize:"), "it is not locked in memory: {status}");
     }
     let limits = fs::read_to_string(format!("/proc/{supervisor}/limits")).unwrap();
     assert!(limits.lines().any(|line| line.starts_with("Max core file size        0 ")), "{limits}");
@@ -184,8 +189,8 @@ fn processes_that_ignore_sigterm_and_stopped_ones_hold_nothing_up() {
     }
 }
 
-#[test]
-fn pods_stop_in_the_order_of_their_priority_and_a_second_signal_shortens_their_grace() {
+/// Two pods that tell when they are asked to end; something happens, and the machine goes down.
+fn stops_in_order(what_happens: impl FnOnce(&Machine)) {
     let says = |name: &str| {
         format!("trap 'echo {name} >> /host/order; exit 0' TERM; echo ready >> /host/ready; sleep 1000000 & wait")
     };
@@ -201,11 +206,23 @@ fn pods_stop_in_the_order_of_their_priority_and_a_second_signal_shortens_their_g
     // A shell that has not come to its trap yet would not hear the signal.
     let ready = |machine: &Machine| fs::read_to_string(machine.path("data/told/ready")).ok();
     machine.wait_for("both shells", |machine| ready(machine).filter(|lines| lines.lines().count() == 2));
+    what_happens(&machine);
     machine.signal(Signal::TERM);
     assert_eq!(machine.ended_by(), Some(Signal::HUP.as_raw()));
     assert_eq!(fs::read_to_string(machine.path("data/told/order")).unwrap(), "low\nhigh\n");
     assert_eq!(machine.report()["killed"], 0);
+    // Neither waits for all the 120 s.
+    assert!(machine.report()["took_ms"].as_u64().unwrap() < 60_000, "{}", machine.report());
+}
 
+#[test]
+fn pods_stop_in_the_order_of_their_priority_and_without_a_runtime_too() {
+    stops_in_order(|_| {});
+    stops_in_order(|machine| drop(machine.shell("mount --bind /dev/null $(readlink -f $(command -v runc))")));
+}
+
+#[test]
+fn a_second_signal_shortens_the_grace_of_pods() {
     let mut machine = Machine::for_pods(&[pod("stubborn", 0, 600, STUBBORN)]);
     machine.start();
     running(&machine, 1);
@@ -214,6 +231,20 @@ fn pods_stop_in_the_order_of_their_priority_and_a_second_signal_shortens_their_g
     machine.signal(Signal::TERM);
     assert_eq!(machine.ended_by(), Some(Signal::HUP.as_raw()));
     assert!(machine.report()["took_ms"].as_u64().unwrap() < 20_000, "{}", machine.report());
+}
+
+#[test]
+fn the_way_out_keeps_its_bound_whatever_grace_a_pod_has() {
+    let config = format!("{CONFIG}shutdownBound: 3s\n");
+    let mut machine = Machine::configured_for_pods(&config, &[pod("stubborn", 0, 600, STUBBORN)]);
+    machine.start();
+    running(&machine, 1);
+    machine.signal(Signal::TERM);
+    machine.until("within 30 s, of which the pods have 3 s");
+    assert_eq!(machine.ended_by(), Some(Signal::HUP.as_raw()));
+    let took_ms = machine.report()["took_ms"].as_u64().unwrap();
+    // And then 5 s after SIGTERM and 2 s after SIGKILL; the rest is for a busy machine.
+    assert!((3_000..30_000).contains(&took_ms), "{took_ms}");
 }
 
 #[test]
@@ -257,6 +288,8 @@ fn a_new_binary_takes_over_and_containers_notice_nothing() {
         machine.until_supervised();
     }
     assert_ne!(program(&machine), old);
+    let limits = fs::read_to_string(format!("/proc/{}/limits", machine.child("supervise").unwrap())).unwrap();
+    assert!(limits.lines().any(|line| line.starts_with("Max open files            1024 ")), "{limits}");
     let after = state(&machine);
     assert_eq!((&after["containerID"], &after["restartCount"]), (&before["containerID"], &json!(0)));
 
@@ -332,6 +365,47 @@ fn a_fault_of_its_own_leads_to_the_rescue_which_reboots() {
     }
 }
 
+/// A machine whose supervisor crashes although it has left everything alone.
+fn at_its_wits_end(before: impl FnOnce(&Machine)) -> Machine {
+    let machine = Machine::boot();
+    before(&machine);
+    let now = gatepost::sys::clock::boottime_ms();
+    let crashes: Vec<u64> = (0..6).map(|ago| now - ago).collect();
+    let record = json!({"version": 1, "body": {"pods": {}, "unexplained": crashes}});
+    fs::write(format!("/proc/{}/root/run/gatepost/crashes.json", machine.init), record.to_string()).unwrap();
+    let first = machine.child("supervise").unwrap();
+    kill_process(pid(first), Signal::ABORT).unwrap();
+    let next = machine.wait_for("the next one", |machine| machine.child("supervise").filter(|pid| *pid != first));
+    machine.until_supervised();
+    kill_process(pid(next), Signal::ABORT).unwrap();
+    machine
+}
+
+#[test]
+fn a_supervisor_with_nothing_left_to_spare_reboots_the_board_three_times_an_hour() {
+    let mut machine = at_its_wits_end(|_| {});
+    assert_eq!(machine.ended_by(), Some(Signal::HUP.as_raw()), "{}", machine.said());
+    assert_eq!(machine.report()["reason"], "the supervisor fails in safe mode too");
+    let counted = fs::read_to_string(machine.path("data/gatepost/state/reboots")).unwrap();
+    assert_eq!(counted.lines().count(), 2, "a version and this reboot: {counted}");
+
+    let mut machine = at_its_wits_end(|machine| {
+        let now = gatepost::sys::clock::wall_ms();
+        let often = format!("1\n{}\n{}\n{}\n", now - 30_000, now - 20_000, now - 10_000);
+        fs::create_dir_all(machine.path("data/gatepost/state")).unwrap();
+        fs::write(machine.path("data/gatepost/state/reboots"), often).unwrap();
+    });
+    machine.until("this board was rebooted three times within an hour: the next try is in six hours");
+    assert_eq!(machine.child("supervise"), None);
+    machine.signal(Signal::TERM);
+    assert_eq!(machine.ended_by(), Some(Signal::HUP.as_raw()));
+
+    // What is in memory counts nothing; the machine around has run for longer than the 20 minutes that are waited then.
+    let mut machine = at_its_wits_end(|machine| drop(machine.shell("mount -t tmpfs tmpfs /var/lib")));
+    machine.until("this reboot cannot be counted on data: /var/lib/gatepost/state/reboots: it lies in memory");
+    let _ = machine.ended_by();
+}
+
 #[test]
 fn with_its_own_file_gone_it_restarts_the_supervisor_and_reboots() {
     let mut machine = Machine::boot();
@@ -379,10 +453,64 @@ fn a_busy_mount_is_made_read_only_and_detached() {
 }
 
 #[test]
+fn what_gives_way_only_at_the_second_try_is_unmounted() {
+    let mut machine = Machine::boot();
+    // The newest mount is tried first, and another one stands on it.
+    machine.shell(
+        "mkdir /mnt && mount -t ramfs ramfs /mnt && mount --make-private /mnt && mkdir /mnt/old /mnt/new && \
+         mount -t ramfs ramfs /mnt/old && mount -t ramfs ramfs /mnt/new && mkdir /mnt/new/on && \
+         mount --make-private /mnt/old && mount --make-private /mnt/new && mount --move /mnt/old /mnt/new/on",
+    );
+    machine.signal(Signal::TERM);
+    assert_eq!(machine.ended_by(), Some(Signal::HUP.as_raw()));
+    // The machine around keeps others busy.
+    let busy = machine.said().lines().any(|line| line.contains("/mnt") && line.contains("is busy"));
+    assert!(!busy, "{}", machine.said());
+}
+
+/// A file system on which nothing that writes gets on. Thawed when dropped: nobody could end what waits for it.
+struct Frozen(std::path::PathBuf);
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        let _ = Command::new("fsfreeze").arg("-u").arg(&self.0).status();
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_disk_that_does_not_answer_does_not_keep_the_board_from_going_down() {
+    // The supervisor has all the time it may have: it cannot store what is to outlive this boot.
+    let mut machine = Machine::prepare(&format!("{CONFIG}shutdownBound: 1s\n"));
+    let (data, disk) = (machine.path("data"), machine.path("disk"));
+    fs::File::create(&disk).unwrap().set_len(64 << 20).unwrap();
+    assert!(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&disk).status().unwrap().success());
+    assert!(Command::new("mount").args(["-o", "loop"]).arg(&disk).arg(&data).status().unwrap().success());
+    let frozen = Frozen(data.clone());
+    machine.start();
+    machine.until_supervised();
+    assert!(Command::new("fsfreeze").arg("-f").arg(&data).status().unwrap().success());
+    machine.signal(Signal::TERM);
+    machine.until("unmounting and syncing takes too long: going down without it");
+    machine.until("init: reboot now");
+    drop(frozen);
+    assert_eq!(machine.ended_by(), Some(Signal::HUP.as_raw()));
+}
+
+#[test]
 fn the_system_calls_of_a_boot_and_of_each_way_down_are_those_that_are_written_down() {
     transcript::compare("reboot", |machine| machine.signal(Signal::TERM));
     transcript::compare("poweroff", |machine| machine.signal(Signal::USR2));
     transcript::compare("halt", |machine| machine.signal(Signal::USR1));
+    transcript::compare("power", |machine| machine.signal(Signal::POWER));
+    transcript::compare("hurried", |machine| {
+        machine.shell("trap '' TERM; sleep 1000000 >/dev/null 2>&1 &");
+        // It has no chance to leave before the second signal, whose goal counts.
+        kill_process(pid(machine.child("supervise").unwrap()), Signal::STOP).unwrap();
+        machine.signal(Signal::TERM);
+        machine.until("reboot (SIGTERM): within");
+        machine.signal(Signal::USR2);
+    });
     transcript::compare("rescue", |machine| machine.signal(Signal::SEGV));
     transcript::compare("argument", |machine| {
         let mut reboot = machine.enter(&["/init-binary", "reboot", "--argument", "tryboot"]);

@@ -11,6 +11,8 @@ mod commands;
 mod conditions;
 #[path = "pods/containers.rs"]
 mod containers;
+#[path = "pods/devices.rs"]
+mod devices;
 #[path = "pods/hooks.rs"]
 mod hooks;
 #[path = "pods/images.rs"]

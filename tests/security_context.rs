@@ -224,12 +224,11 @@ fn kernel_parameters_need_the_nodes_leave_beyond_the_safe_ones() {
 }
 
 #[test]
-fn app_armor_and_selinux_are_warned_of_or_refused_where_the_kernel_has_neither() {
-    if Path::new("/sys/module/apparmor/parameters/enabled").exists() || Path::new("/sys/fs/selinux/enforce").exists() {
-        // There the room `oci` says what is asked of the kernel, in its own tests.
-        return;
-    }
-    let gateway = Gateway::start("");
+fn app_armor_and_selinux_confine_where_the_kernel_has_them_and_are_warned_of_or_refused_elsewhere() {
+    let app_armor = fs::read_to_string("/sys/module/apparmor/parameters/enabled").is_ok_and(|on| on.starts_with('Y'));
+    let se_linux = Path::new("/sys/fs/selinux/enforce").exists();
+    let mut gateway = Gateway::keeping_bundles("");
+    gateway.run(true);
     let mut soft = with_context(
         "soft",
         "echo ran",
@@ -241,13 +240,33 @@ fn app_armor_and_selinux_are_warned_of_or_refused_where_the_kernel_has_neither()
     let strict = json!({ "appArmorProfile": { "type": "Localhost", "localhostProfile": "mine" } });
     gateway.apply(&with_context("strict", "echo ran", json!({}), strict));
     gateway.finished("soft");
-    gateway.said("SELinux is not enabled on this node; its label has no effect");
-    gateway.said("AppArmor is not enabled on this node; it runs without a profile");
+    let bundles = gateway.bundles();
+    let of_soft = |bundle: &&Value| text(bundle, "/annotations/io.kubernetes.pod.name").starts_with("soft-");
+    let of_soft: Vec<&Value> = bundles.iter().filter(of_soft).collect();
+    assert_eq!(of_soft.len(), 2);
+    for bundle in of_soft {
+        let label = if se_linux { json!("system_u:system_r:container_t:s0:c1,c2") } else { Value::Null };
+        assert_eq!(bundle["process"]["selinuxLabel"], label);
+        let profile = &bundle["process"]["apparmorProfile"];
+        match (app_armor, profile.is_null()) {
+            (true, false) => {}
+            (true, true) => _ = gateway.said("is loaded; it runs without one"),
+            (false, _) => {
+                assert_eq!(*profile, Value::Null);
+                gateway.said("AppArmor is not enabled on this node; it runs without a profile");
+            }
+        }
+    }
+    if !se_linux {
+        gateway.said("SELinux is not enabled on this node; its label has no effect");
+    }
     let message = gateway.wait_for("the profile to be refused", |pods| {
         let pod = pods.get("strict").filter(|pod| waits(pod) == "CreateContainerError")?;
         Some(text(&pod["status"]["containerStatuses"][0], "/state/waiting/message").to_owned())
     });
-    assert!(message.contains("AppArmor profile mine cannot be enforced"), "{message}");
+    let why =
+        if app_armor { "AppArmor profile mine is not loaded" } else { "AppArmor profile mine cannot be enforced" };
+    assert!(message.contains(why), "{message}");
 }
 
 #[test]
@@ -268,5 +287,5 @@ fn a_probe_container_finds_what_the_runtime_does_and_people_can_read_it() {
     let described = gateway.ok(&["describe", "node"]);
     assert!(described.contains("Runtime features:\n") && described.contains("seccomp:"), "{described}");
     assert!(gateway.ok(&["get", "nodes"]).contains("Ready"));
-    assert!(!gateway.run_dir().join("probe").exists(), "the probe leaves nothing but its result");
+    assert!(!gateway.run_dir().join("features").exists(), "the look leaves nothing but its result");
 }

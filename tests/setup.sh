@@ -6,7 +6,7 @@
 #   setup.sh test     everything                         setup.sh cross   to build for ARM, and to test that under qemu-user
 set -eu
 
-packages="runc crun skopeo umoci buildah busybox-static jq gcc libc6-dev make ca-certificates"
+packages="runc crun containernetworking-plugins iptables skopeo umoci buildah busybox-static jq gcc libc6-dev make ca-certificates"
 cross="gcc libc6-dev binutils gawk make ca-certificates debian-archive-keyring qemu-user-static"
 image="qemu-system-arm squashfs-tools mtools fdisk kmod cpio fakeroot binutils e2fsprogs"
 case ${1:-} in
@@ -51,6 +51,21 @@ if [ "${1:-}" != cross ] && ! command -v cargo >/dev/null 2>&1; then
     die "no Rust toolchain found. Install one (https://rustup.rs), then run this again."
 fi
 
+# What Cargo.toml asks for, and what `make lint` runs.
+if [ "${1:-}" != cross ]; then
+    need=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$(dirname "$0")/../Cargo.toml")
+    have=$(rustc --version 2>/dev/null | cut -d' ' -f2)
+    [ -n "$have" ] || die "there is a cargo, but no rustc that works. Install a Rust toolchain (https://rustup.rs), then run this again."
+    [ "$(printf '%s\n' "$need" "$have" | sort -V | head -1)" = "$need" ] ||
+        die "Rust $have is too old, gatepost needs $need. Update it (rustup update stable), then run this again."
+fi
+if [ "${1:-}" = test ]; then
+    for tool in fmt clippy; do
+        cargo "$tool" --version >/dev/null 2>&1 ||
+            die "cargo $tool is missing. Install it (rustup component add rustfmt clippy), then run this again."
+    done
+fi
+
 missing=
 for p in $packages; do
     dpkg-query -W -f='${Status}' "$p" 2>/dev/null | grep -q 'install ok installed' || missing="$missing $p"
@@ -72,7 +87,8 @@ if [ -n "$missing" ]; then
         [ -z "$qemu" ] || from_backports $qemu >&2 || die "could not install $qemu beside qemu-utils $have. $no_mirror"
     fi
     # shellcheck disable=SC2086
-    apt-get install -y -qq --no-install-recommends $missing >&2 || die "could not install $missing. $no_mirror"
+    apt-get install -y -qq --no-install-recommends $missing >&2 ||
+        die "could not install $(words "$missing" | xargs). $no_mirror"
 fi
 
 if [ "${1:-}" = test ] && ! command -v cargo-deny >/dev/null 2>&1; then

@@ -195,7 +195,7 @@ fn fish_completes_commands_flags_values_and_pods() {
     assert_eq!(complete("gatepost image im"), ["import"]);
     assert_eq!(complete("gatepost get pods --sel"), ["--selector"]);
     assert_eq!(complete("gatepost get pods -o ya"), ["yaml"]);
-    assert_eq!(complete("gatepost get "), ["events", "nodes", "pod", "pods"]);
+    assert_eq!(complete("gatepost get "), ["events", "nodes", "pod", "pods", "services"]);
     assert_eq!(complete("gatepost get pods "), [pod.as_str()]);
     assert_eq!(complete("gatepost logs we"), [pod.as_str()]);
     assert_eq!(complete("gatepost describe pod we"), [pod.as_str()]);

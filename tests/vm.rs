@@ -7,6 +7,8 @@
 mod boot;
 #[path = "vm/cgroup2.rs"]
 mod cgroup2;
+#[path = "vm/devices.rs"]
+mod devices;
 #[path = "vm/faults.rs"]
 mod faults;
 #[path = "vm/machine.rs"]

@@ -41,7 +41,7 @@ pub(super) fn mount_data(boot: &Boot) -> Result<String, String> {
     if mounts::is_mount_point(target).unwrap_or(false) {
         return Ok(format!("{DATA} is mounted already"));
     }
-    let partition = partition::wait_for(&gateway.data_partition, boot.disks_until)
+    let partition = partition::wait_for(&gateway.data_partition, boot.disks.until())
         .ok_or_else(|| format!("there is no partition {}", gateway.data_partition))?;
     let device = partition.device();
     grow_partition(boot, &partition);
@@ -182,7 +182,7 @@ pub(super) fn mount_flash(boot: &Boot) -> Result<String, String> {
         return Ok(String::new());
     }
     let without = "the last good pods run";
-    let partition = partition::wait_for(setting, boot.disks_until)
+    let partition = partition::wait_for(setting, boot.disks.until())
         .ok_or_else(|| format!("there is no partition {setting}; {without}"))?;
     let flags = MountFlags::RDONLY | MountFlags::NODEV | MountFlags::NOSUID | MountFlags::NOEXEC;
     let mut errors = Vec::new();

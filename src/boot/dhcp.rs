@@ -27,6 +27,9 @@ const VOICE: &str = "GATEPOST_VOICE";
 /// Is there while no server has answered, and that has been told.
 const NO_ANSWER: &str = "/run/dhcp-no-answer";
 
+/// Is there from the start of udhcpc until that has told that it has begun.
+const BEGINS: &str = "/run/dhcp-begins";
+
 macro_rules! say {
     ($($text:tt)*) => { say::say("network", format_args!($($text)*)) };
 }
@@ -66,6 +69,7 @@ fn serve() -> Result<Infallible, String> {
     // Its chatter at each attempt is for nobody; what comes of it is told by the script, in our voice.
     let voice = kept_open(rustix::stdio::stderr()).map_err(|e| format!("standard error: {e}"))?;
     let mut udhcpc = Command::new(busybox);
+    let _ = File::create(BEGINS);
     udhcpc.args(args).env(VOICE, voice).stdout(Stdio::null()).stderr(Stdio::null());
     Err(format!("udhcpc: {}", udhcpc.exec()))
 }
@@ -109,9 +113,11 @@ pub fn event() -> ExitCode {
     let variable = |name: &str| std::env::var(name).unwrap_or_default();
     let interface = variable("interface");
     let lease = match happened.as_str() {
-        "deconfig" => Lease::default(),
+        // What a client before this one was given holds until a server is asked: the same one may be back at once.
+        "deconfig" if fs::remove_file(BEGINS).is_ok() && Path::new(network::RESOLV_CONF).exists() => None,
+        "deconfig" => Some(Lease::default()),
         "bound" | "renew" => match lease(variable) {
-            Ok(lease) => lease,
+            Ok(lease) => Some(lease),
             Err(error) => {
                 say!("{interface}: the DHCP server's answer makes no sense: {error}");
                 return ExitCode::FAILURE;
@@ -127,12 +133,13 @@ pub fn event() -> ExitCode {
         // nak: deconfig follows.
         _ => return ExitCode::SUCCESS,
     };
-    if lease.address.is_some() {
+    let address = lease.as_ref().and_then(|lease| lease.address);
+    if address.is_some() {
         let _ = fs::remove_file(NO_ANSWER);
     }
-    match apply(&interface, &lease) {
+    match lease.map_or_else(|| network::set_up(&interface), |lease| apply(&interface, &lease)) {
         Ok(()) => {
-            if let (Some((address, prefix)), "bound") = (lease.address, happened.as_str()) {
+            if let (Some((address, prefix)), "bound") = (address, happened.as_str()) {
                 say!("{interface} has {address}/{prefix} from DHCP");
             }
             ExitCode::SUCCESS

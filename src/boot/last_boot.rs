@@ -63,7 +63,9 @@ impl LastBoot {
             Some(farewell) if farewell.reason.is_empty() => farewell.action.clone(),
             Some(farewell) => format!("{}: {}", farewell.action, farewell.reason),
             // A watchdog may well bite while a kernel that has crashed still counts to its reboot.
-            None if !self.tail.is_empty() => "the kernel crashed (its last words are kept)".to_owned(),
+            None if self.pstore.iter().any(|file| is_of(file, "-dmesg-")) => {
+                "the kernel crashed (its last words are kept)".to_owned()
+            }
             None if self.bitten() => "the hardware watchdog reset the board".to_owned(),
             None if self.first => "none: this is the first boot with this data partition".to_owned(),
             None => "no orderly shutdown: a power cut, a reset or a crash".to_owned(),
@@ -83,8 +85,8 @@ pub(super) fn collect(boot: &Boot) -> Result<String, String> {
     let first = !state.exists();
     let farewell = take_farewell(&state).map_err(|e| format!("{}: {e}", state.join(NAME).display()));
     let watchdog_status = std::env::var(WATCHDOG_STATUS).ok().and_then(|text| text.parse().ok());
-    let (pstore, tail) =
-        keep_pstore(Path::new(PSTORE), &state.join("pstore"), on_disk(&state)).unwrap_or_else(|error| {
+    let (pstore, tail) = keep_pstore(Path::new(PSTORE), &state.join("pstore"), mount::is_on_disk(&state))
+        .unwrap_or_else(|error| {
             boot.warn("last boot", &format!("{PSTORE}: {error}"));
             (Vec::new(), String::new())
         });
@@ -95,14 +97,14 @@ pub(super) fn collect(boot: &Boot) -> Result<String, String> {
     farewell.map(|_| cause)
 }
 
-/// Whether what lies there is still there after a reboot.
-fn on_disk(path: &Path) -> bool {
-    let mounts = mount::mounts().unwrap_or_default();
-    let below = mounts.iter().rev().filter(|mount| path.starts_with(&mount.target));
-    below.max_by_key(|mount| mount.target.as_os_str().len()).is_some_and(|mount| mount.fs_type != "tmpfs")
+/// Whether a record, or its copy, is of this kind. `dmesg` is a crash; `pmsg` is what programs had written.
+fn is_of(file: &Path, kind: &str) -> bool {
+    file.file_name().is_some_and(|name| name.to_string_lossy().contains(kind))
 }
 
-/// Copies what the kernel kept to the data partition, and makes room for the next crash. Returns the copies and the end of them.
+/// Copies what the kernel kept to the data partition, and makes room for the next crash, which else would be taken for this one at every
+/// boot. Where the copy is only in memory (not `durable`) the records of programs stay: reboots are counted in them. Returns the
+/// copies and the end of them.
 fn keep_pstore(from: &Path, to: &Path, durable: bool) -> io::Result<(Vec<PathBuf>, String)> {
     let mut files: Vec<PathBuf> = match fs::read_dir(from) {
         Ok(entries) => entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_file()).collect(),
@@ -127,10 +129,8 @@ fn keep_pstore(from: &Path, to: &Path, durable: bool) -> io::Result<(Vec<PathBuf
         }
     }
     remove_oldest(to)?;
-    if durable {
-        for file in &files {
-            let _ = fs::remove_file(file);
-        }
+    for file in files.iter().filter(|file| durable || !is_of(file, "pmsg-")) {
+        let _ = fs::remove_file(file);
     }
     let begin = (0..=tail.len()).find(|at| tail.len().saturating_sub(*at) <= TAIL && tail.is_char_boundary(*at));
     Ok((kept, tail.split_off(begin.unwrap_or(0))))
@@ -173,8 +173,13 @@ mod tests {
         let bitten = LastBoot { watchdog_status: Some(0x8020), ..report() };
         assert_eq!(bitten.cause(), "the hardware watchdog reset the board");
         for status in [0x8000, 0x8020] {
-            let crashed = LastBoot { watchdog_status: Some(status), tail: "x".to_owned(), ..report() };
+            let kept = |name: &str| vec![PathBuf::from("/pstore").join(name)];
+            let pstore = kept("0000000001-dmesg-ramoops-0.enc.z");
+            let crashed = LastBoot { watchdog_status: Some(status), pstore, ..report() };
             assert!(crashed.cause().contains("kernel crashed"), "{}", crashed.cause());
+            let pstore = kept("0000000001-pmsg-ramoops-0");
+            let wrote = LastBoot { watchdog_status: Some(status), pstore, tail: "x".to_owned(), ..report() };
+            assert!(!wrote.cause().contains("kernel crashed"), "{}", wrote.cause());
         }
         let farewell = json::from_str(r#"{"version":1,"action":"reboot","reason":"signal TERM","took_ms":5}"#).unwrap();
         assert_eq!(LastBoot { farewell: Some(farewell), ..bitten }.cause(), "reboot: signal TERM");
@@ -209,5 +214,16 @@ mod tests {
         assert_eq!(fs::read_dir(&to).unwrap().count(), PSTORE_FILES);
         assert_eq!(fs::read_dir(from.path()).unwrap().count(), 0);
         assert!(keep_pstore(from.path(), &to, true).unwrap().0.is_empty());
+    }
+
+    #[test]
+    fn a_crash_is_told_once_even_where_its_copy_is_only_in_memory_and_counted_reboots_stay() {
+        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        for name in ["dmesg-ramoops-0", "pmsg-ramoops-0"] {
+            fs::write(from.path().join(name), "x").unwrap();
+        }
+        assert_eq!(keep_pstore(from.path(), to.path(), false).unwrap().0.len(), 2);
+        let left: Vec<_> = fs::read_dir(from.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["pmsg-ramoops-0"]);
     }
 }

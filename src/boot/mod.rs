@@ -76,14 +76,23 @@ pub(crate) struct Boot {
     config: OnceLock<Config>,
     link: Link,
     warnings: Mutex<Vec<Warning>>,
-    /// Until then a partition may appear that is not there yet.
-    disks_until: Instant,
+    disks: Disks,
     ended: OnceLock<last_boot::LastBoot>,
     chart: Mutex<Chart>,
 }
 
-/// How long after the role's begin disks are waited for: the root file system is there already, most often on the same one.
+/// How long disks are waited for: the root file system is there already, most often on the same one.
 const DISKS: Duration = Duration::from_secs(5);
+
+/// Until when a partition may appear that is not there yet: [`DISKS`] from the first time that one is asked for.
+#[derive(Debug, Default)]
+struct Disks(OnceLock<Instant>);
+
+impl Disks {
+    fn until(&self) -> Instant {
+        *self.0.get_or_init(|| Instant::now().checked_add(DISKS).unwrap_or_else(Instant::now))
+    }
+}
 
 /// The role `boot`, started by init.
 pub fn main(prepare: Prepare) -> ExitCode {
@@ -95,7 +104,7 @@ pub fn main(prepare: Prepare) -> ExitCode {
         config: OnceLock::new(),
         link: Link::open(),
         warnings: Mutex::new(Vec::new()),
-        disks_until: Instant::now().checked_add(DISKS).unwrap_or_else(Instant::now),
+        disks: Disks::default(),
         ended: OnceLock::new(),
         chart: Mutex::new(Chart::begin()),
     });
@@ -199,4 +208,17 @@ fn prepare_node(boot: &Boot) -> Result<String, String> {
     let Prepared { summary, runtime_calls: (begin, end) } = result?;
     locked(&boot.chart).line(begin, end, "runtime", "version");
     Ok(summary)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_done_before_a_partition_is_asked_for_takes_nothing_from_its_time() {
+        let disks = Disks::default();
+        let asked = Instant::now();
+        assert!(disks.until().duration_since(asked) >= DISKS);
+        assert_eq!(disks.until(), disks.until(), "and all have it together");
+    }
 }

@@ -67,6 +67,11 @@ pub(super) fn interface(network: &Network) -> Option<String> {
     names.into_iter().next()
 }
 
+/// Lets an interface talk, with what it has.
+pub(super) fn set_up(interface: &str) -> io::Result<()> {
+    Netlink::open()?.set_up(netlink::index(interface)?)
+}
+
 /// Gives an interface what it shall have, and takes what it had.
 pub(super) fn apply(interface: &str, lease: &Lease) -> io::Result<()> {
     let (index, kernel) = (netlink::index(interface)?, Netlink::open()?);

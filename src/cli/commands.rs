@@ -63,8 +63,8 @@ pub(super) const COMMANDS: &[Command] = &[
     },
     Command {
         name: "get",
-        args: "pods|events|nodes [NAME]...",
-        summary: "List pods, events, or this node",
+        args: "pods|services|events|nodes [NAME]...",
+        summary: "List pods, Services, events, or this node",
         about: "Pods are named in full or without the node's name at the end. Manifests that are refused are told as warnings.\n\
                 With -w on a terminal the table redraws itself in place; elsewhere each change is a line.",
         flags: &[
@@ -92,9 +92,10 @@ pub(super) const COMMANDS: &[Command] = &[
             ("gatepost get pods -A -o wide", "all pods with addresses"),
             ("gatepost get pod web -o yaml", "one pod as a v1 object"),
             ("gatepost get pods -l 'app in (web,db)' -w", "watch some"),
+            ("gatepost get services", "where the names of Services lead now"),
             ("gatepost get events -A", "what happened, oldest first"),
         ],
-        words: Words::OneOf(&["pods", "pod", "events", "nodes"]),
+        words: Words::OneOf(&["pods", "pod", "services", "events", "nodes"]),
         online: true,
         action: get::run,
     },

@@ -60,7 +60,7 @@ fn table(events: &[Value], shown: Shown, now: i64) -> String {
         if shown.namespace {
             write!(lines, "{}\t", text(event, "/metadata/namespace")).ok();
         }
-        let kind = text(event, "/involvedObject/kind").to_lowercase();
+        let kind = text(event, "/involvedObject/kind").to_ascii_lowercase();
         let object = format!("{kind}/{}", text(event, "/involvedObject/name"));
         let seen = age::ago(last(event), now);
         let (level, reason, message) = (text(event, "/type"), text(event, "/reason"), message(event));

@@ -1,4 +1,4 @@
-//! `gatepost get`: pods and events as tables or v1 objects.
+//! `gatepost get`: pods, and what other files show, as tables or v1 objects.
 
 use std::process::ExitCode;
 
@@ -11,6 +11,7 @@ use super::invocation::Invocation;
 use super::node::{self, NODE_WORDS};
 use super::output::{self, Format};
 use super::selector::Selector;
+use super::services::{self, SERVICE_WORDS};
 use super::session::{self, Snapshot};
 use super::tabs;
 use super::view::text;
@@ -40,11 +41,14 @@ pub(super) struct Query<'a> {
 pub(super) fn run(invocation: &Invocation) -> Outcome {
     let words = invocation.texts()?;
     let Some((kind, names)) = words.split_first() else {
-        return Err(invocation.misuse("say what to get: pods, events or nodes"));
+        return Err(invocation.misuse("say what to get: pods, services, events or nodes"));
     };
     if EVENT_WORDS.contains(kind) {
         invocation.at_most(1)?;
         return events::get(invocation);
+    }
+    if SERVICE_WORDS.contains(kind) {
+        return services::get(invocation, names);
     }
     if NODE_WORDS.contains(kind) {
         return node::get(invocation, names);
@@ -54,7 +58,12 @@ pub(super) fn run(invocation: &Invocation) -> Outcome {
     } else if POD_WORDS.contains(kind) {
         names.to_vec()
     } else {
-        return Err(Failure::unknown("resource", kind, ["pods", "events", "nodes"], "There are: pods, events, nodes"));
+        return Err(Failure::unknown(
+            "resource",
+            kind,
+            ["pods", "services", "events", "nodes"],
+            "There are: pods, services, events, nodes",
+        ));
     };
     let query = query(invocation, names)?;
     if invocation.has("watch") {

@@ -28,6 +28,7 @@ mod progress;
 mod roles;
 mod run;
 mod selector;
+mod services;
 mod session;
 mod stderr_log;
 mod suggest;

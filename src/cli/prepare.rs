@@ -133,7 +133,7 @@ fn kept_name(config: &Config) -> Result<String, String> {
 }
 
 fn host_name() -> String {
-    let name = rustix::system::uname().nodename().to_string_lossy().to_lowercase();
+    let name = rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase();
     let name = name.trim_matches(|c: char| !c.is_ascii_alphanumeric()).to_owned();
     if name.is_empty() { "gateway".to_owned() } else { name }
 }

@@ -99,7 +99,9 @@ fn checked_key(key: &str) -> Result<String, String> {
 
 /// The characters a label key or value is made of, and what follows them.
 fn word(text: &str) -> (&str, &str) {
-    let end = text.find(|c: char| !(c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '/'))).unwrap_or(text.len());
+    // What is beyond ASCII goes with the word, which no label matches then.
+    let ends = |c: char| c.is_ascii() && !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/'));
+    let end = text.find(ends).unwrap_or(text.len());
     text.split_at(end)
 }
 

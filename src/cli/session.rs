@@ -57,6 +57,7 @@ pub(super) fn unexpected(reply: &Reply) -> Failure {
     let kind = match reply {
         Reply::Pods { .. } => "pods",
         Reply::Events { .. } => "events",
+        Reply::Services { .. } => "Services",
         Reply::Done { .. } => "a message",
         Reply::Error { .. } => "an error",
         Reply::Info(_) => "its name",

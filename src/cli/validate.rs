@@ -31,7 +31,7 @@ pub(super) fn run(invocation: &Invocation) -> Outcome {
         })?,
     };
     // What the node has is not known here; a file may be checked anywhere.
-    let rules = Rules { node_name: "", strict: invocation.has("strict"), pod_security, fetch: true };
+    let rules = Rules { node_name: "", strict: invocation.has("strict"), pod_security, devices: None, fetch: true };
     let verdicts = if invocation.words.iter().any(|word| word == "-") {
         if invocation.words.len() > 1 {
             return Err(invocation.misuse("- cannot stand beside files"));

@@ -75,8 +75,8 @@ impl Layout {
         self.run.join("id-ranges.lock")
     }
     /// What the probe container has found.
-    pub fn probe(&self) -> PathBuf {
-        self.run.join("probe.json")
+    pub fn features(&self) -> PathBuf {
+        self.run.join("features.json")
     }
     /// One pod's durable directory: emptyDirs on disk.
     pub fn pod_data(&self, uid: &str) -> PathBuf {

@@ -1,5 +1,6 @@
 //! The node's settings: their table, defaults and overrides, and where things lie on this machine.
 
+mod devices;
 mod gateway;
 mod layout;
 mod lenient;
@@ -11,6 +12,7 @@ mod table;
 mod tests;
 
 pub(crate) use crate::document::duration;
+pub use devices::{Device, Match, Usb};
 pub use gateway::{DataOnFailure, Gateway, Network};
 pub use layout::Layout;
 pub use lenient::lenient;

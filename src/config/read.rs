@@ -2,6 +2,7 @@
 //! found in one pass.
 
 use std::fmt;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -83,6 +84,13 @@ pub fn parse(file: &str, bytes: &[u8], overrides: &[String]) -> Result<Config, C
     let mut config = Config::default();
     reading.fill(&mut config);
     if reading.problems.is_empty() { Ok(config) } else { Err(ConfigError { problems: reading.problems }) }
+}
+
+/// host-local gives no address out of less than a `/30`.
+fn is_subnet(text: &str) -> bool {
+    let Some((address, length)) = text.split_once('/') else { return false };
+    let (address, length) = (address.parse::<Ipv4Addr>().map(u32::from), length.parse::<u32>());
+    matches!((address, length), (Ok(address), Ok(length @ 1..=30)) if address.checked_shl(length) == Some(0))
 }
 
 /// A configuration on its way from text to [`Config`].
@@ -244,6 +252,17 @@ impl Reading {
         self.path("dataDir", &mut config.layout.data);
         self.path("logDir", &mut config.layout.logs);
         self.path("resolvConf", &mut config.resolv_conf);
+        self.path("cniConfDir", &mut config.cni_conf_dir);
+        self.paths("cniBinDir", &mut config.cni_bin_dir);
+        if let Some(subnet) = self.text("podSubnet") {
+            if !is_subnet(&subnet) {
+                self.wrong(
+                    "podSubnet",
+                    &format!("{subnet:?} is no IPv4 subnet such as 10.85.0.0/24, with room for two pods"),
+                );
+            }
+            config.pod_subnet = subnet;
+        }
         self.fill_backoff(config);
         self.fill_logs(config);
         self.fill_writable_layer(config);
@@ -274,6 +293,7 @@ impl Reading {
                 Err(_) => self.wrong("maxParallelStarts", "must be 0 or more"),
             }
         }
+        self.fill_devices(&mut config.devices);
         self.fill_console(config);
         self.fill_gateway(&mut config.gateway);
     }
@@ -394,10 +414,20 @@ fn is_label(text: &str) -> bool {
 
 /// The names a dotted key goes through; the free keys of a map hold dots themselves.
 fn names_of(key: &str) -> Vec<&str> {
-    match key.split_once('.') {
-        Some((first, free)) if CONFIG.fields.iter().any(|f| f.name == first && matches!(f.kind, Kind::Map(_))) => {
-            vec![first, free]
+    let Some((first, free)) = key.split_once('.') else { return vec![key] };
+    match CONFIG.fields.iter().find(|field| field.name == first).map(|field| field.kind) {
+        // Behind the free key there are those of the object.
+        Some(Kind::Map(Kind::Object(inner))) => {
+            let known = |(at, _): &(usize, &str)| free.get(at.saturating_add(1)..).is_some_and(|rest| inner.has(rest));
+            match free.match_indices('.').find(known) {
+                Some((at, _)) => {
+                    let (name, rest) = free.split_at(at);
+                    [first, name].into_iter().chain(rest.split('.').skip(1)).collect()
+                }
+                None => vec![first, free],
+            }
         }
+        Some(Kind::Map(_)) => vec![first, free],
         _ => key.split('.').collect(),
     }
 }
@@ -409,6 +439,11 @@ fn kind_of(key: &str) -> Option<Kind> {
     while let Some(part) = parts.next() {
         let field = object.fields.iter().find(|field| field.name == part)?;
         match (&field.kind, parts.peek()) {
+            (Kind::Map(Kind::Object(inner)), Some(_)) => {
+                parts.next();
+                parts.peek()?;
+                object = inner;
+            }
             (Kind::Map(inner), Some(_)) => return Some(**inner),
             (Kind::Object(inner), Some(_)) => object = inner,
             (Kind::Object(_), None) | (_, Some(_)) => return None,

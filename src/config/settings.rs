@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Gateway, Layout};
+use super::{Device, Gateway, Layout};
 use crate::json::{Deserialize, Serialize};
 use crate::policy::Level;
 use crate::sorted::BTreeMap;
@@ -58,8 +58,20 @@ pub struct Config {
     /// The Pod Security Standard that pods must meet.
     #[serde(default)]
     pub pod_security: Level,
+    /// Devices that pods may ask for by name.
+    #[serde(default)]
+    pub devices: Vec<Device>,
     /// The resolver file handed to pods with `dnsPolicy: Default`.
     pub resolv_conf: PathBuf,
+    /// Where CNI configurations lie.
+    #[serde(default)]
+    pub cni_conf_dir: PathBuf,
+    /// Where CNI plugins lie, in the order in which they are looked for.
+    #[serde(default)]
+    pub cni_bin_dir: Vec<PathBuf>,
+    /// The subnet of the node's bridge, where there is no CNI configuration; empty for none.
+    #[serde(default)]
+    pub pod_subnet: String,
     /// The cgroup that holds all pods.
     pub cgroup_root: String,
     /// How many runtime calls may run at a time; 0 means one more than there are cores.
@@ -213,9 +225,13 @@ impl Default for Config {
             single_process_oom_kill: false,
             seccomp_profile_root: PathBuf::new(),
             pods_pids_limit: 0,
+            devices: Vec::new(),
             resolv_conf: PathBuf::from("/etc/resolv.conf"),
             registries: BTreeMap::default(),
             pull_stall: Duration::from_mins(1),
+            cni_conf_dir: PathBuf::from("/etc/cni/net.d"),
+            cni_bin_dir: ["/opt/cni/bin", "/usr/lib/cni"].map(PathBuf::from).to_vec(),
+            pod_subnet: String::new(),
             fetch_binary: PathBuf::new(),
             cgroup_root: "kubepods".to_owned(),
             max_parallel_starts: 0,

@@ -159,6 +159,11 @@ pub(super) static CONFIG: Object = Object {
             "Kernel parameters beyond the safe ones that pods may set in their namespaces; a `*` at the end stands for any rest: `net.core.*`. Default: none.",
         ),
         setting(
+            "devices",
+            Kind::Map(&Kind::Object(&DEVICE)),
+            "Devices of this node by the name (`gatepost.io/modbus0`) that `resources.limits` of a container asks for; see `devices.md`. Default: none.",
+        ),
+        setting(
             "seccompProfileRoot",
             Kind::String,
             "Directory of the files that `seccompProfile.localhostProfile` names. Default: `seccomp` in `dataDir`.",
@@ -183,6 +188,21 @@ pub(super) static CONFIG: Object = Object {
             "resolvConf",
             Kind::String,
             "The resolver file that pods get with `dnsPolicy: Default`. Default: `/etc/resolv.conf`.",
+        ),
+        setting(
+            "cniConfDir",
+            Kind::String,
+            "CNI configurations, of which the first by file name gives pods their network: `network.md`. Default: `/etc/cni/net.d`.",
+        ),
+        setting(
+            "cniBinDir",
+            Kind::OneOrList(&Kind::String),
+            "Directories of the CNI plugins in order. Default: `/opt/cni/bin` and `/usr/lib/cni`.",
+        ),
+        setting(
+            "podSubnet",
+            Kind::String,
+            "Where `cniConfDir` has no configuration: pods get addresses of this IPv4 subnet on a bridge of the node, `gatepost0`. Default: none, and then such pods have loopback only.",
         ),
         setting(
             "maxParallelStarts",
@@ -270,6 +290,38 @@ static NETWORK: Object = Object {
     ],
 };
 
+static DEVICE: Object = Object {
+    name: "Device",
+    fields: &[
+        setting("path", Kind::String, "The device by a path of the host, symbolic links followed."),
+        setting(
+            "byPath",
+            Kind::String,
+            "The device by the plug it is in, as udev names it: `platform-3f980000.usb-usb-0:1.2:1.0-port0`.",
+        ),
+        setting("usb", Kind::Object(&USB), "The device by what it says of itself on USB."),
+        setting(
+            "containerPath",
+            Kind::String,
+            "Where containers find it. Default: `/dev/` and the part of the name behind the slash.",
+        ),
+    ],
+};
+
+static USB: Object = Object {
+    name: "Usb",
+    fields: &[
+        setting("vendor", Kind::String, "Vendor id, four hex digits in quotes."),
+        setting("product", Kind::String, "Product id, four hex digits in quotes. Default: any."),
+        setting("serial", Kind::String, "Serial number, as `lsusb -v` shows it. Default: any."),
+        setting(
+            "interface",
+            Kind::String,
+            "Number of the interface, two hex digits in quotes, for a device with several ports. Default: any.",
+        ),
+    ],
+};
+
 static CRASH_LOOP_BACK_OFF: Object = Object {
     name: "CrashLoopBackOff",
     fields: &[
@@ -320,13 +372,17 @@ pub fn reference() -> String {
 }
 
 fn collect(object: &Object, prefix: &str, text: &mut String) {
-    for field in object.fields.iter().filter(|field| !field.doc.is_empty()) {
+    for field in object.fields.iter().filter(|field| !field.meaning().is_empty()) {
         let key = format!("{prefix}{}", field.name);
         match field.kind {
             Kind::Object(inner) => collect(inner, &format!("{key}."), text),
+            Kind::Map(Kind::Object(inner)) => {
+                let _ = writeln!(text, "| `{key}` | a map of objects | {} |", field.meaning());
+                collect(inner, &format!("{key}.NAME."), text);
+            }
             // Writing to a String cannot fail.
             kind => {
-                let _ = writeln!(text, "| `{key}` | {} | {} |", kind.described(), field.doc);
+                let _ = writeln!(text, "| `{key}` | {} | {} |", kind.described(), field.meaning());
             }
         }
     }

@@ -27,7 +27,7 @@ fn every_key_reaches_its_setting() {
         "nodeName: gw-1\nstaticPodPath: [/flash, /data/m]\nimagePreloadPath: /flash/images\nruntime: crun\nrunDir: /run/g\n\
          dataDir: /d\nlogDir: /l\ncrashLoopBackOff: {initialRestartPeriod: 2s, maxContainerRestartPeriod: 1m}\n\
          containerLogMaxSize: 1Mi\ncontainerLogMaxFiles: 2\nlogsMaxTotal: 8Mi\nwritableLayer: {medium: memory, size: 8Mi}\n\
-         podPidsLimit: -1\npodsMemoryLimit: 100Mi\npodsPidsLimit: 500\nresolvConf: /r\nmaxParallelStarts: 3\ncgroupRoot: gp\n\
+         podPidsLimit: -1\npodsMemoryLimit: 100Mi\npodsPidsLimit: 500\nresolvConf: /r\ncniConfDir: /c\ncniBinDir: [/x, /y]\npodSubnet: 10.1.0.0/16\nmaxParallelStarts: 3\ncgroupRoot: gp\n\
          consoleShell: password\nconsoleShellPassword: $6$salt$hash\nconsoleShellTimeout: 2m\n",
         &[],
     );
@@ -43,8 +43,18 @@ fn every_key_reaches_its_setting() {
     assert_eq!((config.pod_pids_limit, config.pods_memory_limit, config.pods_pids_limit), (0, Some(100 << 20), 500));
     assert_eq!(config.cgroup_root, "gp");
     assert_eq!((config.resolv_conf, config.max_parallel_starts), (PathBuf::from("/r"), 3));
+    assert_eq!((config.cni_conf_dir, config.pod_subnet), (PathBuf::from("/c"), "10.1.0.0/16".to_owned()));
+    assert_eq!(config.cni_bin_dir, ["/x", "/y"].map(PathBuf::from));
     assert_eq!(config.console.shell, ConsoleShell::Password("$6$salt$hash".to_owned()));
     assert_eq!(config.console.timeout, Duration::from_mins(2));
+}
+
+#[test]
+fn a_subnet_of_pods_is_a_network_with_room() {
+    for wrong in ["10.1.0.0", "10.1.0.1/16", "10.1.0.0/31", "10.1.0.0/0", "fd00::/64", "x/24"] {
+        let problems = problems(&format!("podSubnet: {wrong:?}\n"), &[]);
+        assert!(problems.len() == 1 && problems[0].contains("no IPv4 subnet"), "{problems:?}");
+    }
 }
 
 #[test]

@@ -361,7 +361,7 @@ impl Console {
                     self.say("event", &words);
                 }
             }
-            Reply::Done { .. } | Reply::Error { .. } => {}
+            Reply::Services { .. } | Reply::Done { .. } | Reply::Error { .. } => {}
         }
     }
 }

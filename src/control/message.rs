@@ -25,6 +25,8 @@ pub struct Request {
 pub enum Call {
     /// All pods. Answer: [`Reply::Pods`].
     Pods,
+    /// All Services. Answer: [`Reply::Services`].
+    Services,
     /// All recorded events. Answer: [`Reply::Events`].
     Events,
     /// All pods now and after each change, until the connection ends. Answers: [`Reply::Pods`], again and again.
@@ -75,6 +77,11 @@ pub enum Reply {
     /// All recorded events.
     Events {
         /// Complete v1 Event objects.
+        items: Vec<Value>,
+    },
+    /// All Services.
+    Services {
+        /// v1 Service objects; `clusterIP` is the address that the name leads to now.
         items: Vec<Value>,
     },
     /// The request was taken.

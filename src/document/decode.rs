@@ -147,7 +147,7 @@ impl Decoder {
         if node.value == Value::Null {
             return None;
         }
-        let verdict = match field.treat {
+        let verdict = match field.treat() {
             Treat::Carried | Treat::Quiet(_) => None,
             _ if !judged || is_neutral(node, field) => None,
             Treat::Warned(why) => Some((FindingKind::NoEffect, why)),
@@ -158,7 +158,7 @@ impl Decoder {
         if let Some((kind, why)) = verdict {
             self.find(line, kind, None, why.to_owned());
         }
-        self.value(node, &field.kind, judged && matches!(field.treat, Treat::Carried | Treat::Fetched))
+        self.value(node, &field.kind, judged && matches!(field.treat(), Treat::Carried | Treat::Fetched))
     }
 
     fn value(&mut self, node: &Node, kind: &Kind, judged: bool) -> Option<Json> {
@@ -238,10 +238,10 @@ fn is_neutral(node: &Node, field: &Field) -> bool {
         (Value::Map(entries), Kind::Map(_)) if entries.is_empty() => true,
         (Value::String(text), _) if text.is_empty() => true,
         (Value::Bool(_) | Value::Number(_) | Value::String(_), _) => {
-            field.neutral.contains(&canonical_json(&node.to_json()).as_str())
+            field.neutral().contains(&canonical_json(&node.to_json()).as_str())
         }
         (Value::Map(entries), _) if entries.len() <= 2 => {
-            field.neutral.contains(&canonical_json(&node.to_json()).as_str())
+            field.neutral().contains(&canonical_json(&node.to_json()).as_str())
         }
         _ => false,
     }

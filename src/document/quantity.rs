@@ -79,6 +79,17 @@ impl Quantity {
         self.nanos
     }
 
+    /// How many times another amount it is, as text with six decimals; nothing divided by nothing is 0.
+    pub fn over(self, other: Self) -> String {
+        let (above, below) = (self.nanos.unsigned_abs().saturating_mul(1_000_000), other.nanos.unsigned_abs().max(1));
+        let (millionths, rest) = (above / below, above % below);
+        // A half goes to the even neighbour, as C's printf has it.
+        let up = (rest * 2).cmp(&below).then((millionths % 2).cmp(&1)).is_ge();
+        let millionths = millionths.saturating_add(u128::from(up));
+        let sign = if (self.nanos < 0) == (other.nanos < 0) { "" } else { "-" };
+        format!("{sign}{}.{:06}", millionths / 1_000_000, millionths % 1_000_000)
+    }
+
     /// Whether the amount is a whole number of units.
     pub fn is_whole(self) -> bool {
         self.nanos % NANO == 0

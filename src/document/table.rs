@@ -11,20 +11,43 @@ pub struct Object {
     pub fields: &'static [Field],
 }
 
-/// A field.
+/// A field. There are many, so what few of them have takes little room in the others.
 #[derive(Debug, Clone, Copy)]
 pub struct Field {
     /// Name as written in documents.
     pub name: &'static str,
     /// What it holds.
     pub kind: Kind,
-    /// What becomes of it.
-    pub treat: Treat,
-    /// Values, as compact JSON, that are as good as leaving the field out; null, "", [] and empty maps always are.
-    pub neutral: &'static [&'static str],
-    /// Meaning, range and default, for the reference.
-    pub doc: &'static str,
+    /// Reason of the treatment, if it has one.
+    why: &'static str,
+    way: Way,
+    /// Place in [`NEUTRAL`].
+    neutral: u8,
+    #[cfg(test)]
+    doc: &'static str,
 }
+
+/// [`Treat`] without its reason.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    Carried,
+    Quiet,
+    Warned,
+    Refused,
+    Later,
+    Fetched,
+}
+
+/// What [`Field::unless`] may name.
+const NEUTRAL: [&[&str]; 7] = [
+    &[],
+    &["false"],
+    &["{}"],
+    &["{}", "{\"name\":\"linux\"}"],
+    &["\"HTTP\""],
+    &["\"None\""],
+    &["\"default-scheduler\""],
+];
 
 /// What a field holds.
 #[derive(Debug, Clone, Copy)]
@@ -83,46 +106,114 @@ pub enum Treat {
 
 /// A field that is carried out.
 pub const fn carried(name: &'static str, kind: Kind) -> Field {
-    Field { name, kind, treat: Treat::Carried, neutral: &[], doc: "" }
+    field(name, kind, Way::Carried, "")
 }
 
 /// A field that is accepted without a word.
 pub const fn quiet(name: &'static str, kind: Kind, why: &'static str) -> Field {
-    Field { treat: Treat::Quiet(why), ..carried(name, kind) }
+    field(name, kind, Way::Quiet, why)
 }
 
 /// A field that is accepted with a warning.
 pub const fn warned(name: &'static str, kind: Kind, why: &'static str) -> Field {
-    Field { treat: Treat::Warned(why), ..carried(name, kind) }
+    field(name, kind, Way::Warned, why)
 }
 
 /// A field that is refused for good.
 pub const fn refused(name: &'static str, kind: Kind, why: &'static str) -> Field {
-    Field { treat: Treat::Refused(why), ..carried(name, kind) }
+    field(name, kind, Way::Refused, why)
 }
 
 /// A field that this version does not carry out yet.
 pub const fn later(name: &'static str, kind: Kind) -> Field {
-    Field { treat: Treat::Later, ..carried(name, kind) }
+    field(name, kind, Way::Later, "")
+}
+
+const fn field(name: &'static str, kind: Kind, way: Way, why: &'static str) -> Field {
+    Field {
+        name,
+        kind,
+        why,
+        way,
+        neutral: 0,
+        #[cfg(test)]
+        doc: "",
+    }
 }
 
 /// A field that `gatepost-fetch` carries out.
 pub const fn fetched(name: &'static str, kind: Kind) -> Field {
-    Field { treat: Treat::Fetched, ..carried(name, kind) }
+    field(name, kind, Way::Fetched, "")
 }
 
 impl Field {
-    /// The same field, with values that are as good as leaving it out.
+    /// The same field, with values that are as good as leaving it out. An unknown set does not compile.
     #[must_use]
-    pub const fn unless(self, neutral: &'static [&'static str]) -> Self {
+    pub const fn unless(self, values: &[&str]) -> Self {
+        let mut neutral = 0_u8;
+        while !same(NEUTRAL[neutral as usize], values) {
+            neutral += 1;
+        }
         Self { neutral, ..self }
     }
 
-    /// The same field with its meaning. Only the tests, which write the reference, have it; a node's flash need not.
+    /// The same field with its meaning, range and default. Only the tests, which write the reference, have it; a node's flash need not.
     #[must_use]
+    #[cfg_attr(not(test), allow(unused_variables))]
     pub const fn doc(self, doc: &'static str) -> Self {
-        Self { doc: if cfg!(test) { doc } else { "" }, ..self }
+        Self {
+            #[cfg(test)]
+            doc,
+            ..self
+        }
     }
+
+    /// What becomes of it.
+    pub fn treat(&self) -> Treat {
+        match self.way {
+            Way::Carried => Treat::Carried,
+            Way::Quiet => Treat::Quiet(self.why),
+            Way::Warned => Treat::Warned(self.why),
+            Way::Refused => Treat::Refused(self.why),
+            Way::Later => Treat::Later,
+            Way::Fetched => Treat::Fetched,
+        }
+    }
+
+    /// Values, as compact JSON, that are as good as leaving the field out; null, "", [] and empty maps always are.
+    pub fn neutral(&self) -> &'static [&'static str] {
+        NEUTRAL.get(usize::from(self.neutral)).copied().unwrap_or_default()
+    }
+
+    /// What [`Field::doc`] said.
+    #[cfg(test)]
+    pub fn meaning(&self) -> &'static str {
+        self.doc
+    }
+
+    /// What [`Field::doc`] said in a test: nothing here.
+    #[cfg(not(test))]
+    #[allow(clippy::unused_self)]
+    pub fn meaning(&self) -> &'static str {
+        ""
+    }
+}
+
+/// Whether two lists of texts are equal, when the tables are compiled.
+const fn same(left: &[&str], right: &[&str]) -> bool {
+    let mut equal = left.len() == right.len();
+    let mut item = 0;
+    while equal && item < left.len() {
+        let (a, b) = (left[item].as_bytes(), right[item].as_bytes());
+        equal = a.len() == b.len();
+        let mut byte = 0;
+        while equal && byte < a.len() {
+            equal = a[byte] == b[byte];
+            byte += 1;
+        }
+        item += 1;
+    }
+    equal
 }
 
 impl Kind {
@@ -144,14 +235,27 @@ impl Kind {
     }
 }
 
+impl Object {
+    /// Whether a dotted path of names leads to a field.
+    pub fn has(&self, path: &str) -> bool {
+        let (first, rest) = path.split_once('.').map_or((path, None), |(first, rest)| (first, Some(rest)));
+        let field = self.fields.iter().find(|field| field.name == first);
+        field.is_some_and(|field| match (&field.kind, rest) {
+            (_, None) => true,
+            (Kind::Object(inner), Some(rest)) => inner.has(rest),
+            _ => false,
+        })
+    }
+}
+
 /// The known name nearest to an unknown one, if one is near enough to be meant.
 pub fn nearest<'a>(unknown: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let wanted = unknown.to_lowercase();
+    let wanted = unknown.to_ascii_lowercase();
     if wanted.len() > 64 {
         return None;
     }
     known
-        .map(|name| (distance(&wanted, &name.to_lowercase()), name))
+        .map(|name| (distance(&wanted, &name.to_ascii_lowercase()), name))
         .filter(|(distance, name)| *distance <= name.len().div_ceil(3).clamp(1, 3))
         .min()
         .map(|(_, name)| name)

@@ -195,7 +195,7 @@ static OUTER: Object = Object {
     fields: &[
         carried("name", Kind::String),
         carried("items", Kind::List(&Kind::Object(&INNER))),
-        warned("hint", Kind::String, "has no effect").unless(&["\"default\""]),
+        warned("hint", Kind::String, "has no effect").unless(&["\"None\""]),
     ],
 };
 
@@ -223,7 +223,7 @@ fn the_decoder_collects_every_finding_with_its_line() {
 
 #[test]
 fn neutral_values_are_not_reported() {
-    let parsed = parse(b"hint: default\nitems: [{probe: ~}]\n").expect("YAML");
+    let parsed = parse(b"hint: None\nitems: [{probe: ~}]\n").expect("YAML");
     assert!(decode(&parsed.documents[0], &OUTER).findings.is_empty());
 }
 
@@ -232,6 +232,22 @@ fn garbage_gives_a_bounded_number_of_findings() {
     let text = (0..10_000).map(|n| format!("k{n}: 1\n")).collect::<String>();
     let parsed = parse(text.as_bytes()).expect("YAML");
     assert_eq!(decode(&parsed.documents[0], &OUTER).findings.len(), 201);
+}
+
+#[test]
+fn a_ratio_is_printed_as_c_prints_it() {
+    let over = |left: &str, right: &str| Quantity::parse(left).unwrap().over(Quantity::parse(right).unwrap());
+    for (left, right, text) in [
+        ("1", "3", "0.333333"),
+        ("2", "3", "0.666667"),
+        ("1Gi", "64Mi", "16.000000"),
+        ("129", "128", "1.007812"),
+        ("131", "128", "1.023438"),
+        ("-1", "2", "-0.500000"),
+        ("0", "5", "0.000000"),
+    ] {
+        assert_eq!(over(left, right), text, "{left} / {right}");
+    }
 }
 
 #[test]

@@ -17,23 +17,23 @@ pub(crate) enum Compression {
 }
 
 /// Reads plain bytes from a stream of any supported compression.
-pub(crate) struct Decompressor<R: Read> {
-    inner: Inner<R>,
+pub(crate) struct Decompressor<'a> {
+    inner: Inner<'a>,
     out: u64,
 }
 
-enum Inner<R: Read> {
-    Plain(BufReader<Counted<R>>),
-    Gzip(Box<MultiGzDecoder<BufReader<Counted<R>>>>),
-    Zstd(Box<Zstd<R>>),
+enum Inner<'a> {
+    Plain(BufReader<Counted<'a>>),
+    Gzip(Box<MultiGzDecoder<BufReader<Counted<'a>>>>),
+    Zstd(Box<Zstd<'a>>),
 }
 
 /// Size of the read buffer below the decoder.
 const BUFFER: usize = 128 << 10;
 
-impl<R: Read> Decompressor<R> {
+impl<'a> Decompressor<'a> {
     /// Looks at the first bytes and picks the decoder.
-    pub(crate) fn new(source: R) -> io::Result<Self> {
+    pub(crate) fn new(source: &'a mut dyn Read) -> io::Result<Self> {
         let mut source = BufReader::with_capacity(BUFFER, Counted { source, read: 0 });
         let compression = compression_of(source.fill_buf()?);
         let inner = match compression {
@@ -82,7 +82,7 @@ impl<R: Read> Decompressor<R> {
     }
 }
 
-impl<R: Read> Read for Decompressor<R> {
+impl Read for Decompressor<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = match &mut self.inner {
             Inner::Plain(source) => return source.read(buffer),
@@ -119,12 +119,12 @@ pub(crate) fn compression_of(first: &[u8]) -> Compression {
 }
 
 /// Counts what was read.
-struct Counted<R> {
-    source: R,
+struct Counted<'a> {
+    source: &'a mut dyn Read,
     read: u64,
 }
 
-impl<R: Read> Read for Counted<R> {
+impl Read for Counted<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = self.source.read(buffer)?;
         self.read = self.read.saturating_add(length as u64);
@@ -133,13 +133,13 @@ impl<R: Read> Read for Counted<R> {
 }
 
 /// All frames of a zstd stream, one after the other.
-struct Zstd<R: Read> {
-    source: BufReader<Counted<R>>,
+struct Zstd<'a> {
+    source: BufReader<Counted<'a>>,
     decoder: FrameDecoder,
     in_frame: bool,
 }
 
-impl<R: Read> Read for Zstd<R> {
+impl Read for Zstd<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if buffer.is_empty() {
             return Ok(0);
@@ -161,7 +161,7 @@ impl<R: Read> Read for Zstd<R> {
     }
 }
 
-impl<R: Read> Zstd<R> {
+impl Zstd<'_> {
     /// Reads the next frame's header; false at the end of the stream.
     fn next_frame(&mut self) -> io::Result<bool> {
         loop {

@@ -34,7 +34,7 @@ const CHUNKS: usize = 4;
 
 /// Reads `source` once: stores it in `blob` and unpacks it into `layer` over `lower`, where these are given.
 pub(crate) fn process(
-    source: impl Read + Send,
+    source: &mut (dyn Read + Send),
     blob: Option<File>,
     layer: Option<(OwnedFd, &Lower)>,
     progress: &Progress,
@@ -66,7 +66,7 @@ pub(crate) fn process(
 
 /// Reads `source` once for its digest and size, storing it in `blob` if given.
 pub(crate) fn hash_only(
-    source: impl Read,
+    source: &mut dyn Read,
     blob: Option<File>,
     progress: &Progress,
     what: &str,
@@ -83,7 +83,7 @@ pub(crate) fn hash_only(
 fn unpack(stream: &mut Plain, layer: Option<(OwnedFd, &Lower)>) -> Result<Counts> {
     let mut counts = Counts::default();
     if let Some((root, lower)) = layer {
-        counts = LayerWriter::new(root, lower).write_all(&mut Tarball::new(&mut *stream))?;
+        counts = LayerWriter::new(root, lower).write_all(&mut Tarball::new(stream))?;
     }
     // The diff id covers what follows the end mark, too.
     while stream.next_chunk() {}
@@ -97,7 +97,7 @@ enum Stop {
 }
 
 fn read_blob(
-    source: impl Read,
+    source: &mut dyn Read,
     blob: Option<File>,
     progress: &Progress,
     what: &str,
@@ -105,7 +105,7 @@ fn read_blob(
     spare: &Receiver<Vec<u8>>,
 ) -> std::result::Result<(String, u64, Compression), Stop> {
     let mut tee = TeeState { blob, hash: Sha256::new(), size: 0, failed: None };
-    let passed = pass(Tee { source, state: &mut tee, progress, what }, full, spare);
+    let passed = pass(&mut Tee { source, state: &mut tee, progress, what }, full, spare);
     if let Some(error) = tee.failed {
         return Err(Stop::Failed(Error::io("storing the blob", error)));
     }
@@ -114,7 +114,7 @@ fn read_blob(
 }
 
 fn pass(
-    source: impl Read,
+    source: &mut dyn Read,
     full: &SyncSender<Vec<u8>>,
     spare: &Receiver<Vec<u8>>,
 ) -> std::result::Result<Compression, Stop> {
@@ -206,14 +206,14 @@ struct TeeState {
 }
 
 /// Hashes, counts and stores what passes through.
-struct Tee<'a, R> {
-    source: R,
+struct Tee<'a> {
+    source: &'a mut dyn Read,
     state: &'a mut TeeState,
     progress: &'a Progress,
     what: &'a str,
 }
 
-impl<R: Read> Read for Tee<'_, R> {
+impl Read for Tee<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = self.source.read(buffer)?;
         let data = buffer.get(..length).unwrap_or_default();

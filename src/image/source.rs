@@ -75,7 +75,8 @@ impl Source {
     fn index(file: File) -> Result<Self> {
         let size = file.metadata().map_err(|e| Error::io("reading", e))?.len();
         let mut members = BTreeMap::new();
-        let mut tarball = Tarball::new(&file);
+        let mut reader = &file;
+        let mut tarball = Tarball::new(&mut reader);
         while let Some(entry) = tarball.next_entry()? {
             let offset = tarball.position();
             match entry.kind {
@@ -102,7 +103,7 @@ impl Source {
             }
             let pending =
                 i64::try_from(tarball.pending()).map_err(|_| Error::Corrupt("an impossible member size".into()))?;
-            tarball.source_mut().seek(SeekFrom::Current(pending)).map_err(|e| Error::io("reading", e))?;
+            (&file).seek(SeekFrom::Current(pending)).map_err(|e| Error::io("reading", e))?;
             tarball.skipped();
         }
         Ok(Self::Indexed(file, members))
@@ -115,8 +116,9 @@ impl Source {
             None => Error::Corrupt(e.to_string()),
         };
         let silent = Progress::new(None);
-        let counted = Told { source: file, progress };
-        let mut tarball = Tarball::new(Decompressor::new(counted).map_err(stream_error)?);
+        let mut told = Told { source: file, progress };
+        let mut plain = Decompressor::new(&mut told).map_err(stream_error)?;
+        let mut tarball = Tarball::new(&mut plain);
         let mut members = BTreeMap::new();
         while let Some(entry) = tarball.next_entry().map_err(stream_cause)? {
             match entry.kind {

@@ -212,6 +212,15 @@ impl Store {
         Ok((manifest, config, layers))
     }
 
+    /// Whether an image here has this layer with this content: it was checked when that image came.
+    pub(crate) fn has_checked(&self, blob: &str, diff_id: &str) -> bool {
+        let index = self.index().unwrap_or_default();
+        index.manifests().iter().filter_map(|entry| self.load(entry.digest()).ok()).any(|(manifest, config, _)| {
+            let mut layers = manifest.layers().iter().zip(config.rootfs().diff_ids());
+            layers.any(|(layer, content)| layer.digest() == blob && content == diff_id)
+        })
+    }
+
     /// A small blob, digest checked.
     pub(crate) fn read_blob(&self, digest: &str) -> Result<Vec<u8>> {
         let bytes =
@@ -313,7 +322,11 @@ pub(crate) fn parse<T: json::Deserialize>(bytes: &[u8], what: &str) -> Result<T>
 }
 
 /// Reads a document of a bounded size.
-pub(crate) fn read_limited(source: impl Read, limit: u64) -> Result<Vec<u8>> {
+pub(crate) fn read_limited(mut source: impl Read, limit: u64) -> Result<Vec<u8>> {
+    read_at_most(&mut source, limit)
+}
+
+fn read_at_most(source: &mut dyn Read, limit: u64) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     source.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(|e| Error::io("reading", e))?;
     if bytes.len() as u64 > limit {

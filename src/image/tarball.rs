@@ -72,8 +72,8 @@ pub(crate) fn shown(path: &[u8]) -> String {
 }
 
 /// Reads entry after entry; between two calls of [`Tarball::next_entry`], the entry's data with [`Read`].
-pub(crate) struct Tarball<R> {
-    source: R,
+pub(crate) struct Tarball<'a> {
+    source: &'a mut dyn Read,
     /// Bytes read of the stream.
     position: u64,
     /// Data bytes of the current entry that are still to come.
@@ -84,8 +84,8 @@ pub(crate) struct Tarball<R> {
 
 const BLOCK: u64 = 512;
 
-impl<R: Read> Tarball<R> {
-    pub(crate) fn new(source: R) -> Self {
+impl<'a> Tarball<'a> {
+    pub(crate) fn new(source: &'a mut dyn Read) -> Self {
         Self { source, position: 0, left: 0, padding: 0 }
     }
 
@@ -99,12 +99,7 @@ impl<R: Read> Tarball<R> {
         self.left.saturating_add(self.padding)
     }
 
-    /// The stream below, for a caller that seeks over the [`Tarball::pending`] bytes and then calls [`Tarball::skipped`].
-    pub(crate) fn source_mut(&mut self) -> &mut R {
-        &mut self.source
-    }
-
-    /// The caller has moved the stream to the next header.
+    /// The caller has moved the stream over the [`Tarball::pending`] bytes, to the next header.
     pub(crate) fn skipped(&mut self) {
         self.position = self.position.saturating_add(self.pending());
         self.left = 0;
@@ -444,7 +439,7 @@ impl<R: Read> Tarball<R> {
 }
 
 /// The current entry's data.
-impl<R: Read> Read for Tarball<R> {
+impl Read for Tarball<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
         let slice = buffer.get_mut(..most).unwrap_or_default();
@@ -511,13 +506,15 @@ mod tests {
         header.set_path("././@LongLink").unwrap();
         header.set_size(1 << 40);
         header.set_cksum();
-        let mut tarball = Tarball::new(header.as_bytes().as_slice());
+        let mut source = header.as_bytes().as_slice();
+        let mut tarball = Tarball::new(&mut source);
         assert_eq!(tarball.next_entry().unwrap_err().reason(), "ImageLimitExceeded");
     }
 
     #[test]
     fn garbage_is_not_a_tar_stream() {
-        let mut tarball = Tarball::new([7_u8; 2048].as_slice());
+        let mut source = [7_u8; 2048].as_slice();
+        let mut tarball = Tarball::new(&mut source);
         assert!(tarball.next_entry().unwrap_err().to_string().contains("checksum"));
     }
 }

@@ -85,7 +85,7 @@ impl<'a> LayerWriter<'a> {
     }
 
     /// Unpacks all entries and completes the layer.
-    pub(crate) fn write_all<R: Read>(mut self, tarball: &mut Tarball<R>) -> Result<Counts> {
+    pub(crate) fn write_all(mut self, tarball: &mut Tarball) -> Result<Counts> {
         while let Some(entry) = tarball.next_entry()? {
             self.counts.entries = self.counts.entries.saturating_add(1);
             if self.counts.entries > MAX_ENTRIES {
@@ -98,7 +98,7 @@ impl<'a> LayerWriter<'a> {
         Ok(self.counts)
     }
 
-    fn write<R: Read>(&mut self, entry: &Entry, data: &mut Tarball<R>) -> Result<()> {
+    fn write(&mut self, entry: &Entry, data: &mut Tarball) -> Result<()> {
         let mut path = components(&entry.path)?;
         let Some(name) = path.pop() else {
             self.leave_parent()?;
@@ -134,7 +134,7 @@ impl<'a> LayerWriter<'a> {
         }
     }
 
-    fn file<R: Read>(&mut self, name: &CString, entry: &Entry, data: &mut Tarball<R>) -> Result<()> {
+    fn file(&mut self, name: &CString, entry: &Entry, data: &mut Tarball) -> Result<()> {
         self.count_bytes(entry.size())?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = self.make(name, |dir| rustix::fs::openat(dir, name, flags, Mode::from_raw_mode(0o600)))?;
@@ -152,7 +152,7 @@ impl<'a> LayerWriter<'a> {
         self.attributes(&file, entry)
     }
 
-    fn copy_region<R: Read>(&mut self, file: &OwnedFd, data: &mut Tarball<R>, offset: u64, length: u64) -> Result<()> {
+    fn copy_region(&mut self, file: &OwnedFd, data: &mut Tarball, offset: u64, length: u64) -> Result<()> {
         let (mut at, mut left) = (offset, length);
         while left > 0 {
             let most = usize::try_from(left).unwrap_or(usize::MAX).min(self.buffer.len());

@@ -435,7 +435,7 @@ fn verify(store: &Store, progress: &Progress, report: &mut Report) -> Result<()>
             if !seen.insert(digest.clone()) {
                 continue;
             }
-            let checked = store.open_blob(&digest).and_then(|blob| hash_only(blob, None, progress, &digest));
+            let checked = store.open_blob(&digest).and_then(|mut blob| hash_only(&mut blob, None, progress, &digest));
             match checked {
                 Ok((found, size)) if found == digest && size == layer.size() => {}
                 Ok((found, _)) => report

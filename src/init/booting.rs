@@ -46,7 +46,7 @@ pub(super) enum Due {
 /// What the end of boot means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum After {
-    /// It had prepared the node.
+    /// It had prepared the node, or nobody waits for it any more.
     Well,
     /// It had not: it is started once more with the defaults.
     Again,
@@ -83,7 +83,8 @@ impl Booting {
 
     /// It has ended, or could not be started.
     pub(super) fn ended(&mut self) -> After {
-        if self.ready {
+        // Given up is given up, even if it was killed for that and had prepared nothing.
+        if self.ready || self.phase == Phase::Over {
             self.phase = Phase::Over;
             After::Well
         } else if self.defaults {
@@ -179,6 +180,14 @@ mod tests {
         assert_eq!(booting.report(Some(Report::Ready), 9_002), None);
         assert!(!booting.supervisor_may_run(), "what it says after that does not count");
         assert_eq!(booting.ended(), After::Again);
+    }
+
+    #[test]
+    fn a_boot_that_is_ended_by_a_shutdown_is_not_started_again() {
+        let mut booting = running();
+        booting.give_up();
+        assert_eq!(booting.ended(), After::Well);
+        assert_eq!((booting.due(u64::MAX), booting.next_ms()), (None, None));
     }
 
     #[test]

@@ -120,7 +120,7 @@ impl Feeding {
 /// What to try to set, in seconds: the wanted time-out, never above the board's maximum (0: not known), and smaller ones should the
 /// driver refuse.
 pub(super) fn candidates(wanted_s: u16, max_s: u16) -> [u16; 4] {
-    let wanted = effective(if wanted_s == 0 { DEFAULT_TIMEOUT_S } else { wanted_s }, max_s);
+    let wanted = effective(wanted_s, max_s);
     [wanted, wanted / 2, wanted / 4, wanted / 8].map(|seconds| seconds.max(1))
 }
 
@@ -214,7 +214,7 @@ mod tests {
 
     #[test]
     fn no_time_out_above_the_boards_maximum_is_set_or_believed() {
-        assert_eq!(candidates(0, 0), [30, 15, 7, 3]);
+        assert_eq!(candidates(30, 0), [30, 15, 7, 3]);
         assert_eq!(candidates(60, 16), [16, 8, 4, 2]);
         assert_eq!(candidates(1, 16), [1, 1, 1, 1]);
         assert_eq!(first_candidates(), [10, 5, 2, 1]);

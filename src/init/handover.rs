@@ -24,8 +24,8 @@ const RECORD: usize = 24;
 pub(super) enum Item<D> {
     /// When PID 1 began, CLOCK_BOOTTIME in milliseconds.
     Began(u64),
-    /// The hardware watchdog, and its maximum in seconds as the board says.
-    Watchdog(D, u16),
+    /// The hardware watchdog, its maximum as the board says, and the time-out that is wanted, in seconds; 0: not known yet.
+    Watchdog(D, u16, u16),
     /// From here on only from a PID 1 that has booted. How long pods may take to stop, in milliseconds.
     Booted(u64),
     Service(Service),
@@ -70,7 +70,7 @@ impl Handover {
 impl Handover {
     /// From a PID 1 that has just begun.
     pub(super) fn first(began_ms: u64, watchdog: Option<OwnedFd>) -> Self {
-        Self(std::iter::once(Item::Began(began_ms)).chain(watchdog.map(|fd| Item::Watchdog(fd, 0))).collect())
+        Self(std::iter::once(Item::Began(began_ms)).chain(watchdog.map(|fd| Item::Watchdog(fd, 0, 0))).collect())
     }
 
     pub(super) fn borrowed(&self) -> Vec<Item<BorrowedFd<'_>>> {
@@ -78,7 +78,7 @@ impl Handover {
     }
 
     pub(super) fn watchdog(&self) -> Option<BorrowedFd<'_>> {
-        self.0.iter().find_map(|item| if let Item::Watchdog(fd, _) = item { Some(fd.as_fd()) } else { None })
+        self.0.iter().find_map(|item| if let Item::Watchdog(fd, ..) = item { Some(fd.as_fd()) } else { None })
     }
 }
 
@@ -86,7 +86,7 @@ impl Item<OwnedFd> {
     fn borrowed(&self) -> Option<Item<BorrowedFd<'_>>> {
         Some(match self {
             Self::Began(at) => Item::Began(*at),
-            Self::Watchdog(fd, max_s) => Item::Watchdog(fd.as_fd(), *max_s),
+            Self::Watchdog(fd, max_s, wanted_s) => Item::Watchdog(fd.as_fd(), *max_s, *wanted_s),
             // Nothing else was there when PID 1 had just begun.
             _ => return None,
         })
@@ -126,7 +126,7 @@ fn execute(items: &[Item<BorrowedFd<'_>>], program: BorrowedFd<'_>, memory: &Own
 impl<D> Item<D> {
     fn descriptor(&self) -> Option<&D> {
         match self {
-            Self::Watchdog(fd, _) | Self::ExitsRead(fd, _) | Self::Held(fd, _, _) => Some(fd),
+            Self::Watchdog(fd, ..) | Self::ExitsRead(fd, _) | Self::Held(fd, _, _) => Some(fd),
             Self::ExitsWrite(fd) | Self::JournalRead(fd) | Self::JournalWrite(fd) | Self::Streams(fd) => Some(fd),
             Self::Began(_) | Self::Booted(_) | Self::Service(_) | Self::Registered(..) => None,
         }
@@ -136,7 +136,7 @@ impl<D> Item<D> {
     fn with<E>(self, change: impl FnOnce(D) -> Option<E>) -> Option<Item<E>> {
         Some(match self {
             Self::Began(at) => Item::Began(at),
-            Self::Watchdog(fd, max_s) => Item::Watchdog(change(fd)?, max_s),
+            Self::Watchdog(fd, max_s, wanted_s) => Item::Watchdog(change(fd)?, max_s, wanted_s),
             Self::Booted(bound_ms) => Item::Booted(bound_ms),
             Self::Service(kind) => Item::Service(kind),
             Self::ExitsRead(fd, written) => Item::ExitsRead(change(fd)?, written),
@@ -155,7 +155,7 @@ impl Item<i32> {
         let fd = self.descriptor().map_or(0, |fd| u32::try_from(*fd).unwrap_or(u32::MAX));
         let (kind, number, value, place): (u16, u32, u64, u64) = match *self {
             Self::Began(at) => (1, 0, at, 0),
-            Self::Watchdog(_, max_s) => (2, fd, u64::from(max_s), 0),
+            Self::Watchdog(_, max_s, wanted_s) => (2, fd, u64::from(max_s), u64::from(wanted_s)),
             Self::Booted(bound_ms) => (3, 0, bound_ms, 0),
             Self::Service(Service::Console) => (4, 0, 1, 0),
             Self::Service(Service::Dhcp) => (4, 0, 2, 0),
@@ -192,7 +192,7 @@ impl Item<i32> {
         }
         match (u16::from_le_bytes(*kind), value) {
             (1, _) => Some(Self::Began(value)),
-            (2, _) => Some(Self::Watchdog(fd, u16::try_from(value).ok()?)),
+            (2, _) => Some(Self::Watchdog(fd, u16::try_from(value).ok()?, u16::try_from(place).ok()?)),
             (3, _) => Some(Self::Booted(value)),
             (4, 1) => Some(Self::Service(Service::Console)),
             (4, 2) => Some(Self::Service(Service::Dhcp)),
@@ -217,7 +217,7 @@ mod tests {
     fn every_item_is_read_as_it_was_written() {
         let items = [
             Item::Began(5),
-            Item::Watchdog(7, 16),
+            Item::Watchdog(7, 16, 12),
             Item::Booted(120_000),
             Item::Service(Service::Console),
             Item::Service(Service::Dhcp),

@@ -2,6 +2,7 @@
 
 use std::ffi::{CStr, CString};
 use std::os::fd::AsFd;
+use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 
@@ -140,7 +141,7 @@ impl Init {
 
     fn kill_everyone(&mut self) {
         if self.pid1.as_ref().is_some_and(|pid1| pid1.whole_machine) {
-            kill_cgroups();
+            kill_cgroups(Path::new("/sys/fs/cgroup"));
         }
         process::signal_everyone(Signal::KILL);
         self.reap_everyone();
@@ -280,8 +281,8 @@ fn read<'a>(path: &CStr, buffer: &'a mut [u8; ARGUMENT_MOST]) -> Option<&'a CStr
 }
 
 /// cgroup.kill of every cgroup below the root, so that what forks faster than signals come ends too. SIGKILL does not reach PID 1.
-fn kill_cgroups() {
-    let Ok(cgroups) = std::fs::read_dir("/sys/fs/cgroup") else { return };
+fn kill_cgroups(root: &Path) {
+    let Ok(cgroups) = std::fs::read_dir(root) else { return };
     for cgroup in cgroups.flatten() {
         let path = cgroup.path().join("cgroup.kill");
         // Not there before Linux 5.14, and not a cgroup where it is not there.
@@ -289,5 +290,28 @@ fn kill_cgroups() {
             use std::io::Write as _;
             file.write_all(b"1")
         });
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_cgroup_below_the_root_is_killed() {
+        let root = tempfile::tempdir().unwrap();
+        let control = |cgroup: &str| root.path().join(cgroup).join("cgroup.kill");
+        for cgroup in ["pods", "gatepost"] {
+            std::fs::create_dir(root.path().join(cgroup)).unwrap();
+            std::fs::write(control(cgroup), "").unwrap();
+        }
+        // Linux before 5.14.
+        std::fs::create_dir(root.path().join("old")).unwrap();
+        kill_cgroups(root.path());
+        for cgroup in ["pods", "gatepost"] {
+            assert_eq!(std::fs::read_to_string(control(cgroup)).unwrap(), "1");
+        }
+        assert!(!control("old").exists() && !control("").exists());
     }
 }

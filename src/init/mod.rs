@@ -29,6 +29,7 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::unreachable,
     clippy::arithmetic_side_effects
 )]
 
@@ -193,6 +194,8 @@ impl Init {
         let mut init = Self::set_up(options, &signals)?;
         // Without a handover there was no supervisor before that could want them.
         init.supervision.set_keep_unknown(false, boottime_ms());
+        // What it was before is this program's own, where another one of it has raised it.
+        init.open_files_before = Some(pid1::OPEN_FILES);
         init.pid1 = Some(Pid1::new());
         init.resume(handover).map_err(|error| ("taking over from the program before", error.into()))?;
         Ok(init)
@@ -206,7 +209,7 @@ impl Init {
         for item in handover.0 {
             match item {
                 Item::Began(at) => pid1.began_ms = at,
-                Item::Watchdog(descriptor, max_s) => pid1.guard(descriptor, max_s, now),
+                Item::Watchdog(fd, max_s, wanted_s) => pid1.guard(fd, max_s, wanted_s, now),
                 Item::Booted(bound_ms) => {
                     pid1.shutdown_bound_ms = bound_ms;
                     pid1.booting = booting::Booting::over();

@@ -36,6 +36,9 @@ use crate::wire;
 /// The name of PID 1: `argv[0]`, without the directory.
 const NAME: &[u8] = b"init";
 
+/// The soft limit of open files that every process of a gateway begins with.
+pub(super) const OPEN_FILES: u64 = 1024;
+
 /// What PID 1 has besides an init next to a host's.
 pub(super) struct Pid1 {
     /// When PID 1 began, CLOCK_BOOTTIME in milliseconds.
@@ -95,14 +98,10 @@ impl Pid1 {
 
 impl Pid1 {
     /// A watchdog that runs already.
-    pub(super) fn guard(&mut self, descriptor: OwnedFd, max_s: u16, now: u64) {
+    pub(super) fn guard(&mut self, descriptor: OwnedFd, max_s: u16, wanted_s: u16, now: u64) {
         let device = Watchdog::from_descriptor(descriptor);
         self.boot_status = device.boot_status().ok();
-        let mut guard = Guard::new(device, now);
-        if max_s > 0 {
-            guard.set(0, max_s, now);
-        }
-        self.watchdog = Some(guard);
+        self.watchdog = Some(Guard::resume(device, wanted_s, max_s, now));
     }
 }
 
@@ -155,7 +154,7 @@ fn begin() -> Handover {
 /// The kernel gives PID 1 few open files and few processes, and all its children inherit that. Processes are bounded by cgroups.
 fn set_limits() {
     let limits = [
-        ("open files", Resource::Nofile, Rlimit { current: Some(1024), maximum: Some(524_288) }),
+        ("open files", Resource::Nofile, Rlimit { current: Some(OPEN_FILES), maximum: Some(524_288) }),
         ("processes", Resource::Nproc, Rlimit { current: None, maximum: None }),
         ("core files", Resource::Core, Rlimit { current: Some(0), maximum: None }),
         ("locked memory", Resource::Memlock, Rlimit { current: None, maximum: None }),

@@ -142,7 +142,9 @@ impl Init {
             }
         }
         let mut items = vec![Item::Began(pid1.began_ms), Item::Booted(pid1.shutdown_bound_ms)];
-        items.extend(pid1.watchdog.as_ref().map(|guard| Item::Watchdog(guard.device.as_fd(), guard.max_s)));
+        items.extend(
+            pid1.watchdog.as_ref().map(|guard| Item::Watchdog(guard.device.as_fd(), guard.max_s, guard.wanted_s)),
+        );
         let wanted = pid1.services.0.iter().filter(|service| service.upkeep.is_wanted());
         items.extend(wanted.map(|service| Item::Service(service.kind)));
         let (read_end, write_end, written) = self.records.parts();

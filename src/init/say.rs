@@ -26,31 +26,40 @@ pub(super) fn log() -> Option<BorrowedFd<'static>> {
 
 /// Writes one line of at most 255 bytes. A line that cannot be written at once is lost: PID 1 waits for no reader.
 pub(super) fn say(message: fmt::Arguments<'_>) {
+    say_within(0, message);
+}
+
+/// The same, waiting at most so many seconds for a terminal that others keep busy.
+pub(super) fn say_within(seconds: i64, message: fmt::Arguments<'_>) {
     if rustix::process::getpid().is_init() {
-        return say_as("init", message);
+        return say_as_within("init", seconds, message);
     }
     let mut line = Line::new();
     // What does not fit is cut.
     let _ = write!(line, "gatepost init: {message}");
-    print(&mut line);
+    print(&mut line, seconds);
 }
 
 /// The same from another role of a gateway, in the form that the kernel's and boot's lines have.
 pub(super) fn say_as(role: &str, message: fmt::Arguments<'_>) {
+    say_as_within(role, 0, message);
+}
+
+fn say_as_within(role: &str, seconds: i64, message: fmt::Arguments<'_>) {
     let mut line = Line::new();
     let now = boottime_us();
-    let (seconds, micros) = (now / 1_000_000, now % 1_000_000);
-    let _ = write!(line, "[{seconds:5}.{micros:06}] {role}: {message}");
-    print(&mut line);
+    let (whole, micros) = (now / 1_000_000, now % 1_000_000);
+    let _ = write!(line, "[{whole:5}.{micros:06}] {role}: {message}");
+    print(&mut line, seconds);
     if let Some(log) = log() {
         host_log::append(log, line.end());
     }
 }
 
-fn print(line: &mut Line) {
+fn print(line: &mut Line, seconds: i64) {
     let stderr = rustix::stdio::stderr();
     let mut watched = [PollFd::new(&stderr, PollFlags::OUT)];
-    if matches!(poll(&mut watched, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(1)) {
+    if matches!(poll(&mut watched, Some(&Timespec { tv_sec: seconds, tv_nsec: 0 })), Ok(1)) {
         let _ = rustix::io::write(stderr, line.end());
     }
 }

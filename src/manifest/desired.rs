@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::annotations::{Annotations, Waiting, cycles};
-use super::limits;
 use super::loaded::{Loaded, Object};
 use super::source::{DirectoryReport, FileReport, Report};
+use super::v1::LimitRange;
 use super::verdict::cycle_message;
+use super::{limits, service};
 use crate::json::{Deserialize, Serialize};
 use crate::sorted::{BTreeMap, BTreeSet};
 
@@ -121,6 +122,7 @@ impl DesiredSet {
             report.directories.iter().map(|found| update.directory(self.directory(&found.path), found)).collect();
         let mut set = Self { version: VERSION, directories };
         update.refuse_cycles(self, &mut set);
+        update.refuse_beyond_limits(self, &mut set);
         let desired = set.desired(&mut update);
         Outcome { set, desired, problems: update.problems }
     }
@@ -167,9 +169,31 @@ impl DesiredSet {
                 }
             }
         }
+        let ranges = self.limit_ranges();
         let mut desired: Vec<Desired> = found.into_values().collect();
-        update.apply_limit_ranges(&mut desired);
+        for Desired { object, .. } in &mut desired {
+            if let Object::Pod { pod, .. } = object {
+                // What a range forbids of it was judged when it was new.
+                let _ = limits::apply(pod, &ranges);
+            }
+        }
+        for (at, message) in service::wrong_names(&desired) {
+            let Some(of) = desired.get(at) else { continue };
+            update.problem(&of.file, 0, Some(ObjectKey::of(&of.object)), false, message);
+        }
         desired
+    }
+
+    /// Those in force: the last of a name.
+    fn limit_ranges(&self) -> Vec<Rc<LimitRange>> {
+        let objects = self.directories.iter().flat_map(|directory| &directory.files).flat_map(|file| &file.objects);
+        let ranges: BTreeMap<ObjectKey, Rc<LimitRange>> = objects
+            .filter_map(|object| match object {
+                Object::LimitRange(range) => Some((ObjectKey::of(object), Rc::clone(range))),
+                _ => None,
+            })
+            .collect();
+        ranges.into_values().collect()
     }
 }
 
@@ -224,25 +248,39 @@ impl Update {
         known
     }
 
-    /// LimitRanges give pods their defaults; a pod that one forbids is left out.
-    fn apply_limit_ranges(&mut self, desired: &mut Vec<Desired>) {
-        let ranges: Vec<_> = desired
-            .iter()
-            .filter_map(|desired| match &desired.object {
-                Object::LimitRange(range) => Some(Rc::clone(range)),
-                _ => None,
-            })
-            .collect();
-        desired.retain_mut(|desired| {
-            let key = ObjectKey::of(&desired.object);
-            let Object::Pod { written_name, pod } = &mut desired.object else { return true };
-            let wrong = limits::apply(pod, &ranges);
-            if !wrong.is_empty() {
-                let message = limits::refusal(written_name, &wrong);
-                self.problem(&desired.file, 0, Some(key), true, message);
+    /// As the API server does with a pod that comes: one that a LimitRange forbids falls back to its last good version, else it is
+    /// left out. What was there before the range stays.
+    fn refuse_beyond_limits(&mut self, before: &DesiredSet, set: &mut DesiredSet) {
+        let ranges = set.limit_ranges();
+        if ranges.is_empty() {
+            return;
+        }
+        for directory in &mut set.directories {
+            for file in &mut directory.files {
+                let path = directory.path.join(&file.name);
+                file.objects = std::mem::take(&mut file.objects)
+                    .into_iter()
+                    .filter_map(|object| {
+                        let Object::Pod { written_name, pod } = &object else { return Some(object) };
+                        let wrong = limits::apply(&mut Rc::clone(pod), &ranges);
+                        if wrong.is_empty() {
+                            return Some(object);
+                        }
+                        let key = ObjectKey::of(&object);
+                        let message = limits::refusal(written_name, &wrong);
+                        let last = before.last_of(&directory.path, &file.name, &key);
+                        if last == Some(&object) {
+                            let message = format!("{message}; it was there before that, and stays");
+                            self.problem(&path, 0, Some(key), false, message);
+                            return Some(object);
+                        }
+                        self.problem(&path, 0, Some(key.clone()), true, message.clone());
+                        self.errors.insert(key, format!("{}: {message}", path.display()));
+                        last.cloned()
+                    })
+                    .collect();
             }
-            wrong.is_empty()
-        });
+        }
     }
 
     fn keep_all(&mut self, known: &SourceDirectory, error: &str) {
@@ -311,7 +349,7 @@ impl Update {
         }
     }
 
-    /// Pods that wait for each other would never start: each falls back to its last good version, else it is left out.
+    /// Pods that wait for each other would never start: each that changed falls back to its last good version, else it is left out.
     fn refuse_cycles(&mut self, before: &DesiredSet, set: &mut DesiredSet) {
         loop {
             let waiting = set.waiting();
@@ -334,14 +372,22 @@ impl Update {
         members: &BTreeSet<(String, String)>,
         message: &str,
     ) {
+        // What did not change ran before without a circle, and goes on: it is broken where it changed.
+        let unchanged = |directory: &Path, file: &str, object: &Object| {
+            before.last_of(directory, file, &ObjectKey::of(object)) == Some(object)
+        };
+        let any_changed = set.directories.iter().any(|directory| {
+            directory.files.iter().any(|file| {
+                let mut objects = file.objects.iter().filter(|object| is_member(object, members));
+                objects.any(|object| !unchanged(&directory.path, &file.name, object))
+            })
+        });
         for directory in &mut set.directories {
             for file in &mut directory.files {
                 let path = directory.path.join(&file.name);
                 let mut kept = Vec::new();
                 for object in std::mem::take(&mut file.objects) {
-                    let member = matches!(&object, Object::Pod { written_name, pod }
-                        if members.contains(&(pod.metadata.namespace.clone(), written_name.clone())));
-                    if !member {
+                    if !is_member(&object, members) || any_changed && unchanged(&directory.path, &file.name, &object) {
                         kept.push(object);
                         continue;
                     }
@@ -355,6 +401,11 @@ impl Update {
             }
         }
     }
+}
+
+fn is_member(object: &Object, members: &BTreeSet<(String, String)>) -> bool {
+    matches!(object, Object::Pod { written_name, pod }
+        if members.contains(&(pod.metadata.namespace.clone(), written_name.clone())))
 }
 
 /// A pod with what it waits for.

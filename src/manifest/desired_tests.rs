@@ -41,6 +41,7 @@ impl World {
             directories,
             watched: Vec::new(),
             pod_security: crate::policy::Level::Privileged,
+            devices: Vec::new(),
             fetch_binary: std::path::PathBuf::new(),
             node_name: "n".into(),
             limits,
@@ -174,7 +175,7 @@ fn a_change_that_closes_a_circle_keeps_the_last_good_version() {
     world.write("b.yaml", &after("b", "a"));
     world.write("c.yaml", &after("c", "c"));
     let outcome = world.update();
-    assert!(names(&outcome).contains(&"b-n") && !names(&outcome).contains(&"c-n"), "{:?}", names(&outcome));
+    assert_eq!(names(&outcome), ["a-n", "b-n"], "the unchanged one runs on, the new circle does not begin");
     assert!(errors(&outcome).iter().any(|message| message.contains("a -> b -> a")));
 }
 
@@ -267,4 +268,45 @@ fn another_file_system_of_the_same_kind_removes_nothing_within_a_boot() {
     let mut accepted = covered.set;
     accepted.accept_device(std::path::Path::new("/m"));
     assert_eq!(accepted.update(&found(2, Vec::new())).desired.len(), 0);
+}
+
+const RANGE: &str = "apiVersion: v1\nkind: LimitRange\nmetadata: {name: l}\nspec: {limits: [{type: Container, max: {memory: 64Mi}, default: {memory: 32Mi}}]}\n";
+
+fn sized(memory: &str) -> String {
+    pod("a", "").replace("image: i", &format!("image: i, resources: {{limits: {{memory: {memory}}}}}"))
+}
+
+#[test]
+fn a_pod_that_a_limit_range_forbids_keeps_its_last_good_version_or_never_comes() {
+    let mut world = World::new(1);
+    world.write("range.yaml", RANGE);
+    world.write("a.yaml", &sized("60Mi"));
+    world.write("b.yaml", &pod("b", "").replace("image: i", "image: i, resources: {limits: {memory: 1Gi}}"));
+    let good = world.update();
+    assert_eq!(names(&good), ["l", "a-n"]);
+    world.write("a.yaml", &sized("65Mi"));
+    for _ in 0..2 {
+        let outcome = world.update();
+        assert_eq!(names(&outcome), ["l", "a-n"]);
+        let kept = &outcome.desired[1];
+        assert_eq!(kept.object, good.desired[1].object);
+        assert!(kept.manifest_error.as_ref().unwrap().contains("maximum memory usage per Container is 64Mi"));
+        assert_eq!(errors(&outcome).len(), 2, "{:?}", outcome.problems);
+    }
+    world.write("a.yaml", &sized("61Mi"));
+    assert_eq!(errors(&world.update()).len(), 1);
+}
+
+#[test]
+fn a_limit_range_that_comes_later_stops_nothing_that_is_there() {
+    let mut world = World::new(1);
+    world.write("a.yaml", &sized("1Gi"));
+    world.update();
+    world.write("range.yaml", RANGE);
+    for _ in 0..2 {
+        let outcome = world.update();
+        assert_eq!(names(&outcome), ["l", "a-n"]);
+        assert!(errors(&outcome).is_empty());
+        assert!(outcome.problems[0].message.ends_with("it was there before that, and stays"), "{:?}", outcome.problems);
+    }
 }

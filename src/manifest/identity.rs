@@ -27,7 +27,7 @@ pub fn name_suffix(node_name: &str, document: &serde_json::Value) -> String {
 
 /// The name that a pod has on this node. kubelet: `<name>-<node name in lower case>`.
 pub fn full_name(name: &str, node_name: &str) -> String {
-    if node_name.is_empty() { name.to_owned() } else { format!("{name}-{}", node_name.to_lowercase()) }
+    if node_name.is_empty() { name.to_owned() } else { format!("{name}-{}", node_name.to_ascii_lowercase()) }
 }
 
 fn hash(node_name: &str, document: &serde_json::Value) -> Vec<u8> {

@@ -3,6 +3,7 @@
 use crate::sorted::BTreeMap;
 use std::rc::Rc;
 
+use super::aggregate::Aggregate;
 use super::v1::{LimitRange, LimitRangeItem, Pod, ResourceRequirements};
 use crate::document::Quantity;
 
@@ -35,7 +36,35 @@ pub(super) fn apply(pod: &mut Rc<Pod>, ranges: &[Rc<LimitRange>]) -> Vec<String>
             _ => {}
         }
     }
+    check_pod_level(pod, &mut wrong);
     wrong
+}
+
+/// Defaults came to the containers after the manifest was validated: whether they still fit what the pod as a whole has.
+fn check_pod_level(pod: &Pod, wrong: &mut Vec<String>) {
+    let Some(own) = &pod.spec.resources else { return };
+    for (name, sum) in of_containers(pod, Aggregate::Requests) {
+        if let Some(whole) = amount(&own.requests, &name).filter(|whole| sum > *whole) {
+            wrong.push(format!(
+                "spec.resources.requests[{name}]: Invalid value: \"{whole}\": \
+                 must be greater than or equal to aggregate container requests of {sum}"
+            ));
+        }
+    }
+    for container in &pod.spec.containers {
+        for name in container.resources.limits.keys() {
+            let (limit, most) = (amount(&container.resources.limits, name), amount(&own.limits, name));
+            if let (Some(limit), Some(most)) = (limit, most)
+                && limit > most
+            {
+                wrong.push(format!(
+                    "limits[{name}] of container {}: Invalid value: \"{limit}\": \
+                     must be less than or equal to pod limits of {most}",
+                    container.name
+                ));
+            }
+        }
+    }
 }
 
 /// The words for a pod that a range forbids.
@@ -97,29 +126,35 @@ fn check(item: &LimitRangeItem, resources: &ResourceRequirements, wrong: &mut Ve
             (Some(request), Some(limit)) => {
                 // A billionth times a billionth does not fit, so the ratio is compared in thousandths.
                 if i128::from(limit.milli()) * 1000 > i128::from(request.milli()) * i128::from(ratio.milli()) {
-                    #[allow(clippy::cast_precision_loss)] // as Kubernetes does
-                    let found = limit.nanos() as f64 / request.nanos() as f64;
-                    wrong.push(format!("{head}provided ratio is {found:.6}"));
+                    wrong.push(format!("{head}provided ratio is {}", limit.over(request)));
                 }
             }
         }
     }
 }
 
-/// What the pod may use in all: app containers and sidecars together, or any other init container.
+/// What the pod may use in all: what it says of itself as a whole, else what its containers sum up to.
 fn of_pod(pod: &Pod) -> ResourceRequirements {
+    let own = pod.spec.resources.clone().unwrap_or_default();
+    let all = |mut own: Amounts, which| {
+        for (name, amount) in of_containers(pod, which) {
+            own.entry(name).or_insert_with(|| amount.to_string());
+        }
+        own
+    };
+    ResourceRequirements {
+        limits: all(own.limits, Aggregate::Limits),
+        requests: all(own.requests, Aggregate::Requests),
+    }
+}
+
+/// App containers and sidecars together, or any other init container.
+fn of_containers(pod: &Pod, which: Aggregate) -> BTreeMap<String, Quantity> {
     let spec = serde_json::json!({
         "containers": pod.spec.containers.iter().map(resources_of).collect::<Vec<_>>(),
         "initContainers": pod.spec.init_containers.iter().map(resources_of).collect::<Vec<_>>(),
     });
-    let sum = |which| {
-        let sum = super::aggregate::aggregate(&spec, which).into_iter();
-        sum.map(|(name, amount)| (name, amount.to_string())).collect()
-    };
-    ResourceRequirements {
-        limits: sum(super::aggregate::Aggregate::Limits),
-        requests: sum(super::aggregate::Aggregate::Requests),
-    }
+    super::aggregate::aggregate(&spec, which)
 }
 
 fn resources_of(container: &super::v1::Container) -> serde_json::Value {

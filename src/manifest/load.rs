@@ -9,7 +9,7 @@ use super::fields::{CONFIG_MAP, LIMIT_RANGE, PERSISTENT_VOLUME, PERSISTENT_VOLUM
 use super::loaded::{Loaded, Object, Warning};
 use super::qos::qos_class;
 use super::v1::{ObjectMeta, Pod, Secret};
-use super::{annotations, base64, defaults, identity, validate, workload};
+use super::{annotations, base64, defaults, identity, service, validate, workload};
 use crate::document::{self, Finding, FindingKind, Node, SyntaxError, Value, nearest};
 use crate::json;
 use crate::policy::{self, Level};
@@ -24,8 +24,6 @@ const KINDS: [(&str, &document::Object); 7] = [
     ("Service", &SERVICE),
     ("LimitRange", &LIMIT_RANGE),
 ];
-/// Kinds that are checked and kept, but not carried out yet.
-const WITHOUT_EFFECT: [&str; 1] = ["Service"];
 /// Further kinds of the API's first group, which has no others. They have no effect here.
 const OTHER_CORE_KINDS: [&str; 9] = [
     "Binding",
@@ -48,6 +46,8 @@ pub struct Rules<'a> {
     pub strict: bool,
     /// The Pod Security Standard that pods must meet.
     pub pod_security: Level,
+    /// Extended resources that are devices of this node; `None` where that is not known.
+    pub devices: Option<&'a [String]>,
     /// `gatepost-fetch` is installed, and with it https and grpc.
     pub fetch: bool,
 }
@@ -269,9 +269,10 @@ impl Loader<'_> {
         } else {
             defaults::apply_to_object(&result.kind, &mut json);
             validate::validate_object(&result.kind, &json, &mut found);
-            if WITHOUT_EFFECT.contains(&result.kind.as_str()) {
-                let message = format!("{} is not carried out by this version; the document has no effect", result.kind);
-                result.warnings.push(Warning { field: "kind".to_owned(), message, line: node.line_of("kind") });
+            if result.kind == "Service" {
+                for (field, message) in service::warnings(&json) {
+                    result.warnings.push(Warning { line: node.line_of(&field), field, message });
+                }
             }
         }
         // What could not be decoded is missing below its path; that is no error of its own.
@@ -352,7 +353,7 @@ impl Loader<'_> {
             pod.entry("spec").or_insert_with(|| json!({}));
         }
         defaults::apply_to_pod(json);
-        for (field, message) in validate::validate_pod(json, self.rules.node_name, errors) {
+        for (field, message) in validate::validate_pod(json, self.rules, errors) {
             let line = node.line_of(&field);
             result.warnings.push(Warning { field, message, line });
         }

@@ -15,6 +15,7 @@ mod load;
 mod loaded;
 mod names;
 mod qos;
+mod service;
 pub mod source;
 #[cfg(test)]
 mod tests;

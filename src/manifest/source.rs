@@ -32,6 +32,9 @@ pub struct Request {
     /// The Pod Security Standard that pods must meet.
     #[serde(default)]
     pub pod_security: Level,
+    /// Extended resources that are devices of this node.
+    #[serde(default)]
+    pub devices: Vec<String>,
     /// Where `gatepost-fetch` should be.
     #[serde(default)]
     pub fetch_binary: PathBuf,
@@ -41,8 +44,13 @@ pub struct Request {
 
 impl Request {
     fn rules(&self) -> Rules<'_> {
-        let fetch = self.fetch_binary.is_file();
-        Rules { node_name: &self.node_name, strict: false, pod_security: self.pod_security, fetch }
+        Rules {
+            node_name: &self.node_name,
+            strict: false,
+            pod_security: self.pod_security,
+            devices: Some(&self.devices),
+            fetch: self.fetch_binary.is_file(),
+        }
     }
 }
 

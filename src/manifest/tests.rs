@@ -364,6 +364,27 @@ fn a_limit_range_gives_defaults_and_refuses_in_the_words_of_the_api_server() {
 }
 
 #[test]
+fn a_limit_range_judges_a_pod_by_what_it_says_of_itself_as_a_whole() {
+    let whole = |resources: &str, memory: &str| {
+        let containers = format!(
+            "{{name: a, image: i, resources: {{limits: {{memory: {memory}}}}}}}], resources: {resources}, tolerations: ["
+        );
+        limited(&containers).errors.first().map(|error| error.message.clone()).unwrap_or_default()
+    };
+    assert_eq!(whole("{limits: {memory: 100Mi}}", "60Mi"), "");
+    assert_eq!(
+        whole("{limits: {memory: 120Mi}}", "60Mi"),
+        "pods \"p\" is forbidden: maximum memory usage per Pod is 100Mi, but limit is 120Mi"
+    );
+    // The default that the range gives is more than the pod as a whole has.
+    let text = format!(
+        "{LIMITED}apiVersion: v1\nkind: Pod\nmetadata: {{name: p}}\nspec: {{containers: [{{name: a, image: i}}], resources: {{limits: {{memory: 16Mi}}}}}}\n"
+    );
+    let found = validate_bytes("f", text.as_bytes(), Rules::default()).remove(1);
+    assert!(found.errors[0].message.contains("must be less than or equal to pod limits of 16Mi"), "{:?}", found.errors);
+}
+
+#[test]
 fn a_workload_runs_as_one_pod_made_of_its_template() {
     let deployment = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, annotations: {a: b}}\nspec:\n  replicas: 3\n  selector: {matchLabels: {app: web}}\n  template:\n    metadata: {labels: {app: web}}\n    spec:\n      containers:\n      - {name: c, image: i}\n";
     let loaded = one(deployment);
@@ -436,4 +457,48 @@ fn the_objects_beside_pods_are_checked_in_kubernetes_words() {
         object("LimitRange", "{limits: [{type: Container, min: {cpu: 2}, max: {cpu: 1}}]}")[0],
         "4: spec.limits[0].min[cpu]: Invalid value: \"2\": min value 2 is greater than max value 1"
     );
+}
+
+#[test]
+fn an_extended_resource_is_a_device_that_the_node_must_name() {
+    let text = with_spec("")
+        .replace("image: i:1", "image: i:1, resources: {limits: {gatepost.io/modbus0: 1, gatepost.io/none: 0}}");
+    let named = ["gatepost.io/modbus0".to_owned(), "gatepost.io/none".to_owned()];
+    let read = |text: &str, devices| {
+        let loaded = load(text.as_bytes(), Rules { devices, ..node("n") }).expect("loads").remove(0);
+        loaded.errors.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(read(&text, Some(&named)), [] as [&str; 0]);
+    assert_eq!(read(&text, None), [] as [&str; 0], "nobody knows here what the node has");
+    let found = read(&text, Some(named.get(1..).expect("a rest")));
+    assert_eq!(
+        found,
+        [
+            "spec.containers[0].resources.limits[gatepost.io/modbus0]: Not carried out: no device of this node has that name; say in the node's setting `devices` which one it is"
+        ]
+    );
+    let two = read(&text.replace("modbus0: 1", "modbus0: 2"), Some(&named));
+    assert!(two.len() == 1 && two[0].contains("a name stands for one device here"), "{two:?}");
+    let half = read(&text.replace("modbus0: 1", "modbus0: 500m"), Some(&named));
+    assert!(half.iter().all(|error| error.contains("must be an integer")), "{half:?}");
+}
+
+#[test]
+fn a_probe_of_a_host_by_name_is_refused_since_nobody_looks_names_up() {
+    let probe =
+        |host: &str| {
+            errors(&with_spec("").replace(
+                "image: i:1",
+                &format!("image: i:1, livenessProbe: {{tcpSocket: {{port: 80, host: {host}}}}}"),
+            ))
+        };
+    assert_eq!(
+        probe("meter.example"),
+        [
+            "5: spec.containers[0].livenessProbe.tcpSocket.host: Not carried out: names are not looked up here; write an IP address, or remove the field to ask the pod"
+        ]
+    );
+    for host in ["192.0.2.1", "\"::1\"", "\"[::1]\"", "localhost"] {
+        assert!(probe(host).is_empty(), "{host}");
+    }
 }

@@ -1,7 +1,7 @@
 //! The environment of a container: [`Environment`] (kubelet `pkg/kubelet/kubelet_pods.go`).
 //!
-//! Order of precedence, the last one wins: the runtime's own variables, the image's `Env`, `envFrom` in list order,
-//! `env` in list order.
+//! Order of precedence, the last one wins: the runtime's own variables, the image's `Env`, Services, `envFrom` in list
+//! order, `env` in list order.
 
 use std::collections::HashMap;
 
@@ -75,10 +75,15 @@ impl Environment {
     }
 }
 
-/// What the manifest sets: `envFrom`, then `env`.
+/// Variables of Services, then what the manifest sets: `envFrom`, then `env`.
 pub(crate) fn of_manifest(input: &BundleInput) -> Result<Environment, ConfigError> {
     let container = input.container()?;
     let mut environment = Environment::default();
+    if input.pod.spec.enable_service_links != Some(false) {
+        for (name, value) in input.service_links {
+            environment.set(name.clone(), value.clone())?;
+        }
+    }
     for source in &container.env_from {
         for (key, value) in whole_object(input, source)? {
             environment.set(format!("{}{key}", source.prefix), value)?;

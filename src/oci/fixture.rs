@@ -26,6 +26,7 @@ pub(super) struct Fixture {
     pub(super) secrets: BTreeMap<String, Rc<v1::Secret>>,
     pub(super) namespaces: PodNamespaces,
     pub(super) pod_ips: Vec<String>,
+    pub(super) service_links: Vec<(String, String)>,
     pub(super) volumes: BTreeMap<String, HostVolume>,
     pub(super) sources: BTreeMap<usize, PathBuf>,
     pub(super) env_files: BTreeMap<(String, String), String>,
@@ -66,6 +67,7 @@ impl Fixture {
                 ..PodNamespaces::default()
             },
             pod_ips: vec!["10.0.0.2".to_owned(), "fd00::2".to_owned()],
+            service_links: Vec::new(),
             volumes: BTreeMap::new(),
             sources: BTreeMap::new(),
             env_files: BTreeMap::new(),
@@ -115,6 +117,7 @@ impl Fixture {
             secrets: &self.secrets,
             namespaces: &self.namespaces,
             pod_ips: &self.pod_ips,
+            service_links: &self.service_links,
             volumes: &self.volumes,
             sources: &self.sources,
             env_files: &self.env_files,

@@ -85,6 +85,8 @@ pub struct BundleInput<'a> {
     pub namespaces: &'a PodNamespaces,
     /// The pod's addresses, the first is the primary one; not used with `hostNetwork`.
     pub pod_ips: &'a [String],
+    /// Variables of the Services of the pod's namespace; used unless `enableServiceLinks` is false.
+    pub service_links: &'a [(String, String)],
     /// Volumes of the pod by name, ready on the host.
     pub volumes: &'a BTreeMap<String, HostVolume>,
     /// What to mount instead of the volume itself, by place in `volumeMounts`.

@@ -205,6 +205,20 @@ fn fields_of_the_pod_become_variables() {
 }
 
 #[test]
+fn variables_of_services_are_there_for_others_and_give_way_to_the_manifests() {
+    let mut fixture = run(json!({ "env": [
+        { "name": "URL", "value": "http://$(DB_SERVICE_HOST)" },
+        { "name": "DB_SERVICE_PORT", "value": "own" },
+    ] }));
+    fixture.service_links =
+        ["DB_SERVICE_HOST", "DB_SERVICE_PORT"].map(|name| (name.to_owned(), "x".to_owned())).to_vec();
+    let all = ["URL", "DB_SERVICE_HOST", "DB_SERVICE_PORT"].map(|name| env(&fixture, name).unwrap());
+    assert_eq!(all, ["http://x", "x", "own"]);
+    fixture.pod.spec.enable_service_links = Some(false);
+    assert_eq!(env(&fixture, "DB_SERVICE_HOST"), None);
+}
+
+#[test]
 fn resources_become_variables_rounded_up_by_their_divisor() {
     let of = |resource: &str, divisor: &str| {
         env(

@@ -17,13 +17,14 @@
 use std::rc::Rc;
 
 use super::backoff::{CrashBackoff, Retry};
-use super::event::{Action, Exit, Failure, Seq, StartMode};
+use super::event::{Action, Device, Exit, Failure, Seq, StartMode};
 use super::health::Health;
 use super::policy::After;
 use super::termination::{Order, Stop};
 use super::time::{Instant, Wall};
 use super::turn::{Scope, Turn};
 use crate::json::{Deserialize, Serialize};
+use crate::sorted::BTreeMap;
 
 /// kubelet: image pull backoff, first and longest wait.
 const PULL_FIRST_MS: u64 = 10_000;
@@ -67,6 +68,12 @@ pub(crate) struct Container {
     pub(crate) leftovers: Vec<Leftover>,
     /// A person asked for a restart that has not begun.
     pub(crate) restart: bool,
+    /// The devices of the node that it was given last, by name.
+    #[serde(default)]
+    pub(crate) devices: BTreeMap<String, Device>,
+    /// The device that it cannot have, in a sentence.
+    #[serde(default)]
+    pub(crate) lacks: Option<String>,
     /// A rule of it asks for a restart of all containers of the pod.
     #[serde(default)]
     pub(crate) restarts_all: bool,
@@ -160,6 +167,8 @@ impl Container {
             pulls: Retry::default(),
             leftovers: Vec::new(),
             restart: false,
+            devices: BTreeMap::new(),
+            lacks: None,
             restarts_all: false,
         }
     }
@@ -254,6 +263,10 @@ impl Container {
     pub(crate) fn image_ready(&mut self, image: Image, pulled: bool, scope: Scope<'_>, turn: &mut Turn<'_>) {
         let State::Image { why, .. } = &mut self.state else { return };
         let why = std::mem::replace(why, Why::Starting);
+        if !self.has_its_devices(turn) {
+            self.state = State::Waiting { until: None, why };
+            return;
+        }
         self.image = Some(image);
         self.pulls = Retry::default();
         let seq = turn.seqs.next();
@@ -304,6 +317,15 @@ impl Container {
             State::Waiting { until, why: Why::Image(_) } => *until = None,
             State::Image { again, .. } => *again = true,
             _ => {}
+        }
+    }
+
+    /// Documents were read: what waits for one looks again at once.
+    pub(crate) fn documents_changed(&mut self) {
+        if let State::Waiting { until, why: Why::Failed(failure) } = &mut self.state
+            && failure.reason == "CreateContainerConfigError"
+        {
+            *until = None;
         }
     }
 
@@ -410,7 +432,8 @@ impl Container {
         } else if stopping || done || after == After::Stays {
             State::Ended
         } else {
-            let wait_ms = self.backoff.after_run(ended);
+            // Nobody works without a device, and it starts as soon as that is there.
+            let wait_ms = if self.lacks.is_some() { 0 } else { self.backoff.after_run(ended) };
             if wait_ms == 0 {
                 State::Waiting { until: None, why: Why::Starting }
             } else {

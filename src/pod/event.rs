@@ -104,6 +104,19 @@ pub enum Found {
     Gone,
 }
 
+/// A device of the node that a container may be given.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// Where it is on the host: for people.
+    pub path: String,
+    /// A block device, else a character device.
+    pub block: bool,
+    /// Major number.
+    pub major: u32,
+    /// Minor number.
+    pub minor: u32,
+}
+
 /// A start condition (`gatepost.io/start-after`).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Condition {
@@ -254,6 +267,8 @@ pub enum Event {
         /// Whether it holds.
         met: bool,
     },
+    /// The devices that containers may ask for and that are there, by name: all of them.
+    Devices(BTreeMap<String, Device>),
     /// A person asks to restart a pod's containers (or one); clears backoff.
     Restart {
         /// The pod.
@@ -275,6 +290,8 @@ pub enum Event {
         /// What it takes too much of, in Kubernetes' words.
         message: String,
     },
+    /// The node has other addresses, the first is the primary one.
+    HostIps(Vec<String>),
     /// Stop all pods for good, lowest priority first (`--stop-pods`, node shutdown).
     StopAll,
 }

@@ -5,7 +5,7 @@
 //!
 //! | stage | goes on when | to |
 //! |---|---|---|
-//! | Blocked | no older pod of the same name is left | Conditions, or Completed from an earlier boot |
+//! | Blocked | no older pod of the same name is left, and its ports of the node are free | Conditions, or Completed from an earlier boot |
 //! | Conditions | all start conditions hold, or their time is over | Sandbox |
 //! | Sandbox | `SandboxReady` (`SandboxFailed`: again after 1, 2, 4 … 60 s) | Up |
 //! | Up | init containers in order, then app containers; when all are done, or the pod's deadline is over | Stopping |
@@ -26,10 +26,8 @@ use super::backoff::Retry;
 use super::conditions::Unmet;
 use super::container::{Container, Kind, State};
 use super::event::{Action, DesiredPod, Exit, Failure, PodPolicy, Seq, Uid};
-use super::eviction;
 use super::probe::Wanted;
 use super::status::{self, PodStatus};
-use super::termination::Order;
 use super::time::{Instant, Wall};
 use super::turn::{Scope, Turn};
 use crate::json::{Deserialize, Serialize};
@@ -77,7 +75,7 @@ pub(crate) struct Pod {
 }
 
 /// The reason of a pod that this node refuses to run: it is `Failed`, and does not come back by itself (kubelet).
-pub(crate) const SYSCTL_FORBIDDEN: &str = "SysctlForbidden";
+pub(super) const SYSCTL_FORBIDDEN: &str = "SysctlForbidden";
 const DAY_MS: u64 = 86_400_000;
 
 /// Where a pod is.
@@ -98,10 +96,14 @@ pub(crate) enum Stage {
 pub(crate) struct Around {
     /// An older pod of the same namespace and name is not gone yet.
     pub(crate) predecessor: bool,
+    /// Another pod has a port of the node that this one wants, and whether it stays.
+    pub(crate) taken: Option<(String, bool)>,
     /// The node stops all pods for good.
     pub(crate) node_stops: bool,
     /// … and it is this pod's turn.
     pub(crate) stop_now: bool,
+    /// A device that it asks for, and the pod that has it.
+    pub(crate) device_held: Option<(String, String)>,
     /// What it still waits for before it starts.
     pub(crate) unmet: Unmet,
 }
@@ -151,6 +153,13 @@ impl Pod {
         self.policy = desired.policy;
         self.qos_class = desired.qos_class;
         self.manifest_error = desired.manifest_error;
+        // Documents were read anew: the one that it waits for may be among them.
+        if let Stage::Sandbox { retry, .. } = &mut self.stage
+            && self.trouble.as_ref().is_none_or(|trouble| trouble.reason != SYSCTL_FORBIDDEN)
+        {
+            retry.hurry();
+        }
+        self.containers.iter_mut().for_each(Container::documents_changed);
     }
 
     /// Its manifest is gone.
@@ -376,13 +385,19 @@ impl Pod {
                 self.ending = false;
                 Flow::Wait
             }
+            Stage::Blocked if around.taken.is_some() => {
+                self.ending = false;
+                self.refuse_port(around, turn);
+                Flow::Wait
+            }
             Stage::Blocked => {
+                self.trouble = None;
                 self.begin(turn);
                 Flow::Again
             }
             Stage::Conditions { .. } if self.ending => self.tear_down(),
             Stage::Conditions { .. } if around.node_stops => self.enter(Stage::Halted),
-            Stage::Conditions { since } => self.wait_for_conditions(since, &around.unmet, turn),
+            Stage::Conditions { since } => self.wait_for_conditions(since, around, turn),
             Stage::Sandbox { asked: true, .. } => Flow::Wait,
             Stage::Sandbox { .. } if !wanted => self.tear_down(),
             Stage::Sandbox { retry, .. } => {
@@ -416,12 +431,12 @@ impl Pod {
         }
     }
 
-    fn enter(&mut self, stage: Stage) -> Flow {
+    pub(super) fn enter(&mut self, stage: Stage) -> Flow {
         self.stage = stage;
         Flow::Again
     }
 
-    fn tear_down(&mut self) -> Flow {
+    pub(super) fn tear_down(&mut self) -> Flow {
         self.enter(Stage::Teardown { asked: false, discard: false, retry: Retry::default() })
     }
 
@@ -483,7 +498,16 @@ impl Pod {
         }
     }
 
-    fn wait_for_conditions(&mut self, since: Instant, unmet: &Unmet, turn: &mut Turn<'_>) -> Flow {
+    fn wait_for_conditions(&mut self, since: Instant, around: &Around, turn: &mut Turn<'_>) -> Flow {
+        let unmet = &around.unmet;
+        if let Some((device, holder)) = &around.device_held {
+            let message = format!("{device} is in use by the pod {holder}; this pod starts when that one is gone");
+            if self.trouble.as_ref().is_none_or(|trouble| trouble.message != message) {
+                self.scope().record(turn, true, "DeviceInUse", message.clone());
+            }
+            self.trouble = Some(Failure { reason: "DeviceInUse".to_owned(), message });
+            return Flow::Wait;
+        }
         if let Some(cycle) = &unmet.cycle {
             let text = format!("start-after is ignored where pods wait for each other: {cycle}");
             if self.trouble.as_ref().is_none_or(|trouble| trouble.message != text) {
@@ -535,99 +559,8 @@ impl Pod {
         true
     }
 
-    /// Init containers one at a time in order, then all app containers; or the end of the pod.
-    fn run_containers(&mut self, turn: &mut Turn<'_>) -> Flow {
-        if self.restarts_all() {
-            return self.restart_all(turn);
-        }
-        let ended = |c: &Container| matches!(c.state, State::Ended) && !c.restart;
-        let init_failed = self.inits().any(|c| c.kind == Kind::Init && ended(c) && !c.succeeded());
-        if init_failed || self.apps().all(ended) {
-            self.finish(None, turn);
-            return self.enter(Stage::Stopping);
-        }
-        let mut initialized = self.initialized;
-        self.with_containers(turn, |containers, scope, turn| {
-            // Nothing from here on may be started now.
-            let mut held = false;
-            for container in containers.iter_mut() {
-                match container.kind {
-                    Kind::Init if container.succeeded() => container.restart = false,
-                    Kind::Init if held => {}
-                    Kind::Init => {
-                        container.advance(true, scope, turn);
-                        held = true;
-                    }
-                    Kind::Sidecar => {
-                        container.advance(!held, scope, turn);
-                        held |= !initialized && !container.is_started();
-                    }
-                    Kind::App => {
-                        initialized |= !held;
-                        container.advance(!held, scope, turn);
-                    }
-                }
-                held |= container.holds_the_next(scope);
-            }
-            let starting = containers.iter().any(Container::is_starting);
-            for container in containers {
-                container.sweep(starting, turn);
-            }
-        });
-        self.initialized = initialized;
-        Flow::Wait
-    }
-
-    /// Ends all containers and begins again with the first, in the same sandbox. No backoff: what counted it is gone.
-    fn restart_all(&mut self, turn: &mut Turn<'_>) -> Flow {
-        if !self.end_containers(Some(0), turn) {
-            return Flow::Wait;
-        }
-        for container in &mut self.containers {
-            turn.durable.again(&self.uid, &container.name);
-            container.reset(false);
-        }
-        self.initialized = false;
-        Flow::Again
-    }
-
-    fn stop_containers(&mut self, turn: &mut Turn<'_>) -> Flow {
-        let evicted = self.eviction.as_ref().map(|_| eviction::GRACE_S);
-        let grace = evicted.into_iter().chain(self.grace_override).min();
-        if !self.end_containers(grace, turn) {
-            return Flow::Wait;
-        }
-        if let Some(before) = self.outcome.take() {
-            // What was still running when the pod was done has an end now.
-            let after = status::with_ends(&before, self, turn.now, turn.settings);
-            if after != before {
-                turn.durable.complete(&self.uid, self.first_seen, after.clone());
-            }
-            self.outcome = Some(after);
-        } else if self.desired && !self.ending && self.eviction.is_some() {
-            self.finish(self.eviction.clone(), turn);
-        }
-        self.tear_down()
-    }
-
-    /// Takes all containers nearer to their ends; true when nothing is left of any.
-    fn end_containers(&mut self, grace: Option<i64>, turn: &mut Turn<'_>) -> bool {
-        self.with_containers(turn, |containers, scope, turn| {
-            for at in 0..containers.len() {
-                let lives = |c: &Container| c.kind != Kind::Init && c.live().is_some();
-                let served = containers.iter().skip(at.saturating_add(1)).any(lives);
-                let Some(container) = containers.get_mut(at) else { continue };
-                let order = Order::graceful(grace).in_turn(container.kind != Kind::Sidecar || !served);
-                container.restart = false;
-                container.drive_stop(order, scope, turn);
-                container.sweep(false, turn);
-            }
-        });
-        self.containers.iter().all(|c| c.live().is_none() && c.leftovers.is_empty())
-    }
-
     /// Fixes the final status, here and on disk.
-    fn finish(&mut self, why: Option<Failure>, turn: &mut Turn<'_>) {
+    pub(super) fn finish(&mut self, why: Option<Failure>, turn: &mut Turn<'_>) {
         self.trouble = why;
         let status = status::final_status(self, turn.now, turn.settings);
         turn.durable.complete(&self.uid, self.first_seen, status.clone());
@@ -636,7 +569,7 @@ impl Pod {
 }
 
 /// What follows a row of the table.
-enum Flow {
+pub(super) enum Flow {
     Again,
     Wait,
     Gone,

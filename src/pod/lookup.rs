@@ -2,14 +2,55 @@
 
 use std::rc::Rc;
 
-use super::event::{Event, Uid};
+use super::event::{Device, Event, Seq, Uid};
 use super::node::Node;
 use crate::manifest::v1;
+use crate::sorted::{BTreeMap, BTreeSet};
+
+/// A pod whose sandbox stands and that stays.
+#[derive(Debug, Clone)]
+pub struct Reachable {
+    /// The pod.
+    pub uid: Uid,
+    /// Its manifest.
+    pub manifest: Rc<v1::Pod>,
+    /// Its addresses, the first is the primary one.
+    pub ips: Vec<String>,
+    /// It is Ready.
+    pub ready: bool,
+}
 
 impl Node {
+    /// The pods that may have a name, by UID.
+    pub fn reachable(&self) -> Vec<Reachable> {
+        let pods = self.pods.values().filter(|pod| pod.sandbox && pod.desired && !pod.ending);
+        pods.map(|pod| Reachable {
+            uid: Rc::clone(&pod.uid),
+            manifest: Rc::clone(&pod.manifest),
+            ips: pod.ips.clone(),
+            ready: pod.was_ready,
+        })
+        .collect()
+    }
+
+    /// The node has other addresses now, and so have the pods on its network.
+    pub(crate) fn host_ips_changed(&mut self, ips: Vec<String>, changed: &mut BTreeSet<Uid>) {
+        for pod in self.pods.values_mut().filter(|pod| pod.sandbox && pod.manifest.spec.host_network) {
+            pod.ips.clone_from(&ips);
+            changed.insert(Rc::clone(&pod.uid));
+        }
+        Rc::make_mut(&mut self.settings).host_ips = ips;
+    }
+
     /// The manifest of a pod that is known: wanted, or still going.
     pub fn pod(&self, uid: &Uid) -> Option<Rc<v1::Pod>> {
         self.pods.get(uid).map(|pod| Rc::clone(&pod.manifest))
+    }
+
+    /// The devices that a container instance was given, by name.
+    pub fn devices_of(&self, seq: Seq) -> BTreeMap<String, Device> {
+        let mut containers = self.pods.values().flat_map(|pod| &pod.containers);
+        containers.find(|c| c.live() == Some(seq)).map(|c| c.devices.clone()).unwrap_or_default()
     }
 
     /// The addresses of a pod, the first is the primary one.
@@ -47,7 +88,7 @@ impl Event {
     }
 
     /// The container instance the event is about, where it is about one.
-    pub fn seq(&self) -> Option<super::event::Seq> {
+    pub fn seq(&self) -> Option<Seq> {
         match self {
             Self::Created { seq, .. }
             | Self::Marked { seq }

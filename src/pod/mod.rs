@@ -4,7 +4,7 @@
 //! [`Node::node_changed`] and [`Node::durable_changed`] name, then do the [`event::Action`]s, each of which is answered by
 //! an event. [`Node::deadline`] says when to call again at the latest. A new supervisor begins with [`Node::restore`].
 //!
-//! The tables are in [`lifecycle`] (pods), [`container`], [`health`], [`probe`], [`termination`] and [`restore`].
+//! The tables are in [`lifecycle`] (pods), [`container`], [`health`], [`device`], [`probe`], [`termination`] and [`restore`].
 
 #![deny(
     clippy::unwrap_used,
@@ -24,15 +24,18 @@ pub mod time;
 mod backoff;
 mod conditions;
 mod container;
+mod device;
 mod durable;
 mod eviction;
 mod health;
+mod host_ports;
 mod lifecycle;
-mod lookup;
+pub mod lookup;
 mod node;
 mod orphan;
 mod policy;
 mod restore;
+mod sequence;
 mod termination;
 mod turn;
 

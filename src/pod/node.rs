@@ -5,8 +5,10 @@ use std::rc::Rc;
 
 use super::conditions;
 use super::container::{Container, Image};
+use super::device::Devices;
 use super::durable::{Durable, DurableState};
-use super::event::{Action, Condition, DesiredPod, Event, Seq, Uid};
+use super::event::{Action, Condition, DesiredPod, Device, Event, Seq, Uid};
+use super::host_ports;
 use super::lifecycle::{Around, Fate, Pod, Stage};
 use super::orphan::Orphans;
 use super::probe::{Heard, Prober};
@@ -29,6 +31,7 @@ pub struct Node {
     pub(crate) adopting: bool,
     pub(crate) seqs: SeqSource,
     met: BTreeMap<Condition, bool>,
+    devices: Rc<Devices>,
     pub(crate) stopping: bool,
     pub(crate) durable: Durable,
     changed: BTreeSet<Uid>,
@@ -65,6 +68,7 @@ impl Node {
             saved: SavedNode::new(seqs.reserved(), stopping),
             seqs,
             met: BTreeMap::new(),
+            devices: Rc::default(),
             stopping,
             durable,
         };
@@ -172,7 +176,11 @@ impl Node {
             Event::Tick => {}
             Event::SandboxReady { pod, ips } => self.on_pod(&pod, work, |pod| pod.sandbox_ready(ips)),
             Event::SandboxFailed { pod, failure } => self.on_pod(&pod, work, |pod| pod.sandbox_failed(failure, turn)),
-            Event::SandboxGone { pod } => self.on_pod(&pod, work, |pod| pod.sandbox_gone(turn)),
+            Event::SandboxGone { pod } => {
+                self.on_pod(&pod, work, |pod| pod.sandbox_gone(turn));
+                // Somebody may wait for its devices.
+                work.extend(self.with_devices());
+            }
             Event::TeardownFailed { pod, failure } => {
                 self.on_pod(&pod, work, |pod| pod.teardown_failed(&failure, turn));
             }
@@ -248,11 +256,13 @@ impl Node {
                 self.met.insert(condition, met);
                 work.extend(self.order.iter().cloned());
             }
+            Event::Devices(there) => self.take_stock(there, work),
             Event::Restart { pod, container } => {
                 self.on_pod(&pod, work, |pod| pod.restart(container.as_deref(), turn));
             }
             Event::Delete { pod, grace } => self.on_pod(&pod, work, |pod| pod.delete(grace)),
             Event::Evict { pod, message } => self.on_pod(&pod, work, |pod| pod.evict(message, turn)),
+            Event::HostIps(ips) => self.host_ips_changed(ips, work),
             Event::StopAll => {
                 let again = std::mem::replace(&mut self.stopping, true);
                 for pod in self.pods.values_mut() {
@@ -264,6 +274,15 @@ impl Node {
                 work.extend(self.order.iter().cloned());
             }
         }
+    }
+
+    fn take_stock(&mut self, there: BTreeMap<String, Device>, work: &mut BTreeSet<Uid>) {
+        self.devices = Rc::new(Devices(Some(there)));
+        work.extend(self.with_devices());
+    }
+
+    fn with_devices(&self) -> impl Iterator<Item = Uid> {
+        self.pods.values().filter(|pod| pod.devices().next().is_some()).map(|pod| Rc::clone(&pod.uid))
     }
 
     fn desire(&mut self, desired: Vec<DesiredPod>, turn: &mut Turn<'_>, work: &mut BTreeSet<Uid>) {
@@ -314,6 +333,7 @@ impl Node {
                     continue;
                 }
                 seen_by_others |= self.note_readiness(&mut pod);
+                seen_by_others |= pod.stage != before.0 && host_ports::takes_any(&pod.manifest);
                 self.pods.insert(uid, pod);
             }
             seen_by_others |= self.stop_level() != stop_level;
@@ -364,7 +384,21 @@ impl Node {
                 other.stage != Stage::Blocked && same.name == meta.name && same.namespace == meta.namespace
             });
         }
+        if pod.stage == Stage::Blocked {
+            let holds = |other: &&Pod| !matches!(other.stage, Stage::Blocked | Stage::Completed | Stage::Halted);
+            around.taken = self.pods.values().filter(holds).find_map(|other| {
+                let port = host_ports::conflict(&pod.manifest, &other.manifest)?;
+                let meta = &other.manifest.metadata;
+                let stays = other.desired && !other.ending;
+                Some((format!("{port} is taken by pod {}/{}", meta.namespace, meta.name), stays))
+            });
+        }
         // Also for a pod that may come to Conditions in this turn.
+        if !pod.sandbox {
+            let held =
+                |other: &Pod| Some((pod.device_held_by(other)?.to_owned(), other.manifest.metadata.name.clone()));
+            around.device_held = self.pods.values().find_map(held);
+        }
         if !pod.policy.start_after.is_empty() && !pod.sandbox {
             around.unmet = conditions::unmet(pod, &self.pods, &self.met, &self.settings.node_name);
         }
@@ -432,10 +466,18 @@ impl Node {
     /// Runs `f` with what a turn needs, and gives the actions it asked for.
     pub(crate) fn with_turn(&mut self, now: Now, f: impl FnOnce(&mut Self, &mut Turn<'_>)) -> Vec<Action> {
         let settings = Rc::clone(&self.settings);
+        let devices = Rc::clone(&self.devices);
         let mut seqs = self.seqs;
         let mut durable = std::mem::replace(&mut self.durable, Durable::new(DurableState::default(), false));
-        let mut turn =
-            Turn { now, settings: &settings, seqs: &mut seqs, durable: &mut durable, actions: Vec::new(), wake: None };
+        let mut turn = Turn {
+            now,
+            settings: &settings,
+            seqs: &mut seqs,
+            durable: &mut durable,
+            devices,
+            actions: Vec::new(),
+            wake: None,
+        };
         f(self, &mut turn);
         let actions = turn.actions;
         self.seqs = seqs;

@@ -9,6 +9,7 @@
 )]
 
 mod bench;
+mod devices;
 mod evicting;
 mod hooks;
 mod lifecycle;

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::backoff::BackoffRule;
+use super::device::Devices;
 use super::durable::Durable;
 use super::event::{Action, ContainerRef, PodPolicy, Recorded, Seq, Uid};
 use super::time::{Instant, Now, Wall};
@@ -38,6 +39,7 @@ pub(crate) struct Turn<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) seqs: &'a mut SeqSource,
     pub(crate) durable: &'a mut Durable,
+    pub(crate) devices: Rc<Devices>,
     pub(crate) actions: Vec<Action>,
     /// Earliest deadline found so far by the pod under work.
     pub(crate) wake: Option<Instant>,

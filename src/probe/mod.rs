@@ -55,7 +55,9 @@ impl Outcome {
 /// What an error says, as programs in Go print it: `connection refused`.
 pub fn words(error: &std::io::Error) -> String {
     let text = error.to_string();
-    let text = text.split_once(" (os error").map_or(text.as_str(), |(text, _)| text);
-    let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
+    let mut text = text.split_once(" (os error").map_or(text.as_str(), |(text, _)| text).to_owned();
+    if let Some(first) = text.get_mut(..1) {
+        first.make_ascii_lowercase();
+    }
+    text
 }

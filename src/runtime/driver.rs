@@ -80,7 +80,7 @@ impl Runtime {
             Some("crun") => Flavour::Crun,
             _ => Flavour::Other,
         };
-        let says_seccomp = text.to_lowercase().contains("seccomp");
+        let says_seccomp = text.to_ascii_lowercase().contains("seccomp");
         Ok(Self { path, flavour, version, says_seccomp })
     }
 

@@ -1,4 +1,4 @@
-//! Role `probe`: what the OCI runtime really does with what a bundle asks for, found by containers that are created, looked at from
+//! Role `features`: what the OCI runtime really does with what a bundle asks for, found by containers that are created, looked at from
 //! outside and deleted again: [`find`]. Runtimes ignore what they do not know without a word (runc 1.1: `uidMappings` of mounts), so
 //! neither their version nor their list of features is asked.
 
@@ -38,7 +38,7 @@ pub const HOST_USERS: &str = "hostUsers";
 
 /// What is looked for where.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct ProbeRequest {
+pub struct FeaturesRequest {
     /// [`protocol::VERSION`].
     pub version: u32,
     /// Where things lie.
@@ -64,7 +64,7 @@ pub struct Features {
 impl Features {
     /// What was found before of this runtime under this kernel.
     pub fn known(layout: &Layout, runtime: &Runtime) -> Option<Self> {
-        let found: Self = json::from_slice(&fs::read(layout.probe()).ok()?).ok()?;
+        let found: Self = json::from_slice(&fs::read(layout.features()).ok()?).ok()?;
         (found.of == subject(runtime)).then_some(found)
     }
 
@@ -82,16 +82,16 @@ fn subject(runtime: &Runtime) -> String {
 
 /// The role's entry: request on descriptor 0, report on descriptor 3.
 pub fn main() -> ExitCode {
-    protocol::serve("probe", |request: ProbeRequest| find(&request).map(|found| (found, Vec::new())))
+    protocol::serve("features", |request: FeaturesRequest| find(&request).map(|found| (found, Vec::new())))
 }
 
 /// Finds out, and keeps what was found for this boot. Leaves the calling thread in a mount namespace of its own.
-pub fn find(request: &ProbeRequest) -> Result<Features, Failure> {
-    let ProbeRequest { layout, runtime, .. } = request;
+pub fn find(request: &FeaturesRequest) -> Result<Features, Failure> {
+    let FeaturesRequest { layout, runtime, .. } = request;
     if let Some(known) = Features::known(layout, runtime) {
         return Ok(known);
     }
-    let dir = layout.run.join("probe");
+    let dir = layout.run.join("features");
     let mut found = Features { of: subject(runtime), ..Features::default() };
     namespace::unshare_mounts().map_err(context(REASON, "unsharing the mount namespace for", &dir))?;
     runtime.hide_hybrid_cgroups().map_err(context(REASON, "hiding cgroup2 from", &runtime.path))?;
@@ -114,7 +114,7 @@ pub fn find(request: &ProbeRequest) -> Result<Features, Failure> {
     let _ = mount::detach_below(&dir);
     let _ = fs::remove_dir_all(&dir);
     let text = json::to_vec(&found).map_err(|error| Failure::new(REASON, error.to_string()))?;
-    replace(&layout.probe(), &text, 0o600).map_err(context(REASON, "writing", &layout.probe()))?;
+    replace(&layout.features(), &text, 0o600).map_err(context(REASON, "writing", &layout.features()))?;
     Ok(found)
 }
 
@@ -172,8 +172,13 @@ fn with_time() -> Value {
 }
 
 /// Creates a container, looks at it, and deletes it.
-fn look_at(request: &ProbeRequest, dir: &Path, name: &str, mut spec: Value) -> Result<BTreeMap<String, bool>, Failure> {
-    let ProbeRequest { layout, runtime, cgroup_root, .. } = request;
+fn look_at(
+    request: &FeaturesRequest,
+    dir: &Path,
+    name: &str,
+    mut spec: Value,
+) -> Result<BTreeMap<String, bool>, Failure> {
+    let FeaturesRequest { layout, runtime, cgroup_root, .. } = request;
     let (root, here) = (dir.join("runtime"), dir.join(name));
     for path in [&root, &here.join("rootfs"), &dir.join("tree/below"), &dir.join("mapped")] {
         fs::create_dir_all(path).map_err(context(REASON, "creating", path))?;

@@ -18,6 +18,7 @@ use std::rc::Rc;
 
 use rustix::fs::{OFlags, ResolveFlags};
 
+use super::devices::{self, GivenDevice};
 use super::failure::context;
 use super::features::{self, Features};
 use super::id_mapped::IdMapped;
@@ -94,6 +95,9 @@ pub struct LaunchRequest {
     pub secrets: BTreeMap<String, Rc<Secret>>,
     /// Addresses of the pod.
     pub pod_ips: Vec<String>,
+    /// Variables of the Services of its namespace.
+    #[serde(default)]
+    pub service_links: Vec<(String, String)>,
     /// Where things lie.
     pub layout: Layout,
     /// The runtime.
@@ -106,6 +110,9 @@ pub struct LaunchRequest {
     pub cgroup_root: String,
     /// Where `localhostProfile` of seccomp is looked for.
     pub seccomp_root: PathBuf,
+    /// Devices that the container has for itself.
+    #[serde(default)]
+    pub devices: Vec<GivenDevice>,
     /// Socket that gets the terminal's master, for `tty: true`.
     pub console_socket: Option<PathBuf>,
     /// Whether to note in [`RUNTIME_BEGAN`] when the runtime is executed.
@@ -280,6 +287,7 @@ fn write_bundle(
         secrets: &request.secrets,
         namespaces,
         pod_ips: &request.pod_ips,
+        service_links: &request.service_links,
         volumes: &volumes,
         sources: &nothing_else,
         env_files: &env_files,
@@ -300,6 +308,7 @@ fn write_bundle(
         own.extend(sandbox::own_of(layout, &pod.metadata.uid));
         ids.volumes(&mut spec, &own, &dir.join("volumes"))?;
     }
+    devices::give(&request.devices, dir, ids, &mut spec)?;
     if let Some(process) = spec.process_mut() {
         process.set_rlimits(Some(vec![open_files()]));
     }

@@ -5,6 +5,7 @@
 //! spoken to.
 
 pub mod cleanup;
+pub mod devices;
 mod driver;
 mod failure;
 pub mod features;

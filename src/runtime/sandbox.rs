@@ -23,11 +23,12 @@ use crate::config::Layout;
 use crate::json::{Deserialize, Serialize};
 use crate::manifest::v1::Pod;
 use crate::manifest::{QosClass, qos_class};
+use crate::network;
 use crate::oci::{self, GeneratedFiles, NodeFacts};
 use crate::sys::cgroup::{Cgroups, Limits};
 use crate::sys::id_map::IdRange;
-use crate::sys::mount;
 use crate::sys::replace::replace;
+use crate::sys::{mount, namespace};
 use crate::volume::{self, Objects, Site};
 
 /// CRI: 64 MiB for `/dev/shm`.
@@ -78,8 +79,9 @@ pub struct PrepareRequest {
     pub host_name: String,
     /// The node's resolver file.
     pub resolv_conf: PathBuf,
-    /// Addresses of the pod, the first is the primary one; empty without a network of its own.
-    pub pod_ips: Vec<String>,
+    /// How pods get a network of their own.
+    #[serde(default)]
+    pub network: network::Setting,
     /// Kernel parameters beyond the safe ones that this node permits.
     pub allowed_sysctls: Vec<String>,
     /// The machine's cgroups, where they are known.
@@ -105,6 +107,10 @@ pub struct Caps {
 pub struct Prepared {
     /// The pod's cgroup, for example `/kubepods/burstable/pod<uid>`; a container's is one level below, named by its id.
     pub cgroup: String,
+    /// How it is attached; `None` with the node's network, and with loopback only.
+    pub network: Option<network::Attached>,
+    /// What people should know: reason and message of an event each.
+    pub said: Vec<(String, String)>,
 }
 
 /// What is to be undone.
@@ -143,6 +149,11 @@ fn files_dir(layout: &Layout, uid: &str) -> PathBuf {
     layout.pod(uid).join("files")
 }
 
+/// The pod's `/etc/hosts`.
+pub fn hosts(layout: &Layout, uid: &str) -> PathBuf {
+    files_dir(layout, uid).join("hosts")
+}
+
 /// The termination log of one container instance.
 pub fn termination_log(layout: &Layout, uid: &str, id: &str) -> PathBuf {
     files_dir(layout, uid).join("termination").join(id)
@@ -163,7 +174,7 @@ pub fn generated_files(layout: &Layout, pod: &Pod, id: &str) -> GeneratedFiles {
     let uid = &pod.metadata.uid;
     let dir = files_dir(layout, uid);
     GeneratedFiles {
-        hosts: Some(dir.join("hosts")),
+        hosts: Some(hosts(layout, uid)),
         hostname: Some(dir.join("hostname")),
         resolv_conf: Some(dir.join("resolv.conf")),
         termination_log: Some(termination_log(layout, uid, id)),
@@ -186,7 +197,7 @@ pub fn prepare(request: &PrepareRequest) -> Outcome<Prepared> {
     let dir = layout.pod(uid).join("ns");
     fs::create_dir_all(&dir).map_err(context(REASON, "creating", &dir))?;
     let users = if namespaces::has_own_users(pod) { Some(id_ranges::allocate(layout, uid)?) } else { None };
-    let mut warnings = make_files(request, users)?;
+    let mut said = make_files(request, users)?;
     if !pod.spec.host_ipc {
         let shm = shm(layout, uid);
         make_tmpfs(&shm, SHM_BYTES, 0o1777)?;
@@ -196,12 +207,37 @@ pub fn prepare(request: &PrepareRequest) -> Outcome<Prepared> {
     let memory_bytes = memory_bytes(pod, request.caps);
     let site = Site { layout, pod, objects: &request.objects, field: &field, memory_bytes };
     let made = volume::prepare(site).map_err(|failure| Failure::new(&failure.reason, failure.message))?;
-    warnings.extend(made);
-    // Last, since from here on this thread sees the pod's network and host name instead of the node's.
+    let home = fs::File::open("/proc/thread-self/ns/net").map_err(context(REASON, "opening", Path::new("ns/net")))?;
+    // From here on this thread sees the pod's IPC objects and host name instead of the node's.
     let wanted = namespaces::Wanted { pod, layout, host_name: &request.host_name, sysctls: &sysctls };
     namespaces::make(&wanted, users)?;
+    namespace::enter_file(&home).map_err(context(REASON, "going back to", Path::new("the node's network")))?;
+    let network = join_network(request, &mut said)?;
+    make_hosts(request, network.as_ref().map(|network| network.ips.as_slice()).unwrap_or_default(), users)?;
     pause::ensure(layout, pod, &cgroup)?;
-    Ok((Prepared { cgroup }, warnings))
+    Ok((Prepared { cgroup, network, said }, made))
+}
+
+/// The pod's own network, where it has one.
+fn join_network(
+    request: &PrepareRequest,
+    said: &mut Vec<(String, String)>,
+) -> Result<Option<network::Attached>, Failure> {
+    let PrepareRequest { pod, layout, network, .. } = request;
+    if pod.spec.host_network {
+        return Ok(None);
+    }
+    let attached = network::attach(network, pod, layout, said)
+        .map_err(|why| Failure::new(REASON, format!("failed to set up the pod's network: {why}")))?;
+    if attached.is_none() {
+        let message = format!(
+            "the pod has loopback only: there is no CNI configuration in {}, and podSubnet is not set; docs/network.md says how to \
+             add a network, and hostNetwork: true needs none",
+            network.conf_dir.display()
+        );
+        said.push(("NetworkNotConfigured".to_owned(), message));
+    }
+    Ok(attached)
 }
 
 fn check_uid(uid: &str, reason: &str) -> Result<(), Failure> {
@@ -252,28 +288,38 @@ fn make_cgroups(request: &PrepareRequest) -> Result<String, Failure> {
 }
 
 /// Generated once: later a container may have changed them, and a rename would hide the change from those that run.
-fn make_files(request: &PrepareRequest, users: Option<IdRange>) -> Result<Vec<String>, Failure> {
+fn make_files(request: &PrepareRequest, users: Option<IdRange>) -> Result<Vec<(String, String)>, Failure> {
     let PrepareRequest { pod, layout, .. } = request;
     let dir = files_dir(layout, &pod.metadata.uid);
     make_tmpfs(&dir, FILES_BYTES, 0o755)?;
     let termination = dir.join("termination");
     fs::create_dir_all(&termination).map_err(context(REASON, "creating", &termination))?;
-    let node_file = |path: &Path| fs::read_to_string(path).unwrap_or_default();
-    let mut warnings = Vec::new();
-    if !dir.join("hosts").exists() {
-        let node_hosts = if pod.spec.host_network { node_file(Path::new("/etc/hosts")) } else { String::new() };
-        write_file(&dir.join("hosts"), &oci::etc_hosts(pod, &request.pod_ips, &node_hosts))?;
-    }
+    let mut said = Vec::new();
     if !dir.join("hostname").exists() {
         write_file(&dir.join("hostname"), &oci::etc_hostname(pod, &request.host_name))?;
     }
     if !dir.join("resolv.conf").exists() {
         let (text, left_out) = oci::resolv_conf(pod, &node_file(&request.resolv_conf));
-        warnings = left_out;
+        said.extend(left_out.into_iter().map(|message| ("DNSConfigForming".to_owned(), message)));
         write_file(&dir.join("resolv.conf"), &text)?;
     }
-    ["hosts", "hostname", "resolv.conf"].iter().try_for_each(|name| give(&dir.join(name), users))?;
-    Ok(warnings)
+    ["hostname", "resolv.conf"].iter().try_for_each(|name| give(&dir.join(name), users))?;
+    Ok(said)
+}
+
+/// As [`make_files`]; the supervisor keeps the names in it current, in place.
+fn make_hosts(request: &PrepareRequest, ips: &[String], users: Option<IdRange>) -> Result<(), Failure> {
+    let path = hosts(&request.layout, &request.pod.metadata.uid);
+    if !path.exists() {
+        let host_network = request.pod.spec.host_network;
+        let of_node = if host_network { node_file(Path::new("/etc/hosts")) } else { String::new() };
+        write_file(&path, &oci::etc_hosts(&request.pod, ips, &of_node))?;
+    }
+    give(&path, users)
+}
+
+fn node_file(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_default()
 }
 
 fn write_file(path: &Path, text: &str) -> Result<(), Failure> {
@@ -318,6 +364,8 @@ pub fn teardown(request: &TeardownRequest) -> Result<(), Failure> {
         }
         cgroups.remove(&path).map_err(failed("removing the cgroup"))?;
     }
+    network::detach(layout, uid)
+        .map_err(|why| Failure::new(TEARDOWN_REASON, format!("failed to undo the pod's network: {why}")))?;
     let dir = layout.pod(uid);
     unmount_below(&dir)?;
     remove_tree(&dir)?;

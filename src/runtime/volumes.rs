@@ -138,6 +138,6 @@ fn ignores_quotas(pod: &Pod) -> bool {
     all.filter_map(|container| container.security_context.as_ref()).any(|context| {
         let added = context.capabilities.iter().flat_map(|capabilities| &capabilities.add);
         context.privileged == Some(true)
-            || added.map(|name| name.to_uppercase()).any(|name| name == "ALL" || name.ends_with("SYS_RESOURCE"))
+            || added.map(|name| name.to_ascii_uppercase()).any(|name| name == "ALL" || name.ends_with("SYS_RESOURCE"))
     })
 }

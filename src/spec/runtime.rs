@@ -258,6 +258,13 @@ documents! {
     }
 }
 
+impl Linux {
+    /// Rules of the device cgroup, to change.
+    pub fn device_rules_mut(&mut self) -> Option<&mut Vec<LinuxDeviceCgroup>> {
+        self.resources.as_mut()?.devices.as_mut()
+    }
+}
+
 impl Spec {
     /// What only Linux has, to change.
     pub fn linux_mut(&mut self) -> Option<&mut Linux> {

@@ -18,6 +18,7 @@ use super::token::Token;
 use crate::json;
 use crate::log::protocol::{Open, StreamKind};
 use crate::manifest::{QosClass, qos_class, v1};
+use crate::network;
 use crate::oci;
 use crate::pod::event::{Action, ContainerRef, Event, Failure, Seq, StartMode, Uid};
 use crate::runtime::cleanup::CleanupRequest;
@@ -36,6 +37,8 @@ pub(crate) enum Task {
     ReadManifests,
     /// Looking whether the path of a start condition is there.
     Look(String),
+    /// Looking which devices of the setting `devices` are there.
+    FindDevices,
     /// Making a pod's sandbox.
     Prepare(Uid),
     /// Removing it.
@@ -69,7 +72,7 @@ pub(crate) enum Task {
     /// Asking a server something by TLS or HTTP/2.
     Fetch(Purpose),
     /// Finding out what the runtime really does.
-    Probe,
+    FindFeatures,
 }
 
 impl Task {
@@ -83,7 +86,7 @@ impl Task {
                 | Self::StartCreated(_)
                 | Self::CleanUp(_)
                 | Self::Sweep(_)
-                | Self::Probe
+                | Self::FindFeatures
         )
     }
 }
@@ -131,15 +134,18 @@ impl Starts {
         self.last.push_back(Task::Sweep(pod));
     }
 
-    /// Queues the probe of the runtime.
-    pub(super) fn queue_probe(&mut self) {
-        self.last.push_back(Task::Probe);
+    /// Queues the look at what the runtime does.
+    pub(super) fn queue_features(&mut self) {
+        self.last.push_back(Task::FindFeatures);
     }
 
     /// Containers of pods that are prepared come before other pods' sandboxes: the first ones run while the rest is made ready.
-    fn next(&mut self) -> Option<Task> {
-        let ready = self.first.iter().position(|task| !matches!(task, Task::Prepare(_)));
-        self.first.remove(ready.unwrap_or(0)).or_else(|| self.last.pop_front())
+    fn next(&mut self, may_begin: impl Fn(&Task) -> bool) -> Option<Task> {
+        let ready = self.first.iter().position(|task| may_begin(task) && !matches!(task, Task::Prepare(_)));
+        match ready.or_else(|| self.first.iter().position(&may_begin)) {
+            Some(at) => self.first.remove(at),
+            None => self.last.iter().position(may_begin).and_then(|at| self.last.remove(at)),
+        }
     }
 
     fn is_empty(&self) -> bool {
@@ -227,7 +233,15 @@ impl Supervisor {
             if running >= self.starts.most || (running > 0 && !memory_allows()) {
                 return;
             }
-            match self.starts.next() {
+            let Self { starts, node, helpers, .. } = self;
+            // Network plugins are other people's programs, which may wait for anything: they never take the last place.
+            let runs_plugins = |task: &Task| match task {
+                Task::Prepare(pod) | Task::Teardown(pod) => node.pod(pod).is_some_and(|pod| !pod.spec.host_network),
+                _ => false,
+            };
+            let full = starts.most > 1
+                && helpers.tasks().filter(|task| runs_plugins(task)).count() >= starts.most.saturating_sub(1);
+            match starts.next(|task| !(full && runs_plugins(task))) {
                 Some(Task::Prepare(pod)) => self.prepare(pod),
                 Some(Task::Teardown(pod)) => {
                     let discard_volumes = self.discard.get(&pod).copied().unwrap_or(false);
@@ -239,8 +253,9 @@ impl Supervisor {
                 Some(Task::Launch(seq)) => self.launch(seq),
                 Some(Task::StartCreated(seq)) => self.start_created(seq),
                 Some(Task::CleanUp(seq)) => self.clean_up(seq),
-                Some(Task::Probe) => self.probe(),
-                Some(_) | None => {}
+                Some(Task::FindFeatures) => self.find_features(),
+                Some(_) => {}
+                None => return,
             }
             // A task that could not be begun has an outcome already.
             while let Some(event) = self.inbox.pop_front() {
@@ -257,7 +272,6 @@ impl Supervisor {
             let failure = Failure { reason: "FailedCreatePodSandBox".to_owned(), message };
             return self.inbox.push_back(Event::SandboxFailed { pod: uid, failure });
         }
-        let pod_ips = self.addresses(&pod);
         let verb = Verb::Prepare(Box::new(PrepareRequest {
             layout: self.config.layout.clone(),
             pod: Rc::clone(&pod),
@@ -273,7 +287,11 @@ impl Supervisor {
             pod_pids_limit: self.config.pod_pids_limit,
             host_name: self.node_facts.host_name.clone(),
             resolv_conf: self.config.resolv_conf.clone(),
-            pod_ips,
+            network: network::Setting {
+                conf_dir: self.config.cni_conf_dir.clone(),
+                bin_dirs: self.config.cni_bin_dir.clone(),
+                pod_subnet: self.config.pod_subnet.clone(),
+            },
             allowed_sysctls: self.config.allowed_unsafe_sysctls.clone(),
             cgroups: self.known_cgroups(),
         }));
@@ -296,11 +314,6 @@ impl Supervisor {
     /// Without any a helper looks itself, and says what is missing.
     fn known_cgroups(&self) -> Option<Cgroups> {
         Some(&self.cgroups).filter(|cgroups| !cgroups.is_none()).cloned()
-    }
-
-    /// A pod has the node's addresses, or none: only loopback is in its own network.
-    pub(super) fn addresses(&self, pod: &v1::Pod) -> Vec<String> {
-        if pod.spec.host_network { self.node_facts.host_ips.clone() } else { Vec::new() }
     }
 
     /// CPU shares of all Burstable pods together (kubelet: the sum of their requests).
@@ -359,11 +372,13 @@ impl Supervisor {
             config_maps,
             secrets,
             pod_ips: self.node.pod_ips(&record.container.pod),
+            service_links: self.service_links(&record.container.pod, &pod),
             cgroup_root: self.config.cgroup_root.clone(),
             runtime: self.runtime.clone(),
             writable_layer: self.config.writable_layer,
             node: self.node_facts.clone(),
             seccomp_root: self.config.seccomp_profiles(),
+            devices: self.devices_of(seq),
             time_runtime: self.chart.is_open(),
         };
         if record.mode == StartMode::Run {
@@ -584,9 +599,21 @@ mod tests {
         let later = [Task::Launch(Seq(1)), Task::Teardown(Uid::from("c"))];
         starts.first.extend([a.clone(), b.clone()]);
         starts.queue_clean_up(Seq(9));
-        assert_eq!(starts.next(), Some(a));
+        assert_eq!(starts.next(|_| true), Some(a));
         starts.first.extend(later.clone());
-        let order: Vec<Task> = std::iter::from_fn(|| starts.next()).collect();
+        let order: Vec<Task> = std::iter::from_fn(|| starts.next(|_| true)).collect();
         assert_eq!(order, [later[0].clone(), later[1].clone(), b, Task::CleanUp(Seq(9))]);
+    }
+
+    #[test]
+    fn what_may_not_begin_is_passed_over_and_stays() {
+        let mut starts = Starts::new(2);
+        let [slow, other] = ["a", "b"].map(|uid| Task::Prepare(Uid::from(uid)));
+        starts.first.extend([slow.clone(), other.clone()]);
+        starts.queue_clean_up(Seq(9));
+        let allowed = |task: &Task| *task != slow;
+        let order: Vec<Task> = std::iter::from_fn(|| starts.next(allowed)).collect();
+        assert_eq!(order, [other, Task::CleanUp(Seq(9))]);
+        assert_eq!(starts.next(|_| true), Some(slow.clone()));
     }
 }

@@ -71,11 +71,16 @@ impl Conditions {
             self.paths.entry((*path).to_owned()).or_default();
         }
         // A watch that cannot be had is logged once; the start-after time-out still bounds the wait.
-        renew(&mut self.clock, clock, "clock", ClockChange::watch);
-        renew(&mut self.routes, route, "route", RouteChange::watch);
-        renew(&mut self.changes, !paths.is_empty(), "path", || {
-            Ok(inotify::init(inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC)?)
-        });
+        // What is no longer needed goes last: a new descriptor never has the number of one that was there before, by which
+        // the loop knows which ones it waits on already.
+        let former = (
+            renew(&mut self.clock, clock, "clock", ClockChange::watch),
+            renew(&mut self.routes, route, "route", RouteChange::watch),
+            renew(&mut self.changes, !paths.is_empty(), "path", || {
+                Ok(inotify::init(inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC)?)
+            }),
+        );
+        drop(former);
         self.judge(awaited.iter().filter(|c| !matches!(c, Condition::Pod(_))).cloned().collect())
     }
 
@@ -208,15 +213,18 @@ fn path_of(condition: &Condition) -> Option<&str> {
     if let Condition::Path(path) = condition { Some(path) } else { None }
 }
 
-fn renew<T>(slot: &mut Option<T>, wanted: bool, what: &str, watch: impl FnOnce() -> io::Result<T>) {
+/// Gives what is no longer wanted.
+fn renew<T>(slot: &mut Option<T>, wanted: bool, what: &str, watch: impl FnOnce() -> io::Result<T>) -> Option<T> {
     if !wanted {
-        *slot = None;
-    } else if slot.is_none() {
+        return slot.take();
+    }
+    if slot.is_none() {
         match watch() {
             Ok(watch) => *slot = Some(watch),
             Err(error) => log::warn!("cannot watch the start condition `{what}`: {error}"),
         }
     }
+    None
 }
 
 /// A default route of IPv4 (`/proc/net/route`) or IPv6 (`/proc/net/ipv6_route`), not by loopback.
@@ -270,6 +278,19 @@ mod tests {
             news.extend(conditions.looked(&path, Some(report), Instant(0)).map(|(_, met)| met));
         }
         news
+    }
+
+    #[test]
+    fn a_watch_that_follows_another_is_told_from_it() {
+        let path = Condition::Path("/nowhere/at/all".to_owned());
+        let mut conditions = Conditions::default();
+        let mut before = Vec::new();
+        for awaited in [Condition::Clock, Condition::Route, path, Condition::Clock] {
+            conditions.await_exactly(&BTreeSet::from([awaited]));
+            let now: Vec<_> = conditions.descriptors().map(|d| std::os::fd::AsRawFd::as_raw_fd(&d)).collect();
+            assert!(now.len() == 1 && now != before, "{now:?}");
+            before = now;
+        }
     }
 
     #[test]

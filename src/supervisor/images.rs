@@ -36,8 +36,8 @@ pub(crate) struct Images {
     known: Vec<ImageSummary>,
     /// False until the first list has come: until then nobody is told that an image is missing.
     listed: bool,
-    /// The last import of the preload directories came to no good end; it is tried again when somebody misses an image.
-    preload_failed: bool,
+    /// Lists and imports that came to no good end; they are tried again when somebody misses an image.
+    failed: Vec<ImageTask>,
     /// What a worker is at, and what is to be done after it.
     doing: Option<ImageTask>,
     next: VecDeque<ImageTask>,
@@ -187,9 +187,9 @@ impl Supervisor {
                 Answer::Soon
             }
             None if self.images.importing() => Answer::Soon,
-            None if self.images.preload_failed => {
-                self.images.preload_failed = false;
-                self.images.next.push_back(ImageTask::Preload);
+            None if !self.images.failed.is_empty() => {
+                let failed = std::mem::take(&mut self.images.failed);
+                self.images.next.extend(failed);
                 Answer::Soon
             }
             None => Answer::Failed(missing(wanted)),
@@ -257,7 +257,7 @@ impl Supervisor {
                 self.images.listed = true;
             }
         }
-        let preload_failed = *task == ImageTask::Preload && failure.is_some();
+        let again = failure.is_some() && !matches!(task, ImageTask::Unpack(_));
         match (task, failure) {
             (ImageTask::List, failure) => {
                 if let Some(why) = failure {
@@ -279,7 +279,9 @@ impl Supervisor {
         }
         self.answer_waiting();
         // After the answers: who misses an image asks again after its backoff.
-        self.images.preload_failed |= preload_failed;
+        if again && !self.images.failed.contains(task) {
+            self.images.failed.push(task.clone());
+        }
         if changed {
             self.inbox.push_back(Event::ImagesChanged);
         }

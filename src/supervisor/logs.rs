@@ -37,6 +37,8 @@ pub(crate) struct Logs {
     writer: Option<Writer>,
     start_at: Option<Instant>,
     streams: BTreeMap<u64, Stream>,
+    /// To be deleted by the next writer, before it is told of a stream.
+    removals: Vec<PathBuf>,
     leaving: bool,
 }
 
@@ -94,6 +96,7 @@ impl Logs {
             writer: None,
             start_at: Some(Instant(0)),
             streams: BTreeMap::new(),
+            removals: Vec::new(),
             leaving: false,
         }
     }
@@ -113,6 +116,9 @@ impl Logs {
                 self.writer = Some(writer);
                 self.start_at = None;
                 self.request(&Request::Limits { total: self.total }, None);
+                for directory in std::mem::take(&mut self.removals) {
+                    self.remove(directory);
+                }
                 let all: Vec<u64> = self.streams.keys().copied().collect();
                 for stream_id in all {
                     self.announce(stream_id);
@@ -181,7 +187,11 @@ impl Logs {
 
     /// Deletes the log directory of a pod that is gone.
     pub(crate) fn remove(&mut self, directory: PathBuf) {
-        self.request(&Request::Remove { directory }, None);
+        if self.writer.is_none() {
+            self.removals.push(directory);
+        } else {
+            self.request(&Request::Remove { directory }, None);
+        }
     }
 
     /// Whether this stream is not stored to its end yet.
@@ -206,7 +216,7 @@ impl Logs {
     }
 
     fn request(&mut self, request: &Request, descriptor: Option<OwnedFd>) {
-        // Without a writer nothing is lost: the next one is told of every stream.
+        // Without a writer no stream is lost: the next one is told of every one.
         let Some(writer) = &mut self.writer else { return };
         match json::to_vec(&Message::new(request)) {
             Ok(message) => writer.queue.push_back((message, descriptor)),

@@ -9,8 +9,7 @@ use std::process::ExitCode;
 use rustix::fs::inotify::{self, WatchFlags};
 
 use crate::json::{Deserialize, Serialize};
-use crate::sys::helper::{Helper, PASSED};
-use crate::sys::inherited;
+use crate::sys::helper::Helper;
 
 /// Version of request and report.
 pub(crate) const VERSION: u32 = 1;
@@ -18,7 +17,7 @@ pub(crate) const VERSION: u32 = 1;
 /// Directories that may appear one in the other while the nearest one is looked for.
 const STEPS: usize = 64;
 
-/// What to look for, with the inotify instance at [`PASSED`].
+/// What to look for, with the inotify instance at [`PASSED`](crate::sys::helper::PASSED).
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Request {
     /// [`VERSION`].
@@ -49,10 +48,7 @@ pub(crate) fn main() -> ExitCode {
         Ok(helper) => helper,
         Err(status) => return status,
     };
-    let asked = inherited::take(PASSED)
-        .map_err(|error| format!("no inotify instance: {error}"))
-        .and_then(|changes| Ok((changes, helper.request::<Request>(VERSION)?)));
-    let report = match asked {
+    let report = match helper.request_with::<Request>(VERSION, "inotify instance") {
         Ok((changes, request)) => look(changes.as_fd(), Path::new(&request.path)),
         Err(error) => Report { version: VERSION, error: Some(error), ..Report::default() },
     };

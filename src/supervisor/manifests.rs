@@ -30,6 +30,12 @@ const MOUNTS_MS: u64 = 250;
 /// Changes without a quiet moment are read after this long all the same, in milliseconds.
 const LATEST_MS: u64 = 5_000;
 
+/// Milliseconds after which a reading that failed is tried again, doubled with each further one up to [`RETRY_MOST_MS`].
+const RETRY_MS: u64 = 10_000;
+
+/// A flash that is away for long costs a reader every five minutes.
+const RETRY_MOST_MS: u64 = 300_000;
+
 /// How long a pod waits for its start conditions when its annotation does not say: 5 minutes.
 const START_AFTER_TIMEOUT_MS: u64 = 300_000;
 
@@ -46,6 +52,8 @@ pub(crate) struct Manifests {
     /// Something was mounted: when to look whether that is on the way to a directory.
     mounts_due: Option<Instant>,
     reading: bool,
+    /// The wait after the next reading that fails.
+    retry_ms: u64,
 }
 
 impl Manifests {
@@ -66,6 +74,7 @@ impl Manifests {
             changed_at: None,
             mounts_due: None,
             reading: false,
+            retry_ms: RETRY_MS,
         }
     }
 
@@ -105,6 +114,12 @@ impl Manifests {
         }
     }
 
+    /// A reading failed: what changed was not seen, and where the reader had to set the watches, nothing will tell.
+    fn try_again(&mut self, now: Instant) {
+        self.due.get_or_insert(now.after(self.retry_ms));
+        self.retry_ms = self.retry_ms.saturating_mul(2).min(RETRY_MOST_MS);
+    }
+
     /// Reads at once.
     pub(super) fn read_soon(&mut self, now: Instant) {
         self.due = Some(now);
@@ -135,6 +150,15 @@ impl Manifests {
             }
         }
         (config_maps, secrets)
+    }
+
+    /// All Services, by namespace and name.
+    pub(super) fn services(&self) -> Vec<Rc<v1::Service>> {
+        let service = |desired: &Desired| match &desired.object {
+            Object::Service(service) => Some(Rc::clone(service)),
+            _ => None,
+        };
+        self.desired.iter().filter_map(service).collect()
     }
 
     /// What a pod's volumes show or use.
@@ -304,6 +328,7 @@ impl Supervisor {
             watched,
             node_name: self.config.node_name.clone(),
             pod_security: self.config.pod_security,
+            devices: self.config.devices.iter().map(|device| device.name.clone()).collect(),
             fetch_binary: self.config.fetch_program(),
             limits: source::Limits::default(),
         };
@@ -326,6 +351,7 @@ impl Supervisor {
         match report {
             Ok(mut report) => {
                 let now = self.now().boot;
+                self.manifests.retry_ms = RETRY_MS;
                 self.manifests.watched(std::mem::take(&mut report.watches), now);
                 self.take_report(&report);
             }
@@ -334,6 +360,7 @@ impl Supervisor {
                 log::error!("{message}");
                 let file = self.config.static_pod_path.first().cloned().unwrap_or_default();
                 self.manifests.problems = vec![Problem { file, line: 0, object: None, error: true, message }];
+                self.manifests.try_again(self.now().boot);
             }
         }
         self.changed = true;
@@ -390,5 +417,25 @@ impl Supervisor {
             Ok(content) => self.durable.put(MANIFESTS_FILE, content),
             Err(error) => log::error!("cannot encode the manifests: {error}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reading_that_failed_is_tried_again_ever_later_and_a_change_comes_first() {
+        let mut manifests = Manifests::new(DesiredSet::default());
+        let mut waits = Vec::new();
+        for _ in 0..7 {
+            manifests.due = None;
+            manifests.try_again(Instant(1_000));
+            waits.extend(manifests.deadline().map(|due| due.0 - 1_000));
+        }
+        assert_eq!(waits, [10_000, 20_000, 40_000, 80_000, 160_000, 300_000, 300_000]);
+        manifests.read_soon(Instant(2_000));
+        manifests.try_again(Instant(2_000));
+        assert_eq!(manifests.deadline(), Some(Instant(2_000)));
     }
 }

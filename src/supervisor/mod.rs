@@ -16,12 +16,14 @@
 //! | `manifests`, `watch` | the desired pods |
 //! | `images` | which images are there |
 //! | `conditions`, `look` | start conditions |
+//! | `devices`, `find_devices` | devices that pods ask for |
+//! | `network` | how pods are attached, and their names |
 //! | `volumes` | volumes that change, and their sizes |
 //! | `sweep` | what former pods have left |
 //! | `logs` | the log writer |
 //! | `requests`, `clients` | people at the control socket |
 //! | `chart` | when what was started, for `gatepost boot-chart` |
-//! | `probed` | what the runtime really does |
+//! | `features` | what the runtime really does |
 //! | `persist` | state under `/run` and on disk |
 //! | `guard`, `safe_mode` | what is left alone after crashes |
 
@@ -30,7 +32,10 @@ mod adopt;
 mod chart;
 mod clients;
 mod conditions;
+mod devices;
 mod ending;
+mod features;
+pub(crate) mod find_devices;
 mod guard;
 mod helpers;
 mod images;
@@ -39,9 +44,9 @@ mod instance;
 pub(crate) mod look;
 mod manifests;
 mod memory;
+mod network;
 mod outcome;
 mod persist;
-mod probed;
 mod probes;
 mod pulls;
 mod requests;
@@ -77,6 +82,7 @@ use act::{Starts, Task, Terminal};
 use chart::Chart;
 use clients::Clients;
 use conditions::Conditions;
+use devices::Devices;
 use guard::Guard;
 use helpers::{Descriptor, Helpers, Job};
 use images::Images;
@@ -84,6 +90,7 @@ use init_link::{Link, LinkError};
 use instance::Instance;
 use logs::Logs;
 use manifests::Manifests;
+use network::Networks;
 use persist::Durable;
 use probes::Probes;
 use token::Token;
@@ -122,6 +129,8 @@ struct Supervisor {
     images: Images,
     manifests: Manifests,
     conditions: Conditions,
+    devices: Devices,
+    networks: Networks,
     volumes: Volumes,
     logs: Logs,
     clients: Clients,
@@ -195,6 +204,8 @@ impl Supervisor {
             Token::Manifests => self.manifests_noticed(false),
             Token::Mounts => self.manifests_noticed(true),
             Token::Conditions => self.conditions_changed(),
+            Token::Devices => self.devices.changed(self.now().boot),
+            Token::Routes => self.routes_changed(),
             Token::Listener => self.accept_clients(),
             Token::LogSocket => self.logs_answered(),
             Token::LogProcess => self.log_writer_ended(),
@@ -231,10 +242,12 @@ impl Supervisor {
         while let Some(event) = self.inbox.pop_front() {
             self.handle(event);
         }
+        self.keep_names();
         self.start_waiting();
         self.tend_volumes(now.boot);
         self.save_clock_if_due();
         self.look_at_paths(now.boot);
+        self.look_for_devices(now.boot);
         self.save_durable_if_due();
         self.rest_if_due(now.boot);
         if std::mem::take(&mut self.events_changed) {
@@ -291,6 +304,7 @@ impl Supervisor {
             self.probes.deadline(),
             self.durable.deadline().filter(|_| !self.recalling),
             self.conditions.deadline(),
+            self.devices.deadline(),
             emptying,
             self.rest_at,
             self.clock_due,

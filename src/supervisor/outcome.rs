@@ -19,6 +19,7 @@ impl Supervisor {
         match task {
             Task::ReadManifests => self.manifests_read(outcome),
             Task::Look(path) => self.looked(&path, outcome),
+            Task::FindDevices => self.devices_found(outcome),
             Task::Prepare(pod) => self.prepared(pod, outcome),
             Task::Teardown(pod) => self.torn_down(pod, outcome),
             Task::Launch(seq) => self.launched(seq, outcome),
@@ -34,8 +35,8 @@ impl Supervisor {
             Task::Sweep(pod) => Self::leftovers_removed(&pod, outcome),
             Task::Exec(purpose) => self.executed(&purpose, outcome),
             Task::Pull => self.pull_ended(outcome),
+            Task::FindFeatures => self.features_found(outcome),
             Task::Fetch(purpose) => self.fetched(&purpose, outcome),
-            Task::Probe => self.probed(outcome),
         }
     }
 
@@ -48,9 +49,13 @@ impl Supervisor {
             }
         }
         match result::<Option<Prepared>>(outcome, "FailedCreatePodSandBox") {
-            Ok(_) => {
+            Ok(prepared) => {
                 self.watch_sizes(&pod);
-                let ips = self.node.pod(&pod).map(|p| self.addresses(&p)).unwrap_or_default();
+                let (attached, said) = prepared.map(|prepared| (prepared.network, prepared.said)).unwrap_or_default();
+                for (reason, message) in said {
+                    self.warn_of_pod(&pod, &reason, message);
+                }
+                let ips = self.note_attached(&pod, attached);
                 self.inbox.push_back(Event::SandboxReady { pod, ips });
             }
             Err(failure) => self.inbox.push_back(Event::SandboxFailed { pod, failure }),
@@ -60,6 +65,7 @@ impl Supervisor {
     fn torn_down(&mut self, pod: Uid, outcome: Outcome) {
         match result::<Option<Prepared>>(outcome, "FailedKillPod") {
             Ok(_) => {
+                self.note_detached(&pod);
                 if self.discard.remove(&pod).unwrap_or(false)
                     && !self.node.is_evicted(&pod)
                     && let Some(known) = self.node.pod(&pod)

@@ -31,6 +31,7 @@ impl Supervisor {
     fn answer(&mut self, number: u64, call: Call) -> Reply {
         match call {
             Call::Pods => self.pods_reply(),
+            Call::Services => Reply::Services { items: self.service_objects() },
             Call::Watch => {
                 self.clients.watch(number);
                 self.pods_reply()

@@ -11,6 +11,7 @@ use super::adopt::{Adopted, adopt};
 use super::chart::Chart;
 use super::clients::Clients;
 use super::conditions::Conditions;
+use super::devices::Devices;
 use super::guard::Guard;
 use super::helpers::Helpers;
 use super::images::Images;
@@ -18,6 +19,7 @@ use super::init_link::Link;
 use super::logs::Logs;
 use super::manifests::Manifests;
 use super::memory::Memory;
+use super::network::Networks;
 use super::persist::{self, Durable};
 use super::probes::Probes;
 use super::safe_mode::{self, Caution};
@@ -176,8 +178,10 @@ impl Supervisor {
             events: Self::load_events(&layout.run),
             clients: Clients::new(server),
             chart: Chart::open(layout.boot_chart()),
+            networks: Networks::default(),
             volumes: Volumes::default(),
             conditions: Conditions::new(config.modified),
+            devices: Devices::new(&config.devices),
             durable: Durable::default(),
             inbox: VecDeque::new(),
             discard: BTreeMap::new(),
@@ -212,10 +216,15 @@ impl Supervisor {
         supervisor.go_on_recalling(memory.recalling);
         supervisor.tell_caution(caution);
         supervisor.resume();
+        supervisor.take_up_networks();
         if rebooted {
             supervisor.record_warnings();
         }
         supervisor.store_changed_pods();
+        if supervisor.config.devices.is_empty() {
+            // A pod of before may ask for one that the setting has no more.
+            supervisor.inbox.push_back(Event::Devices(BTreeMap::new()));
+        }
         // Until the directories are read, what was last good is what is wanted.
         let last_good = supervisor.manifests.desired_pods();
         if !last_good.is_empty() && caution != Caution::Alone && !supervisor.recalling {
@@ -227,7 +236,7 @@ impl Supervisor {
         // Everything that lives is registered: init may reap the rest.
         supervisor.link.keep_unknown(false).map_err(|e| e.to_string())?;
         supervisor.work_at_store();
-        supervisor.find_features();
+        supervisor.know_features();
         log::info!("supervising {} with {}", supervisor.config.node_name, supervisor.runtime.path.display());
         Ok(supervisor)
     }
@@ -260,6 +269,9 @@ impl Supervisor {
         self.watch(self.link.socket(), Token::Link, EventFlags::IN);
         self.watch(self.link.records(), Token::ExitRecords, EventFlags::IN);
         self.watch(self.clients.listener(), Token::Listener, EventFlags::IN);
+        for descriptor in self.devices.descriptors() {
+            self.watch(descriptor, Token::Devices, EventFlags::IN);
+        }
         if let Some(watch) = self.manifests.watch() {
             self.watch(watch.changes(), Token::Manifests, EventFlags::IN);
             self.watch(watch.mounts(), Token::Mounts, EventFlags::PRI);

@@ -20,6 +20,10 @@ pub(crate) enum Token {
     Mounts,
     /// A start condition may have changed.
     Conditions,
+    /// A device has come or gone.
+    Devices,
+    /// The node's routes have changed.
+    Routes,
     /// Somebody connects to the control socket.
     Listener,
     /// The log writer answers.
@@ -61,6 +65,8 @@ impl From<Token> for u64 {
             Token::Foreign(seq) => (13, seq.0),
             Token::Terminal(seq) => (14, seq.0),
             Token::Attempt(number) => (15, number),
+            Token::Devices => (16, 0),
+            Token::Routes => (17, 0),
         };
         (kind << KIND_SHIFT) | (number & NUMBER)
     }
@@ -87,6 +93,8 @@ impl Token {
             13 => Self::Foreign(Seq(number)),
             14 => Self::Terminal(Seq(number)),
             15 => Self::Attempt(number),
+            16 => Self::Devices,
+            17 => Self::Routes,
             _ => return None,
         })
     }
@@ -106,6 +114,7 @@ mod tests {
             Token::Manifests,
             Token::Mounts,
             Token::Conditions,
+            Token::Routes,
             Token::Listener,
             Token::LogSocket,
             Token::LogProcess,
@@ -115,6 +124,7 @@ mod tests {
             Token::Foreign(Seq(9)),
             Token::Terminal(Seq(10)),
             Token::Attempt(11),
+            Token::Devices,
         ];
         for token in some {
             assert_eq!(Token::of(token.into()), Some(token));

@@ -54,19 +54,24 @@ pub struct Confined {
 pub fn worker(stage: &Path, directories: &[(&Path, &str)]) -> Confined {
     let mut warnings = Vec::new();
     no_network(&mut warnings);
-    let rooted = match new_root(stage, directories) {
-        Ok(()) => true,
-        Err((step, error)) => {
-            warnings.push(format!("confinement: no private root directory: {step}: {error}"));
-            false
-        }
-    };
+    let rooted = private_root(stage, directories, &mut warnings);
     keep_capabilities(WORKER_CAPABILITIES, &mut warnings);
     common_limits(&mut warnings);
     limit(Resource::As, WORKER_ADDRESS_SPACE, &mut warnings);
     limit(Resource::Data, WORKER_DATA, &mut warnings);
     limit(Resource::Nofile, WORKER_FILES, &mut warnings);
     Confined { rooted, warnings }
+}
+
+/// Whether [`new_root`] could be had.
+fn private_root(stage: &Path, directories: &[(&Path, &str)], warnings: &mut Vec<String>) -> bool {
+    match new_root(stage, directories) {
+        Ok(()) => true,
+        Err((step, error)) => {
+            warnings.push(format!("confinement: no private root directory: {step}: {error}"));
+            false
+        }
+    }
 }
 
 /// Confines a single-threaded process that only reads: no network, a read-only view of the file systems, no capability
@@ -112,13 +117,7 @@ pub fn client(stage: &Path, directories: &[(&Path, &str)]) -> Confined {
     if let Err(error) = unshare(UnshareFlags::NEWIPC) {
         warnings.push(format!("confinement: no private IPC namespace: {error}"));
     }
-    let rooted = match new_root(stage, directories) {
-        Ok(()) => true,
-        Err((step, error)) => {
-            warnings.push(format!("confinement: no private root directory: {step}: {error}"));
-            false
-        }
-    };
+    let rooted = private_root(stage, directories, &mut warnings);
     become_user(FETCH_USER, &mut warnings);
     common_limits(&mut warnings);
     limit(Resource::As, CLIENT_ADDRESS_SPACE, &mut warnings);

@@ -85,16 +85,16 @@ fn write_number(value: c_int, text: &mut [u8; 12]) {
         text[0] = b'-';
         return;
     }
-    let mut digits = 1;
+    let mut digits = 1_usize;
     let mut rest = value / 10;
     while rest > 0 {
-        digits += 1;
+        digits = digits.saturating_add(1);
         rest /= 10;
     }
     let mut rest = value;
     for place in (0..digits).rev() {
         if let (Some(byte), Ok(digit)) = (text.get_mut(place), u8::try_from(rest % 10)) {
-            *byte = b'0' + digit;
+            *byte = b'0' | digit;
         }
         rest /= 10;
     }

@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
+use std::os::fd::OwnedFd;
 use std::os::fd::RawFd;
 use std::process::ExitCode;
 
@@ -49,6 +50,15 @@ impl Helper {
         read.map_err(|error| error.to_string())
             .and_then(|_| parse(&text, version))
             .map_err(|why| format!("the request to the role {} could not be read: {why}", self.role))
+    }
+
+    /// The same with the descriptor at [`PASSED`], `what` it is.
+    ///
+    /// # Errors
+    /// That, or that there is none, in words.
+    pub fn request_with<Q: Deserialize>(&self, version: u32, what: &str) -> Result<(OwnedFd, Q), String> {
+        let passed = inherited::take(PASSED).map_err(|error| format!("no {what}: {error}"))?;
+        Ok((passed, self.request(version)?))
     }
 
     /// Writes the report; the exit status says whether that worked and all is well.

@@ -44,7 +44,7 @@ pub fn hold_headers() -> rustix::io::Result<()> {
         // SAFETY: a plain look into the auxiliary vector.
         let address = usize::try_from(unsafe { libc::getauxval(entry) }).unwrap_or_default();
         let page = rustix::param::page_size();
-        let start = address.wrapping_sub(address % page);
+        let start = address & !page.wrapping_sub(1);
         if start != 0 {
             // SAFETY: the page holds the headers of a mapped object; locking it changes nothing else.
             unsafe { rustix::mm::mlock(std::ptr::with_exposed_provenance_mut(start), page) }?;
@@ -68,7 +68,7 @@ extern "C" fn collect(info: *mut libc::dl_phdr_info, _: usize, data: *mut c_void
     for header in headers.iter().filter(|h| h.p_type == libc::PT_LOAD && h.p_flags & libc::PF_W == 0) {
         let base = usize::try_from(info.dlpi_addr).unwrap_or_default();
         let address = base.wrapping_add(usize::try_from(header.p_vaddr).unwrap_or_default());
-        let into_page = address % rustix::param::page_size();
+        let into_page = address & rustix::param::page_size().wrapping_sub(1);
         let length = usize::try_from(header.p_memsz).unwrap_or_default().saturating_add(into_page);
         segments.push((std::ptr::with_exposed_provenance_mut(address.wrapping_sub(into_page)), length));
     }

@@ -1,4 +1,16 @@
-//! Thin named wrappers over Linux: the only room with `unsafe`, knowing nothing of pods.
+//! Thin named wrappers over Linux: the only room with `unsafe`, knowing nothing of pods. PID 1's loop runs in it, so it has no way to
+//! panic either.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 pub mod beneath;
 pub mod cgroup;
@@ -32,5 +44,6 @@ pub mod shared_memory;
 pub mod signal;
 pub mod socket;
 pub mod spawn;
+pub mod uevent;
 pub mod walk;
 pub mod watchdog;

@@ -43,6 +43,17 @@ pub fn mounts() -> io::Result<Vec<MountEntry>> {
     Ok(parse_mountinfo(&std::fs::read("/proc/thread-self/mountinfo")?))
 }
 
+/// Whether what lies there is still there after a reboot. Nothing is looked up: `path` may not be there yet.
+pub fn is_on_disk(path: &Path) -> bool {
+    lies_on_disk(&mounts().unwrap_or_default(), path)
+}
+
+fn lies_on_disk(mounts: &[MountEntry], path: &Path) -> bool {
+    let below = mounts.iter().filter(|mount| path.starts_with(&mount.target));
+    // Of several on one directory the last one shows.
+    below.max_by_key(|mount| mount.target.as_os_str().len()).is_some_and(|mount| mount.fs_type != "tmpfs")
+}
+
 /// Parses the text of a mountinfo file; lines that do not parse are left out.
 pub fn parse_mountinfo(text: &[u8]) -> Vec<MountEntry> {
     text.split(|byte| *byte == b'\n').filter_map(parse_line).collect()

@@ -12,6 +12,18 @@ pub fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     stage(CWD, path, content, mode, false)
 }
 
+/// Changes the content of a file on a tmpfs that is mounted elsewhere, too, so that no other file may take its place. A reader never sees
+/// it cut: what is shorter ends in empty lines for a moment.
+pub fn overwrite(path: &Path, content: &[u8]) -> io::Result<()> {
+    let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    let before = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+    let mut padded = content.to_vec();
+    padded.resize(content.len().max(before), b'\n');
+    file.write_all(&padded)?;
+    file.set_len(u64::try_from(content.len()).unwrap_or(u64::MAX))
+}
+
 /// As [`replace`] for `name` in an open directory on a disk: a power cut at any instant leaves the old or the new content, and
 /// when this returns it is the new one.
 pub fn replace_durably(directory: impl AsFd, name: &str, content: &[u8], mode: u32) -> io::Result<()> {

@@ -17,9 +17,18 @@ pub struct RouteChange(OwnedFd);
 impl RouteChange {
     /// Subscribes to changes of IPv4 and IPv6 routes of this network namespace.
     pub fn watch() -> io::Result<Self> {
+        Self::subscribe(IPV4_ROUTES | IPV6_ROUTES)
+    }
+
+    /// Those of IPv4 only, which routers do not announce again and again.
+    pub fn watch_ipv4() -> io::Result<Self> {
+        Self::subscribe(IPV4_ROUTES)
+    }
+
+    fn subscribe(groups: u32) -> io::Result<Self> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket = net::socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None)?;
-        net::bind(&socket, &netlink::SocketAddrNetlink::new(0, IPV4_ROUTES | IPV6_ROUTES))?;
+        net::bind(&socket, &netlink::SocketAddrNetlink::new(0, groups))?;
         Ok(Self(socket))
     }
 

@@ -284,7 +284,7 @@ impl<'a> Prepared<'a> {
             let Start(prepared, report) = unsafe { &mut *start.cast::<Start<'_, '_>>() };
             prepared.run(*report)
         }
-        let mut stack: Vec<u128> = Vec::with_capacity(STACK / size_of::<u128>());
+        let mut stack: Vec<u128> = Vec::with_capacity(STACK.div_ceil(size_of::<u128>()));
         let mut start = Start(self, report);
         let mut all = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
         let mut before = std::mem::MaybeUninit::<libc::sigset_t>::uninit();

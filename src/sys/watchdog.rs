@@ -81,7 +81,7 @@ impl Watchdog {
         let word = rustix::io::write(&self.0, b"V").map(drop);
         let option = self.integer(SET_OPTIONS, DISABLE_CARD).map(drop);
         drop(self.0);
-        word.or(option)
+        disarmed(word, option)
     }
 
     fn integer(&self, request: u32, mut value: i32) -> Result<i32> {
@@ -112,4 +112,23 @@ impl AsFd for Watchdog {
 
 fn in_seconds(value: i32) -> u16 {
     u16::try_from(value.max(0)).unwrap_or(u16::MAX)
+}
+
+/// A driver with `nowayout` takes the word, means nothing by it, and says so to the option only (`watchdog_stop` of
+/// drivers/watchdog/watchdog_dev.c). One that has no such option ends by the word.
+fn disarmed(word: Result<()>, option: Result<()>) -> Result<()> {
+    if option == Err(Errno::BUSY) { option } else { word.or(option) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_driver_that_cannot_be_disarmed_is_believed() {
+        assert_eq!(disarmed(Ok(()), Err(Errno::BUSY)), Err(Errno::BUSY), "nowayout");
+        assert_eq!(disarmed(Ok(()), Ok(())), Ok(()));
+        assert_eq!(disarmed(Ok(()), Err(Errno::NOTTY)), Ok(()), "no such option");
+        assert_eq!(disarmed(Err(Errno::IO), Err(Errno::OPNOTSUPP)), Err(Errno::OPNOTSUPP));
+    }
 }

@@ -47,14 +47,6 @@ fn with_probe(name: &str, kind: &str, mut probe: Value) -> Value {
     pod
 }
 
-/// The latest message of an event about that pod.
-fn told(gateway: &Gateway, pod: &str, reason: &str) -> Option<String> {
-    let of_pod = |event: &&Value| text(event, "/involvedObject/name").starts_with(&format!("{pod}-"));
-    let events = gateway.events();
-    let found = events.iter().filter(of_pod).rfind(|event| event["reason"] == reason);
-    found.map(|event| text(event, "/message").to_owned())
-}
-
 fn https(path: &str) -> Value {
     json!({"httpGet": {"port": 8443, "path": path, "scheme": "HTTPS", "httpHeaders": [{"name": "X-Asked", "value": "yes"}]}})
 }
@@ -73,14 +65,14 @@ fn https_probes_take_any_certificate_and_judge_the_answer_as_kubelet() {
         start(name, path);
         gateway.ready(name);
     }
-    let warned = gateway.wait_for("a warning", |_| told(&gateway, "away", "ProbeWarning"));
+    let warned = gateway.wait_for("a warning", |_| gateway.told("away", "ProbeWarning"));
     assert!(warned.contains("Probe terminated redirects"), "{warned}");
     for (name, path, why) in [
         ("bad", "/bad", "Readiness probe failed: HTTP probe failed with statuscode: 503"),
         ("again", "/again", "Readiness probe failed: Get \"https://127.0.0.1:8443/again\": stopped after 10 redirects"),
     ] {
         start(name, path);
-        gateway.wait_for(why, |_| told(&gateway, name, "Unhealthy").filter(|told| told == why));
+        gateway.wait_for(why, |_| gateway.told(name, "Unhealthy").filter(|told| told == why));
         assert!(gateway.pods().ready(name).is_none());
     }
 }
@@ -96,9 +88,9 @@ fn a_server_that_speaks_no_tls_or_is_not_there_fails_https_probes_and_says_so() 
     gateway.apply(&with_probe("closed", "readinessProbe", https("/")));
     let why =
         "Readiness probe failed: Get \"https://127.0.0.1:8443/\": dial tcp 127.0.0.1:8443: connect: connection refused";
-    gateway.wait_for(why, |_| told(&gateway, "closed", "Unhealthy").filter(|told| told == why));
+    gateway.wait_for(why, |_| gateway.told("closed", "Unhealthy").filter(|told| told == why));
     let why = "http: server gave HTTP response to HTTPS client";
-    gateway.wait_for(why, |_| told(&gateway, "plain", "Unhealthy").filter(|told| told.ends_with(why)));
+    gateway.wait_for(why, |_| gateway.told("plain", "Unhealthy").filter(|told| told.ends_with(why)));
 }
 
 #[test]
@@ -138,9 +130,9 @@ fn grpc_probes_ask_the_health_service_and_say_what_it_answered() {
         ("slow", "timeout: health rpc did not complete within 1s: context deadline exceeded"),
     ] {
         let why = format!("Readiness probe failed: {why}");
-        gateway.wait_for(&why, |_| told(&gateway, name, "Unhealthy").filter(|told| *told == why));
+        gateway.wait_for(&why, |_| gateway.told(name, "Unhealthy").filter(|told| *told == why));
     }
     let why = "this server does not implement the grpc health protocol";
-    gateway.wait_for(why, |_| told(&gateway, "without", "Unhealthy").filter(|told| told.contains(why)));
+    gateway.wait_for(why, |_| gateway.told("without", "Unhealthy").filter(|told| told.contains(why)));
     assert!(restarts(gateway.pods().get("well").unwrap()) <= 1);
 }

@@ -117,7 +117,7 @@ impl Gateway {
             dir,
             run,
         };
-        for directory in ["manifests", "data", "logs", "host"] {
+        for directory in ["manifests", "data", "logs", "host", "cni"] {
             fs::create_dir(gateway.path(directory)).unwrap();
         }
         let base = gateway.dir.path().display();
@@ -133,6 +133,10 @@ impl Gateway {
         if !settings.contains("fetchBinary:") {
             // Whether it was built before may make no difference.
             config = config + "fetchBinary: " + gateway.path("no-fetch").to_str().unwrap() + "\n";
+        }
+        if !settings.contains("cniConfDir:") {
+            // Not what this machine has.
+            config = config + "cniConfDir: " + gateway.path("cni").to_str().unwrap() + "\n";
         }
         config.push_str(&settings.replace("BASE", &base.to_string()));
         fs::write(gateway.path("config.yaml"), config).unwrap();
@@ -252,6 +256,23 @@ impl Gateway {
         self.host_file_where(name, &format!("{content:?}"), |text| text == content);
     }
 
+    /// A pod with this volume at `/data` finds there what it wrote before its container was restarted, and nothing of it after
+    /// a change of the manifest.
+    pub fn assert_the_pod_keeps(&self, volume: serde_json::Value) {
+        let script = "echo run >> /data/runs; cat /data/runs > /host/runs; trap 'exit 0' TERM; sleep 1000000 & wait";
+        let mut pod = manifest::pod("web", script);
+        manifest::mount_host(&mut pod, &self.path("host"));
+        manifest::mount(&mut pod, "/data", volume);
+        self.apply(&pod);
+        self.host_file_is("runs", "run\n");
+        self.ready("web");
+        self.ok(&["restart", "pod", "web"]);
+        self.host_file_is("runs", "run\nrun\n");
+        pod["metadata"]["labels"] = serde_json::json!({"version": "2"});
+        self.apply(&pod);
+        self.host_file_is("runs", "run\n");
+    }
+
     /// Waits until a file in that directory is as wanted, and gives its content.
     pub fn host_file_where(&self, name: &str, what: &str, wanted: impl Fn(&str) -> bool) -> String {
         use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -362,6 +383,14 @@ impl Gateway {
             Reply::Events { items } => items,
             other => panic!("no events: {other:?}"),
         }
+    }
+
+    /// The latest message of an event about that pod.
+    pub fn told(&self, pod: &str, reason: &str) -> Option<String> {
+        let of_pod = |event: &&Value| pods::text(event, "/involvedObject/name").starts_with(&format!("{pod}-"));
+        let events = self.events();
+        let found = events.iter().filter(of_pod).rfind(|event| event["reason"] == reason);
+        found.map(|event| pods::text(event, "/message").to_owned())
     }
 
     /// Looks at the pods now and after each change until `found` gives something. A supervisor that is replaced is asked again.
@@ -572,4 +601,16 @@ pub fn fetching(settings: &str) -> String {
         assert!(cargo.status().unwrap().success(), "gatepost-fetch could not be built");
     });
     format!("fetchBinary: {GATEPOST}-fetch\n{settings}\n")
+}
+
+/// Looks again and again for what nobody tells of.
+pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(start.elapsed() < PATIENCE, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }

@@ -68,7 +68,11 @@ impl Machine {
 
     /// With the busybox image, so that pods run.
     pub fn for_pods(manifests: &[serde_json::Value]) -> Self {
-        let machine = Self::prepare(CONFIG);
+        Self::configured_for_pods(CONFIG, manifests)
+    }
+
+    pub fn configured_for_pods(config: &str, manifests: &[serde_json::Value]) -> Self {
+        let machine = Self::prepare(config);
         let mut import = Command::new(GATEPOST);
         let archive = Path::new(env!("CARGO_MANIFEST_DIR")).join(".build/images/busybox.tar");
         import.args(["image", "import"]).arg(archive).arg("--data-dir").arg(machine.path("data/gatepost"));

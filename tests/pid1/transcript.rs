@@ -9,19 +9,30 @@ use super::machine::{CONFIG, Machine};
 
 /// The calls that are told.
 const CALLS: &str = "mount,umount2,reboot,kill,sync,execve,execveat,mkdir,setrlimit,prlimit64,mlockall,memfd_create,\
-                     fcntl,ioctl,?open,openat,pidfd_send_signal";
+                     fcntl,ioctl,?open,openat,pidfd_send_signal,clone3";
 
 /// Boots, lets `end` bring the machine down, and compares what PID 1 and its farewell did.
 pub fn compare(name: &str, end: impl FnOnce(&Machine)) {
     let mut machine = Machine::prepare(CONFIG);
     let output = machine.path("trace");
     let calls = format!("trace={CALLS}");
-    machine.start_under(&["strace", "-ff", "-qq", "-e", &calls, "-e", "signal=none", "-o", output.to_str().unwrap()]);
+    machine.start_under(&[
+        "strace",
+        "-ff",
+        "-qq",
+        "--decode-pids=pidns",
+        "-e",
+        &calls,
+        "-e",
+        "signal=none",
+        "-o",
+        output.to_str().unwrap(),
+    ]);
     machine.until_supervised();
     end(&machine);
     machine.ended_by();
     let mut found = String::new();
-    for (title, word) in [("PID 1", "[\"init\"]"), ("farewell", "\"farewell\"")] {
+    for (title, word) in [("PID 1", "[\"init\"]"), ("boot", "\"boot\""), ("farewell", "\"farewell\"")] {
         let text = trace_with(machine.path("").as_path(), word);
         let _ = writeln!(found, "# {title}");
         let mut lines: Vec<String> = text.lines().filter_map(normal).collect();
@@ -46,11 +57,19 @@ fn trace_with(directory: &Path, word: &str) -> String {
         if entry.file_name().to_string_lossy().starts_with("trace.") {
             let text = fs::read_to_string(entry.path()).unwrap();
             if let Some(line) = text.lines().position(|line| line.starts_with("exec") && line.contains(word)) {
-                return text.lines().skip(line).fold(String::new(), |all, line| all + line + "\n");
+                let lines = text.lines().skip(line);
+                return lines
+                    .fold(String::new(), |all, line| all + &thread(directory, line).unwrap_or_default() + line + "\n");
             }
         }
     }
     panic!("no process executed anything with {word}");
+}
+
+/// What the thread did that this call has started. The stages of a boot are threads of which one at a time does something.
+fn thread(directory: &Path, line: &str) -> Option<String> {
+    let (_, result) = line.split_once("CLONE_THREAD")?.1.rsplit_once(" /* ")?;
+    fs::read_to_string(directory.join(format!("trace.{}", result.split(' ').next()?))).ok()
 }
 
 /// A line without what differs from run to run and from machine to machine; `None` for calls that change nothing.
@@ -60,6 +79,7 @@ fn normal(line: &str) -> Option<String> {
         "fcntl" => rest.contains("F_ADD_SEALS"),
         "ioctl" => rest.contains("WDIOC"),
         "kill" => rest.starts_with("-1,"),
+        "clone3" => false,
         "mkdir" => !line.contains("EEXIST"),
         // Only what sets a limit.
         "prlimit64" => line.contains(", NULL)"),
@@ -85,7 +105,7 @@ fn normal(line: &str) -> Option<String> {
 }
 
 /// File systems of the kernel's own and in memory. What the loader and the C library read is not PID 1's doing.
-const KERNELS_OWN: [&str; 3] = ["\"/dev/", "\"/run/", "\"/sys/kernel/kexec"];
+const KERNELS_OWN: [&str; 4] = ["\"/dev/", "\"/run/", "\"/sys/kernel/kexec", "\"/proc/sys/net/"];
 
 /// Without numbers that are descriptors, pids, times and addresses.
 fn stable(word: &str) -> String {
@@ -100,6 +120,7 @@ fn stable(word: &str) -> String {
         return word.to_owned();
     }
     let address = digits.starts_with("0x") && digits.len() > 6;
-    let number = word.starts_with('"') && digits.len() != 1 && digits.chars().all(|c| c.is_ascii_digit());
-    if address || number || word == "\"3\"]," { word.replace(digits, "N") } else { word.to_owned() }
+    // None is none, but how many were killed is not.
+    let number = word.starts_with('"') && digits != "0" && digits.chars().all(|c| c.is_ascii_digit());
+    if address || number { word.replace(digits, "N") } else { word.to_owned() }
 }

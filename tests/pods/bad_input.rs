@@ -54,18 +54,26 @@ fn binary_garbage_is_refused() {
 fn a_manifest_beyond_the_limit_of_size_is_refused() {
     let mut large = pod("large", WAIT);
     large["metadata"]["annotations"] = json!({"filler": "x".repeat(11 << 20)});
-    Beside::new().refuses(large.to_string(), &["bad.yaml", "limit"]);
+    Beside::new().refuses(large.to_string(), &["bad.yaml", "larger than the limit of 10485760 bytes", "split it"]);
 }
 
 #[test]
-fn a_manifest_of_ten_mebibytes_is_read_or_refused_but_hurts_nobody() {
+fn a_manifest_of_ten_mebibytes_is_read_and_one_of_a_byte_more_is_refused() {
+    const LIMIT: usize = 10 << 20;
+    let filled = |name: &str, size: usize| {
+        let mut text = format!("---\n{}\n", pod(name, WAIT));
+        text.push_str(&"# filler\n".repeat((size - text.len()) / 9));
+        text.push_str(&"#".repeat(size - text.len()));
+        text
+    };
     let beside = Beside::new();
-    let mut large = format!("{}\n", pod("large", WAIT));
-    large.push_str(&"# filler\n".repeat(((10 << 20) - large.len()) / 9));
-    beside.gateway.write("large.yaml", large);
-    beside.gateway.until("a word about it, or the pod", |pods| {
-        pods.ready("large").is_some() || pods.warnings.iter().any(|warning| warning.contains("large.yaml"))
-    });
+    beside.gateway.write("large.yaml", filled("large", LIMIT));
+    let large = beside.gateway.ready("large");
+    assert_eq!(beside.gateway.pods().warnings, Vec::<String>::new());
+    beside.refuses(filled("larger", LIMIT + 1), &["bad.yaml", "larger than the limit of 10485760 bytes", "split it"]);
+    let pods = beside.gateway.pods();
+    assert!(pods.get("larger").is_none(), "{:#?}", pods.summary());
+    assert_eq!(pods.ready("large").unwrap()["status"]["containerStatuses"], large["status"]["containerStatuses"]);
 }
 
 #[test]
@@ -142,8 +150,8 @@ fn the_same_pod_in_two_files_is_told_and_the_later_one_counts() {
 
 #[test]
 fn a_field_that_is_not_carried_out_yet_is_refused_by_its_path_and_line() {
-    let manifest = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: probed\nspec:\n  containers:\n  - name: a\n    image: x\n    livenessProbe:\n      grpc: {port: 1}\n";
-    Beside::new().refuses(manifest, &["bad.yaml:10", "spec.containers[0].livenessProbe.grpc"]);
+    let manifest = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: named\nspec:\n  containers:\n  - name: a\n    image: x\n  setHostnameAsFQDN: true\n";
+    Beside::new().refuses(manifest, &["bad.yaml:9", "spec.setHostnameAsFQDN"]);
 }
 
 #[test]

@@ -30,7 +30,18 @@ fn get_gives_valid_v1_objects_and_kubectls_columns() {
     }
     assert_eq!(list["items"].as_array().unwrap().len(), 2);
     let yaml = gateway.ok(&["get", "pod", "web", "-o", "yaml"]);
-    assert!(yaml.starts_with("apiVersion: v1\nkind: Pod\n") || yaml.starts_with("apiVersion: v1\n"), "{yaml}");
+    assert!(yaml.starts_with("apiVersion: v1\nkind: Pod\n"), "{yaml}");
+    // Both forms are the same object, and everything in it is the API's.
+    let from_yaml = |yaml: &str| {
+        let read = gatepost::document::parse(yaml.as_bytes()).unwrap();
+        assert!(read.warnings.is_empty() && read.documents.len() == 1, "{read:?}");
+        read.documents[0].to_json()
+    };
+    let one: Value = serde_json::from_str(&gateway.ok(&["get", "pod", "web", "-o", "json"])).unwrap();
+    assert_eq!(from_yaml(&yaml), one);
+    assert_eq!(from_yaml(&gateway.ok(&["get", "pods", "-A", "-o", "yaml"])), list);
+    let typed: Pod = serde_json::from_value(from_yaml(&yaml)).unwrap();
+    assert_nothing_is_lost(&one, &serde_json::to_value(&typed).unwrap(), "");
     // What comes out can go in again.
     let file = gateway.path("out.yaml");
     std::fs::write(&file, &yaml).unwrap();
@@ -70,6 +81,25 @@ fn get_gives_valid_v1_objects_and_kubectls_columns() {
     let described = gateway.ok(&["describe", "pod", "web"]);
     for part in ["Name:", "Containers:", "Conditions:", "Events:", "Started"] {
         assert!(described.contains(part), "no {part:?} in\n{described}");
+    }
+}
+
+/// Whatever an object says is still there when the API's own types have read and written it.
+fn assert_nothing_is_lost(ours: &Value, theirs: &Value, path: &str) {
+    match ours {
+        Value::Object(fields) => {
+            fields
+                .iter()
+                .for_each(|(name, ours)| assert_nothing_is_lost(ours, &theirs[name], &format!("{path}/{name}")));
+        }
+        Value::Array(items) => {
+            assert_eq!(items.len(), theirs.as_array().map_or(0, Vec::len), "{path}");
+            items
+                .iter()
+                .enumerate()
+                .for_each(|(at, ours)| assert_nothing_is_lost(ours, &theirs[at], &format!("{path}/{at}")));
+        }
+        _ => assert_eq!(ours, theirs, "{path}"),
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::fs;
 
-use serde_json::json;
+use gatepost::sys::cgroup::Cgroups;
+use serde_json::{Value, json};
 
-use crate::gateway::Gateway;
 use crate::gateway::manifest::{WAIT, container, mount, mount_host, pod, push, run_once};
 use crate::gateway::pods::{container as status, text};
+use crate::gateway::{Gateway, eventually};
 
 #[test]
 fn init_containers_run_in_order_and_then_all_app_containers() {
@@ -83,18 +84,7 @@ fn config_maps_secrets_and_host_paths_are_mounted() {
 #[test]
 fn an_empty_dir_outlives_a_restart_of_its_container_but_not_a_change_of_the_manifest() {
     let gateway = Gateway::start("");
-    let script = "echo run >> /data/runs; cat /data/runs > /host/runs; trap 'exit 0' TERM; sleep 1000000 & wait";
-    let mut pod = pod("web", script);
-    mount_host(&mut pod, &gateway.path("host"));
-    mount(&mut pod, "/data", json!({"emptyDir": {}}));
-    gateway.apply(&pod);
-    gateway.host_file_is("runs", "run\n");
-    gateway.ready("web");
-    gateway.ok(&["restart", "pod", "web"]);
-    gateway.host_file_is("runs", "run\nrun\n");
-    pod["metadata"]["labels"] = json!({"version": "2"});
-    gateway.apply(&pod);
-    gateway.host_file_is("runs", "run\n");
+    gateway.assert_the_pod_keeps(json!({"emptyDir": {}}));
 }
 
 #[test]
@@ -129,7 +119,8 @@ fn containers_of_a_pod_share_its_network_and_ipc_but_not_processes() {
     let mut pod = pod("web", WAIT);
     push(&mut pod["spec"]["containers"], container("other", WAIT));
     gateway.apply(&pod);
-    gateway.ready("web");
+    let pod = gateway.ready("web");
+    assert_only_what_its_containers_run(&gateway, &pod, &["app", "other"]);
     let look = |container: &str, namespace: &str| {
         gateway.ok(&["exec", "web", "-c", container, "--", "readlink", &format!("/proc/self/ns/{namespace}")])
     };
@@ -137,6 +128,32 @@ fn containers_of_a_pod_share_its_network_and_ipc_but_not_processes() {
         assert_eq!(look("app", namespace), look("other", namespace));
     }
     assert_ne!(look("app", "pid"), look("other", "pid"));
+}
+
+/// There is no pause process: whatever runs in the pod's cgroup runs in that of one of these containers, and each has something.
+fn assert_only_what_its_containers_run(gateway: &Gateway, pod: &Value, containers: &[&str]) {
+    let cgroups = Cgroups::detect().unwrap();
+    let cgroup = format!("{}/besteffort/pod{}", gateway.cgroup_root, text(pod, "/metadata/uid"));
+    let sorted = |cgroup: &str| {
+        let mut pids = cgroups.processes(cgroup).unwrap();
+        pids.sort_unstable();
+        pids
+    };
+    // The shell of each container and its `sleep`; a shell that has just been started has none yet.
+    let whole = || Some(sorted(&cgroup)).filter(|pids| pids.len() >= 2 * containers.len());
+    let all = eventually("all processes of the pod", whole);
+    let mut of_containers = Vec::new();
+    let children = cgroups.children(&cgroup).unwrap();
+    assert_eq!(children.len(), containers.len(), "{children:?}");
+    for name in containers {
+        let id = text(status(pod, name), "/containerID").trim_start_matches("runc://").to_owned();
+        assert!(children.contains(&id), "no {id} among {children:?}");
+        let own = sorted(&format!("{cgroup}/{id}"));
+        assert_eq!(own.len(), 2, "{name}");
+        of_containers.extend(own);
+    }
+    of_containers.sort_unstable();
+    assert_eq!(all, of_containers);
 }
 
 #[test]

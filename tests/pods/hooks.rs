@@ -185,6 +185,7 @@ fn hooks_probes_and_readiness_survive_the_supervisor() {
     let exec = |script: &str| json!({"exec": {"command": ["sh", "-c", script]}, "periodSeconds": 1});
     web["spec"]["containers"][0]["startupProbe"] = exec("echo startup >> /host/startup");
     web["spec"]["containers"][0]["readinessProbe"] = exec("[ ! -e /host/broken ]");
+    web["spec"]["containers"][0]["readinessProbe"]["failureThreshold"] = json!(1);
     mount_host(&mut web, &gateway.path("host"));
     gateway.apply(&web);
     gateway.ready("web");

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::gateway::manifest::{WAIT, mount_host, pod};
 use crate::gateway::pods::{restarts, text};
-use crate::gateway::{Gateway, Pods};
+use crate::gateway::{Gateway, Pods, eventually};
 
 /// The log files of the container `app` of a pod, with their sizes.
 fn files(gateway: &Gateway, pod: &Value) -> Vec<(PathBuf, u64)> {
@@ -26,6 +26,19 @@ fn bytes_below(directory: &Path) -> u64 {
             Err(_) => 0,
         })
         .sum()
+}
+
+fn log_writer_of(supervisor: u32) -> u32 {
+    let children = fs::read_to_string(format!("/proc/{supervisor}/task/{supervisor}/children")).unwrap();
+    let is_it = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|c| c.contains("log-writer"));
+    children.split_whitespace().map(|pid| pid.parse().unwrap()).find(is_it).expect("there is a log writer")
+}
+
+/// What a process has read and written so far, from and to whatever it was.
+fn bytes_moved(pid: u32) -> u64 {
+    let io = fs::read_to_string(format!("/proc/{pid}/io")).unwrap();
+    let value = |name: &str| io.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok()).unwrap();
+    value("rchar:") + value("wchar:")
 }
 
 /// Lines `<word> <n>` up to `last` without a gap; gives the first number.
@@ -90,6 +103,7 @@ fn a_flood_costs_the_flooder_its_oldest_lines_and_nobody_else_anything() {
     const TOTAL: u64 = 1 << 20;
     // One batch may be on its way into a file while room is made for it.
     const BATCH: u64 = 256 << 10;
+    const FLOOD: u64 = 32 << 20;
     let settings = format!("containerLogMaxSize: 128Ki\ncontainerLogMaxFiles: 1000\nlogsMaxTotal: {TOTAL}\n");
     let gateway = Gateway::start(&settings);
     let host = gateway.path("host");
@@ -107,6 +121,9 @@ fn a_flood_costs_the_flooder_its_oldest_lines_and_nobody_else_anything() {
         }
     }
     let floods = gateway.ready("floods");
+    let supervisor = gateway.supervisor_pid();
+    let log_writer = log_writer_of(supervisor);
+    let before = [supervisor, log_writer].map(bytes_moved);
     let count = |pods: &Pods| pods.get("crashes").map_or(0, restarts);
     for round in 1..=5 {
         let before = count(&gateway.pods());
@@ -117,5 +134,10 @@ fn a_flood_costs_the_flooder_its_oldest_lines_and_nobody_else_anything() {
         assert!(bytes <= TOTAL + BATCH, "all logs together have {bytes} bytes");
     }
     assert!(files(&gateway, &floods).len() > 3, "the flood has not filled what it may");
+    // The loop has no part in it: what comes through the log writer does not come through the supervisor.
+    eventually("a flood", || (bytes_moved(log_writer) > before[1] + FLOOD).then_some(()));
+    let moved = bytes_moved(supervisor) - before[0];
+    assert!(moved < FLOOD / 8, "the supervisor has moved {moved} bytes itself");
+    assert_eq!((gateway.supervisor_pid(), log_writer_of(supervisor)), (supervisor, log_writer));
     assert_eq!(assert_ends_gapless(&gateway.logs("quiet"), "quiet ", 505), 1, "the quiet one has all its lines");
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::gateway::Gateway;
 use crate::gateway::manifest::{WAIT, mount_host, pod};
-use crate::gateway::pods::{container, restarts, text};
+use crate::gateway::pods::{container, restarts};
 
 /// A pod whose container serves on port 8080 what `answer` prints; `ASK` in it reads the request.
 fn server(name: &str, answer: &str) -> Value {
@@ -22,14 +22,6 @@ fn with_probe(mut pod: Value, kind: &str, probe: Value) -> Value {
     pod
 }
 
-/// The latest message of an event about that pod.
-fn told(gateway: &Gateway, pod: &str, reason: &str) -> Option<String> {
-    let of_pod = |event: &&Value| text(event, "/involvedObject/name").starts_with(&format!("{pod}-"));
-    let events = gateway.events();
-    let found = events.iter().filter(of_pod).rfind(|event| event["reason"] == reason);
-    found.map(|event| text(event, "/message").to_owned())
-}
-
 const QUICK: i64 = 1;
 
 #[test]
@@ -45,9 +37,9 @@ fn http_and_tcp_probes_reach_a_pod_without_an_address_on_its_loopback() {
     gateway.apply(&with_probe(pod("closed", WAIT), "readinessProbe", closed));
     gateway.ready("web");
     gateway.ready("tcp");
-    gateway.wait_for("a refusal", |_| told(&gateway, "closed", "Unhealthy"));
+    gateway.wait_for("a refusal", |_| gateway.told("closed", "Unhealthy"));
     assert_eq!(
-        told(&gateway, "closed", "Unhealthy").unwrap(),
+        gateway.told("closed", "Unhealthy").unwrap(),
         "Readiness probe failed: dial tcp 127.0.0.1:1: connect: connection refused"
     );
     let pods = gateway.pods();
@@ -79,7 +71,7 @@ fn slow_silent_endless_and_rude_servers_fail_their_own_probes_and_hold_nobody_up
     gateway.ready("large");
     for (name, _, wanted) in cases {
         gateway.wait_for(&format!("{name}: {wanted}"), |_| {
-            told(&gateway, name, "Unhealthy").filter(|message| message.contains(wanted))
+            gateway.told(name, "Unhealthy").filter(|message| message.contains(wanted))
         });
         assert!(gateway.pods().ready(name).is_none(), "{name}");
     }
@@ -98,11 +90,11 @@ fn a_redirect_on_the_same_host_is_followed_and_one_to_another_is_a_warning() {
     gateway.apply(&with_probe(server("round", round), "readinessProbe", probe));
     gateway.ready("near");
     gateway.ready("far");
-    let warning = gateway.wait_for("the warning", |_| told(&gateway, "far", "ProbeWarning"));
+    let warning = gateway.wait_for("the warning", |_| gateway.told("far", "ProbeWarning"));
     assert!(warning.contains("Probe terminated redirects, Response body: elsewhere"), "{warning}");
-    assert_eq!(told(&gateway, "near", "ProbeWarning"), None);
+    assert_eq!(gateway.told("near", "ProbeWarning"), None);
     gateway.wait_for("the end of the circle", |_| {
-        told(&gateway, "round", "Unhealthy").filter(|message| message.contains("stopped after 10 redirects"))
+        gateway.told("round", "Unhealthy").filter(|message| message.contains("stopped after 10 redirects"))
     });
 }
 
@@ -133,7 +125,7 @@ fn a_command_that_takes_too_long_is_killed_with_what_it_started_and_counts_as_fa
     // Many that hang hold up nobody.
     let quick = json!({"exec": {"command": ["true"]}, "periodSeconds": QUICK});
     gateway.apply(&with_probe(pod("quick", WAIT), "readinessProbe", quick));
-    let message = gateway.wait_for("the timeout", |_| told(&gateway, "slow", "Unhealthy"));
+    let message = gateway.wait_for("the timeout", |_| gateway.told("slow", "Unhealthy"));
     assert_eq!(message, "Readiness probe failed: command \"sh -c sleep 4711 & sleep 4711\" timed out");
     gateway.ready("quick");
     gateway.wait_for("a second one", |_| {
@@ -155,9 +147,9 @@ fn output_of_a_command_is_cut_and_an_endless_one_ends_with_its_time() {
         probe("head -c 100000 /dev/zero | tr \"\\0\" x; exit 1"),
     ));
     gateway.apply(&with_probe(pod("endless", WAIT), "readinessProbe", probe("yes")));
-    let message = gateway.wait_for("the output", |_| told(&gateway, "loud", "Unhealthy"));
+    let message = gateway.wait_for("the output", |_| gateway.told("loud", "Unhealthy"));
     assert_eq!(message.len(), "Readiness probe failed: ".len() + 10 * 1024);
-    let message = gateway.wait_for("the end", |_| told(&gateway, "endless", "Unhealthy"));
+    let message = gateway.wait_for("the end", |_| gateway.told("endless", "Unhealthy"));
     assert!(message.contains("timed out"), "{message}");
 }
 
@@ -166,7 +158,7 @@ fn a_command_that_is_not_there_says_nothing_of_the_container() {
     let gateway = Gateway::start("");
     let probe = json!({"exec": {"command": ["/no/such"]}, "periodSeconds": QUICK, "failureThreshold": 1});
     gateway.apply(&with_probe(pod("web", WAIT), "livenessProbe", probe));
-    let message = gateway.wait_for("the error", |_| told(&gateway, "web", "Unhealthy"));
+    let message = gateway.wait_for("the error", |_| gateway.told("web", "Unhealthy"));
     assert!(message.starts_with("Liveness probe errored and resulted in unknown state: "), "{message}");
     assert!(message.contains("/no/such"), "{message}");
     assert_eq!(restarts(gateway.pods().get("web").unwrap()), 0);
@@ -185,7 +177,7 @@ fn a_startup_probe_gates_the_others_for_real() {
     gateway.apply(&web);
     gateway.ready("web");
     assert_eq!(restarts(gateway.pods().get("web").unwrap()), 0);
-    assert!(told(&gateway, "web", "Unhealthy").unwrap().starts_with("Startup probe failed:"));
+    assert!(gateway.told("web", "Unhealthy").unwrap().starts_with("Startup probe failed:"));
 }
 
 #[test]

@@ -88,6 +88,18 @@ fn a_crash_loop_backs_off_as_the_node_says_and_tells_when_it_tries_again() {
 }
 
 #[test]
+fn the_nodes_settings_give_the_first_and_the_longest_backoff() {
+    let gateway = Gateway::start("crashLoopBackOff: {initialRestartPeriod: 1s, maxContainerRestartPeriod: 1500ms}\n");
+    gateway.apply(&pod("bad", "exit 3"));
+    for backoff in ["1s", "1.5s"] {
+        let start = format!("back-off {backoff} restarting failed container=app");
+        gateway.until(&start, |pods| {
+            pods.get("bad").is_some_and(|pod| text(container(pod, "app"), "/state/waiting/message").starts_with(&start))
+        });
+    }
+}
+
+#[test]
 fn annotations_set_the_backoff_of_a_pod_and_of_a_container() {
     let gateway = Gateway::start("");
     let mut quick = pod("quick", "exit 1");
@@ -138,6 +150,8 @@ fn restart_delete_and_a_changed_manifest_clear_the_backoff() {
         gateway.wait_for(&format!("{tries} tries"), |pods| {
             let pod =
                 pods.get("bad").filter(|pod| waits(pod) == "CrashLoopBackOff" && text(pod, "/metadata/uid") != uid)?;
+            let message = text(container(pod, "app"), "/state/waiting/message");
+            assert!(message.starts_with("back-off 1h0m0s restarting failed container=app"), "{message}");
             (gateway.host_file("tries").lines().count() == tries).then(|| text(pod, "/metadata/uid").to_owned())
         })
     };

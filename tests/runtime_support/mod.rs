@@ -81,7 +81,7 @@ impl Node {
             pod_pids_limit: 100,
             host_name: self.facts.host_name.clone(),
             resolv_conf: "/etc/resolv.conf".into(),
-            pod_ips: Vec::new(),
+            network: gatepost::network::Setting::default(),
             allowed_sysctls: Vec::new(),
             cgroups: None,
         };
@@ -124,6 +124,7 @@ impl Node {
             config_maps: BTreeMap::new(),
             secrets: BTreeMap::new(),
             pod_ips: Vec::new(),
+            service_links: Vec::new(),
             layout: self.layout.clone(),
             runtime: self.runtime.clone(),
             writable_layer: self.writable_layer,
@@ -131,6 +132,7 @@ impl Node {
             seccomp_root: self.layout.data.join("seccomp"),
             cgroup_root: self.cgroup_root.clone(),
             console_socket: None,
+            devices: Vec::new(),
             time_runtime: false,
         }
     }

@@ -1,19 +1,22 @@
 #!/bin/sh
-# run.sh GATEPOST: runs the sample pods next to this host's init and shows them until Ctrl-C.
+# run.sh GATEPOST [DIR]: runs the sample pods next to this host's init and shows them until Ctrl-C. DIR, .build if not given, takes
+# its data and logs; SETTINGS are further lines of its configuration.
 set -eu
 gatepost=$(realpath "$1")
 cd "$(dirname "$0")/../.."
-mkdir -p .build
+mkdir -p "${2:-.build}"
+work=$(realpath "${2:-.build}")
 
 # Everything below .build/; nothing of the machine's own is touched but /run/gatepost.
-cat > .build/config.yaml <<CONFIG
+cat > "$work/config.yaml" <<CONFIG
 nodeName: gateway
 staticPodPath: $PWD/tests/samples/manifests
 imagePreloadPath: $PWD/.build/images
-dataDir: $PWD/.build/data
-logDir: $PWD/.build/logs
+dataDir: $work/data
+logDir: $work/logs
+${SETTINGS:-}
 CONFIG
-"$gatepost" run --config .build/config.yaml --stop-pods > .build/gatepost.log 2>&1 &
+"$gatepost" run --config "$work/config.yaml" --stop-pods > "$work/gatepost.log" 2>&1 &
 supervisor=$!
 stop() {
     trap - INT TERM
@@ -25,11 +28,11 @@ stop() {
 }
 trap stop INT TERM
 
-echo "gatepost runs as process $supervisor; its log is .build/gatepost.log"
+echo "gatepost runs as process $supervisor; its log is $work/gatepost.log"
 echo "In another terminal: $gatepost get pods, describe pod redis, logs crash --previous, exec nginx -- sh"
 # It answers once its control socket is there; a supervisor that cannot start ends, and says why in its log.
 until "$gatepost" get pods >/dev/null 2>&1; do
-    kill -0 "$supervisor" 2>/dev/null || { cat .build/gatepost.log >&2; exit 1; }
+    kill -0 "$supervisor" 2>/dev/null || { cat "$work/gatepost.log" >&2; exit 1; }
     sleep 0.2
 done
 "$gatepost" get pods -w -A || true

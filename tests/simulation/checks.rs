@@ -8,6 +8,10 @@ use gatepost::pod::status::{ContainerStatus, PodObject};
 
 use super::World;
 
+/// What nobody wants runs no longer than this, in milliseconds: a runtime's call hangs for a quarter of an hour at most, and
+/// what it has started then gets its grace.
+const LONGEST_UNWANTED: u64 = 30 * 60_000;
+
 impl World {
     pub(super) fn check_deadline(&self) -> Result<(), String> {
         match self.node.deadline() {
@@ -20,13 +24,23 @@ impl World {
         let now = self.machine.boot;
         for (seq, instance) in &self.machine.instances {
             let late = |since: &u64| now.saturating_sub(*since) > 3 * 3_600_000;
+            let unwanted = |since: &u64| now.saturating_sub(*since) > LONGEST_UNWANTED;
             let spec = self.machine.spec(&instance.container);
             let probed = spec.liveness_probe.is_some() || spec.startup_probe.is_some();
             let cared_for = !self.quarantined.contains(&instance.container.pod) && !instance.denied;
             if !instance.ended() && probed && cared_for && instance.sick_since.as_ref().is_some_and(late) {
                 return Err(format!("{seq:?} of {:?} runs on though its probes fail", instance.container));
             }
-            if !instance.ended() && self.unwanted_since.get(&instance.container.pod).is_some_and(late) {
+            let overdue = instance.kill_by.is_some_and(|at| at < now);
+            if !instance.ended() && overdue && !self.quarantined.contains(&instance.container.pod) {
+                let (container, signalled) = (&instance.container, instance.signalled);
+                let due = instance.kill_by;
+                return Err(format!(
+                    "{seq:?} of {container:?}, signalled at {signalled:?}, is not killed at {due:?} but lives at {now}"
+                ));
+            }
+            let pod = &instance.container.pod;
+            if !instance.ended() && self.unwanted_since.get(pod).is_some_and(unwanted) && !self.left_alone(pod) {
                 return Err(format!("{seq:?} of {:?} still runs though nobody wants it", instance.container));
             }
         }
@@ -38,6 +52,12 @@ impl World {
             return Ok(());
         }
         self.check_settled(false)
+    }
+
+    /// A supervisor crashed over it, though its manifest was gone by then: it is a person's to delete.
+    fn left_alone(&self, pod: &Uid) -> bool {
+        let objects = self.node.pod_objects(self.machine.now());
+        objects.iter().any(|object| *object.metadata.uid == **pod && object.status.reason == "Quarantined")
     }
 
     /// The program of a container that runs once is started only when a power cut would not let it run again.

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use gatepost::pod::event::{Condition, Event, Failure, Uid};
 
+use super::super::machine::LONGEST_GIVEN;
 use super::super::manifests;
 use super::World;
 
@@ -43,7 +44,8 @@ impl World {
             13 => {
                 let Some(pod) = self.any_pod() else { return Ok(()) };
                 self.quarantined.remove(&pod);
-                let grace = self.random.percent(50).then_some(i64::try_from(self.random.below(5)).unwrap());
+                let grace =
+                    self.random.percent(50).then_some(i64::try_from(self.random.below(5)).unwrap().min(LONGEST_GIVEN));
                 if let Some(grace) = grace {
                     let known = self.machine.grace.entry(pod.clone()).or_insert(grace);
                     *known = grace.min(*known);

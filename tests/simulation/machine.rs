@@ -5,7 +5,10 @@ use gatepost::sorted::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use gatepost::manifest::v1::{Container, Pod, RestartPolicy};
-use gatepost::pod::event::{Action, ContainerRef, Event, Exit, Failure, Found, HookKind, Seq, StartMode, Uid};
+use gatepost::pod::BackoffRule;
+use gatepost::pod::event::{
+    Action, BackoffOverride, ContainerRef, Event, Exit, Failure, Found, HookKind, PodPolicy, Seq, StartMode, Uid,
+};
 use gatepost::pod::probe::{ProbeKind, ProbeOutcome};
 use gatepost::pod::time::{Instant, Now, Wall};
 
@@ -19,6 +22,10 @@ pub struct Instance {
     /// When it ends by itself.
     pub dies_at: u64,
     pub signalled: Option<u64>,
+    /// Shortest grace a person gave it, and the core has taken in.
+    pub given: Option<i64>,
+    /// When SIGKILL is to be asked for at the latest.
+    pub kill_by: Option<u64>,
     /// Since when no probe of it succeeds.
     pub sick_since: Option<u64>,
     /// A startup probe has been answered well.
@@ -42,6 +49,8 @@ impl Instance {
             state,
             dies_at: u64::MAX,
             signalled: None,
+            given: None,
+            kill_by: None,
             sick_since: None,
             started: false,
             hooks: BTreeSet::new(),
@@ -64,29 +73,46 @@ pub enum Life {
     Ended(Exit),
 }
 
-/// The crash-loop rule, told a second time and in another way: an index into the table of waits.
-#[derive(Debug, Default, Clone)]
+/// The crash-loop rule, told a second time and in another way: an index into a table of waits.
+#[derive(Debug, Clone)]
 pub struct Rule {
+    waits: Vec<u64>,
     pub ends: usize,
     pub started: u64,
     pub not_before: u64,
 }
 
-const WAITS: [u64; 7] = [0, 10_000, 20_000, 40_000, 80_000, 160_000, 300_000];
-
 impl Rule {
+    /// The rule of a container: each value is that of the narrowest scope that sets it, of the container's, its pod's and the
+    /// node's; a first wait raises a longest one of a wider scope.
+    fn of(node: BackoffRule, narrower: [BackoffOverride; 2]) -> Self {
+        let first = narrower.iter().rev().find_map(|scope| scope.initial_ms).unwrap_or(node.initial_ms);
+        let mut longest = node.max_ms;
+        for scope in narrower {
+            longest = scope.max_ms.unwrap_or_else(|| longest.max(scope.initial_ms.unwrap_or(0)));
+        }
+        let mut waits = vec![0, first.min(longest)];
+        while waits[waits.len() - 1] < longest {
+            waits.push((waits[waits.len() - 1] * 2).min(longest));
+        }
+        Self { waits, ends: 0, started: 0, not_before: 0 }
+    }
+
     pub fn ended(&mut self, at: u64, ran: bool) {
         if ran && at.saturating_sub(self.started) > 600_000 {
             self.ends = 0;
         }
-        self.not_before = at + WAITS[self.ends.min(6)];
+        self.not_before = at + self.waits[self.ends.min(self.waits.len() - 1)];
         self.ends += 1;
     }
 
     pub fn clear(&mut self) {
-        *self = Self::default();
+        (self.ends, self.started, self.not_before) = (0, 0, 0);
     }
 }
+
+/// People give no longer grace than this, in seconds.
+pub const LONGEST_GIVEN: i64 = 4;
 
 /// What an action did: nothing to say, an event, or a broken rule.
 pub type Outcome = Result<Option<Event>, String>;
@@ -106,6 +132,9 @@ pub struct Machine {
     pub allowed: BTreeMap<(Uid, Rc<str>), u32>,
     /// Shortest grace a person gave for the stop under way.
     pub grace: BTreeMap<Uid, i64>,
+    /// The node's own backoff, and those of pods and containers.
+    pub backoff: BackoffRule,
+    pub policies: BTreeMap<Uid, PodPolicy>,
 }
 
 impl Machine {
@@ -114,7 +143,10 @@ impl Machine {
     }
 
     pub fn rule(&mut self, container: &ContainerRef) -> &mut Rule {
-        self.rules.entry((container.pod.clone(), container.name.clone())).or_default()
+        let policy = &self.policies[&container.pod];
+        let own = policy.container_backoff.get(&*container.name).copied().unwrap_or_default();
+        let new = || Rule::of(self.backoff, [policy.backoff, own]);
+        self.rules.entry((container.pod.clone(), container.name.clone())).or_insert_with(new)
     }
 
     /// The containers of the pod, or the one, may run once more, however often that is said before they do.
@@ -268,8 +300,10 @@ impl Machine {
             }
             Action::Signal { seq, .. } => {
                 let boot = self.boot;
+                let longest = self.longest_grace(*seq);
                 if let Some(instance) = self.instances.get_mut(seq).filter(|i| !i.ended()) {
                     instance.signalled = Some(boot);
+                    instance.kill_by = Some(boot + longest);
                     let obeys = random.percent(70);
                     if obeys {
                         instance.dies_at = instance.dies_at.min(boot + random.below(3_000));
@@ -280,6 +314,9 @@ impl Machine {
             Action::Kill { seq } => {
                 let stuck = self.faults && random.percent(20);
                 let boot = self.boot;
+                if let Some(instance) = self.instances.get_mut(seq) {
+                    instance.kill_by = None;
+                }
                 if let Some(instance) = self.instances.get_mut(seq).filter(|i| !i.ended())
                     && !stuck
                 {
@@ -297,6 +334,33 @@ impl Machine {
             Action::Record(_) => return Ok(None),
         };
         Ok(Some(event))
+    }
+
+    /// Longest time in milliseconds from its signal to SIGKILL, whoever stops it and why.
+    fn longest_grace(&self, seq: Seq) -> u64 {
+        let Some(instance) = self.instances.get(&seq) else { return 0 };
+        let spec = self.spec(&instance.container);
+        let probes = spec.liveness_probe.iter().chain(&spec.startup_probe);
+        let own = self.pods[&instance.container.pod].spec.termination_grace_period_seconds;
+        // What a person gave while it was being started replaces its own, too.
+        let given = self.grace.contains_key(&instance.container.pod).then_some(LONGEST_GIVEN);
+        let all = probes.filter_map(|probe| probe.termination_grace_period_seconds).chain([own]).chain(given);
+        let longest = all.max().unwrap();
+        // A person's replaces all of them, also by a longer one.
+        instance.given.unwrap_or(longest).max(2).unsigned_abs() * 1000
+    }
+
+    /// A person has given the pod's containers this grace, and the core has taken it in. A stop under way is only shortened by it.
+    pub fn grace_is_known(&mut self, pod: &Uid, seconds: i64) {
+        let of_pod = |(seq, i): (&Seq, &Instance)| (i.container.pod == *pod).then_some(*seq);
+        for seq in self.instances.iter().filter_map(of_pod).collect::<Vec<_>>() {
+            let instance = self.instances.get_mut(&seq).unwrap();
+            instance.given = instance.given.into_iter().chain([seconds]).min();
+            let longest = self.longest_grace(seq);
+            let (boot, instance) = (self.boot, self.instances.get_mut(&seq).unwrap());
+            let due = instance.signalled.map(|at| (at + longest).max(boot));
+            instance.kill_by = instance.kill_by.min(due);
+        }
     }
 
     fn removed(&mut self, seq: Seq, random: &mut Random) -> Event {

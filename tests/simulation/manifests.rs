@@ -5,7 +5,8 @@ use std::rc::Rc;
 use gatepost::manifest::v1::{
     Container, Lifecycle, LifecycleHandler, ObjectMeta, Pod, PodSpec, Probe, RestartPolicy, SleepAction,
 };
-use gatepost::pod::event::{Condition, DesiredPod, PodPolicy};
+use gatepost::pod::BackoffRule;
+use gatepost::pod::event::{BackoffOverride, Condition, DesiredPod, PodPolicy};
 
 use super::random::Random;
 
@@ -31,6 +32,7 @@ fn pod(name: &str, version: u64, random: &mut Random) -> DesiredPod {
     for lasting in init_containers.iter_mut().filter(|c| c.restart_policy.is_some()).chain(&mut containers) {
         look_after(lasting, random);
     }
+    let names = init_containers.iter().chain(&containers).map(|c| c.name.clone()).collect::<Vec<_>>();
     let restart_policy =
         *random.pick(&[RestartPolicy::Always, RestartPolicy::Always, RestartPolicy::OnFailure, RestartPolicy::Never]);
     let spec = PodSpec {
@@ -60,10 +62,33 @@ fn pod(name: &str, version: u64, random: &mut Random) -> DesiredPod {
             },
             spec,
         }),
-        policy: PodPolicy { start_after, start_after_timeout_ms: timeout, ..PodPolicy::default() },
+        policy: PodPolicy {
+            backoff: backoff(random),
+            container_backoff: names.into_iter().map(|name| (name, backoff(random))).collect(),
+            start_after,
+            start_after_timeout_ms: timeout,
+        },
         qos_class: "BestEffort".to_owned(),
         manifest_error: None,
     }
+}
+
+/// Kubelet's in most worlds.
+pub fn node_backoff(random: &mut Random) -> BackoffRule {
+    let others = [(1, 1), (500, 60_000), (7_000, 7_000), (30_000, 900_000)];
+    let (initial_ms, max_ms) = if random.percent(60) { (10_000, 300_000) } else { *random.pick(&others) };
+    BackoffRule { initial_ms, max_ms }
+}
+
+/// What annotations say of it: mostly nothing. A first wait is never longer than the longest of the same scope.
+fn backoff(random: &mut Random) -> BackoffOverride {
+    let (initial_ms, max_ms) = match random.below(10) {
+        0 => (Some(*random.pick(&[1, 700, 60_000, 600_000])), None),
+        1 => (None, Some(*random.pick(&[1, 3_000, 45_000, 900_000]))),
+        2 => *random.pick(&[(Some(1), Some(1)), (Some(300), Some(1_000)), (Some(90_000), Some(600_000))]),
+        _ => (None, None),
+    };
+    BackoffOverride { initial_ms, max_ms }
 }
 
 /// Gives a container probes and hooks, or none.

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use gatepost::pod::event::{Action, Condition, ContainerRef, DesiredPod, Event, Seq, Uid};
 use gatepost::pod::probe::{ProbeKind, ProbeOutcome};
-use gatepost::pod::{DurableState, Node, Past, SavedNode, SavedPod, Settings};
+use gatepost::pod::{BackoffRule, DurableState, Node, Past, SavedNode, SavedPod, Settings};
 use gatepost::sorted::{BTreeMap, BTreeSet};
 
 use super::machine::Machine;
@@ -65,11 +65,14 @@ impl World {
         let pods = library.iter().flatten().map(|d| (Rc::from(d.pod.metadata.uid.as_str()), d.pod.clone())).collect();
         let waits = |d: &&DesiredPod| d.policy.start_after.iter().any(|c| matches!(c, Condition::Pod(_)));
         let waiting = library.iter().flatten().filter(waits).map(|d| Rc::from(d.pod.metadata.uid.as_str())).collect();
-        let machine = Machine { faults: true, wall: 1_700_000_000_000, pods, ..Machine::default() };
+        let policies =
+            library.iter().flatten().map(|d| (Rc::from(d.pod.metadata.uid.as_str()), d.policy.clone())).collect();
+        let backoff = manifests::node_backoff(&mut random);
+        let machine = Machine { faults: true, wall: 1_700_000_000_000, pods, policies, backoff, ..Machine::default() };
         Self {
             random,
+            node: Node::new(settings(backoff)),
             machine,
-            node: Node::new(settings()),
             desired: vec![None; library.len()],
             library,
             unwanted_since: BTreeMap::new(),
@@ -257,6 +260,7 @@ impl World {
                     self.machine.allow_a_run(pod, None);
                 }
             }
+            Event::Delete { pod, grace: Some(grace) } => self.machine.grace_is_known(pod, *grace),
             Event::Desired(desired) => {
                 let known: BTreeSet<Uid> = self.node.uids().cloned().collect();
                 let wanted: BTreeSet<&str> = desired.iter().map(|d| d.pod.metadata.uid.as_str()).collect();
@@ -335,6 +339,8 @@ impl World {
             // Nobody was told that it did not start, and a new supervisor looks at everything.
             instance.denied &= self.over.contains(seq);
             instance.overlooked = false;
+            // Whether the signal went out is not known to the next one, which sends it again.
+            instance.kill_by = None;
         }
         self.reports.clear();
         self.told.clear();
@@ -372,7 +378,7 @@ impl World {
             self.machine.given.clear();
             self.containers.clear();
         }
-        let (node, actions) = Node::restore(settings(), past, self.machine.now());
+        let (node, actions) = Node::restore(settings(self.machine.backoff), past, self.machine.now());
         self.node = node;
         self.save();
         self.check_deadline()?;
@@ -508,6 +514,6 @@ impl World {
     }
 }
 
-fn settings() -> Settings {
-    Settings { node_name: "n".to_owned(), ..Settings::default() }
+fn settings(backoff: BackoffRule) -> Settings {
+    Settings { node_name: "n".to_owned(), backoff, ..Settings::default() }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::crashes::dropped;
-use crate::gateway::manifest::{mount_host, pod, run_once};
+use crate::gateway::manifest::{mount_host, pod, push, run_once};
 use crate::gateway::pods::{restarts, text};
 use crate::gateway::{Gateway, Pods};
 use crate::kills::{log_of, pid_of};
@@ -47,6 +47,36 @@ echo $i > /host/counted; exec sleep 1000000";
 /// Floods its log and tells when each 64 KiB were taken.
 const FLOODS: &str = "line=$(head -c 1023 /dev/zero | tr '\\0' x); block=$(for i in $(seq 64); do echo $line; done)
 while [ ! -e /host/stop ]; do echo \"$block\"; cut -d' ' -f1 /proc/uptime >> /host/beats; sleep 0.1; done; exec sleep 1000000";
+
+/// What the probes of [`probed`] are noted in, one line each.
+const PROBES: [&str; 3] = ["http", "tcp", "exec"];
+
+/// A probe of each kind, once a second; the container notes each.
+fn probed(pod: &mut Value) {
+    let every_second = |mut probe: Value| {
+        probe["periodSeconds"] = json!(1);
+        probe["timeoutSeconds"] = json!(5);
+        probe
+    };
+    let container = &mut pod["spec"]["containers"][0];
+    let script = container["command"][2].as_str().unwrap();
+    // Each connection gets a process of its own; what was asked is read to its end, or closing would be a reset.
+    let http = "while read -r line && [ ${#line} -gt 1 ]; do :; done; printf \"HTTP/1.1 200 OK\\r\\n\\r\\n\"; echo >> /host/http";
+    let serve = format!(
+        "printf '#!/bin/sh\\n%s\\n' '{http}' > /tmp/http; printf '#!/bin/sh\\necho >> /host/tcp\\n' > /tmp/tcp; chmod +x /tmp/http /tmp/tcp
+nc -ll -p 8080 -e /tmp/http & nc -ll -p 8081 -e /tmp/tcp &
+{script}"
+    );
+    container["command"][2] = json!(serve);
+    container["readinessProbe"] = every_second(json!({"httpGet": {"port": 8080}}));
+    container["livenessProbe"] = every_second(json!({"tcpSocket": {"port": 8081}, "failureThreshold": 100}));
+    let mut side = container.clone();
+    side["name"] = json!("side");
+    side["command"] = json!(["sleep", "1000000"]);
+    side["readinessProbe"] = every_second(json!({"exec": {"command": ["sh", "-c", "echo >> /host/exec"]}}));
+    side.as_object_mut().unwrap().remove("livenessProbe");
+    push(&mut pod["spec"]["containers"], side);
+}
 
 fn numbers(text: &str) -> Vec<f64> {
     text.lines().filter_map(|line| line.parse().ok()).collect()
@@ -135,6 +165,9 @@ fn while_the_disk_stands_still_everything_else_goes_on() {
         let mut pod = pod(name, script);
         pod["spec"]["terminationGracePeriodSeconds"] = json!(0);
         pod["metadata"]["annotations"] = json!({"gatepost.io/backoff-initial": format!("{BACKOFF}s"), "gatepost.io/backoff-max": format!("{BACKOFF}s")});
+        if name == "counts" {
+            probed(&mut pod);
+        }
         mount_host(&mut pod, &host);
         gateway.apply(&pod);
     }
@@ -153,8 +186,12 @@ fn while_the_disk_stands_still_everything_else_goes_on() {
     gateway.until("some crashes", |pods| pods.get("crashes").is_some_and(|pod| restarts(pod) >= 2));
     let pids = (gateway.info().pid, pid_of(&gateway, &counts));
 
+    let probes = || PROBES.map(|name| gateway.host_file(name).lines().count());
+    node::eventually("some probes of each kind", || probes().iter().all(|count| *count >= 2).then_some(()));
+
     let frozen = Frozen::new(&disk);
     let failed_before = failures(&gateway);
+    let probes_before = probes();
     let (start, from) = (Instant::now(), uptime());
     let mut slowest = Duration::ZERO;
     let mut changed = false;
@@ -174,12 +211,18 @@ fn while_the_disk_stands_still_everything_else_goes_on() {
     let flooded = longest_gap(&numbers(&gateway.host_file("beats")), from, to);
     let late = gateway.pods().ready("late").is_some();
     let failed = failures(&gateway) - failed_before;
+    let probes_after = probes();
+    let unready = gateway.pods().ready("counts").is_none();
     drop(frozen);
+    let probed: Vec<usize> = probes_after.iter().zip(probes_before).map(|(after, before)| after - before).collect();
     println!(
         "frozen for {:.1} s: longest answer {slowest:?}, longest time between two runs of a pod with {BACKOFF} s of backoff \
-         {restarted:.2} s, {failed} further starts of one that cannot start, longest pause of a container that floods its log {flooded:.2} s",
+         {restarted:.2} s, {failed} further starts of one that cannot start, longest pause of a container that floods its log {flooded:.2} s, \
+         probes by {PROBES:?}, each every second: {probed:?}",
         to - from
     );
+    assert!(probed.iter().all(|count| *count >= 15), "of 30 probes of each kind ({PROBES:?}) there were {probed:?}");
+    assert!(!unready, "a pod whose probes succeed was called unready");
     assert!(slowest < Duration::from_secs(2), "`get pods` took {slowest:?}");
     assert!(restarted < BACKOFF + 3.0, "a restart came {restarted} s after the one before");
     assert!(failed >= 5, "a container that cannot start was tried {failed} times");

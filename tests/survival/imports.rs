@@ -27,9 +27,18 @@ fn an_import_is_done_in_the_end_although_supervisors_and_workers_die_in_its_midd
     gateway.apply(&pod("waits", WAIT));
     let staging = [gateway.path("data/images/.staging"), gateway.path("data/layers/.staging")];
     let mut last = 0;
+    let mut orphan = None;
     for _ in 0..4 {
         let supervisor = node::answering(&gateway, last);
-        in_the_middle(supervisor);
+        // Whoever answers has ended the helpers of the one before: this one worked on what is now begun again.
+        if let Some((pid, start)) = orphan {
+            let now =
+                gatepost::sys::process::stat(pid).ok().filter(|stat| stat.start_time == start && stat.state != 'Z');
+            assert!(now.is_none(), "the image worker {pid} of a dead supervisor works on");
+        }
+        let worker = in_the_middle(supervisor);
+        orphan = gatepost::sys::process::stat(worker).ok().map(|stat| (worker, stat.start_time));
+        assert!(orphan.is_some(), "the worker ended by itself");
         assert!(node::send(supervisor, Signal::KILL));
         last = supervisor;
     }

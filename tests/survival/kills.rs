@@ -88,15 +88,16 @@ fn killing_the_supervisor_five_hundred_times_loses_nothing() {
 
     let never = kill_again_and_again(&gateway, rounds, &mut random);
     // Whoever still waits for its turn has it now; then all come to rest.
-    for name in never.iter().rev().take(2) {
-        gateway.finished(name);
+    for (name, code) in never.iter().rev().take(2) {
+        assert_ran_once(&gateway, name, &gateway.finished(name), *code);
+        assert_eq!(said(&gateway.logs(name)), ["out"], "{name}");
     }
     fs::write(host.join("stop"), "").unwrap();
     for (name, _, code) in &crashing {
         let runs = assert_every_run_is_accounted_for(&gateway, name, *code);
         assert!(runs > u64::from(rounds) / 50, "{name} crashed {runs} times only");
     }
-    let ran: Vec<usize> = never.iter().map(|name| gateway.host_file(name).lines().count()).collect();
+    let ran: Vec<usize> = never.iter().map(|(name, _)| gateway.host_file(name).lines().count()).collect();
     println!("pods with restartPolicy Never ran so often: {ran:?}");
     assert!(ran.iter().all(|runs| *runs <= 1), "restartPolicy Never: {ran:?}");
     for (name, pod, identity_before) in &identities {
@@ -117,28 +118,35 @@ fn killing_the_supervisor_five_hundred_times_loses_nothing() {
     assert_eq!(after, before, "init holds {:#?}", node::open_files(gateway.info().init_pid));
 }
 
-/// Gives the names of the pods that came, and mostly went, meanwhile: each with `restartPolicy: Never`.
-fn kill_again_and_again(gateway: &Gateway, rounds: u32, random: &mut Random) -> Vec<String> {
+/// Gives the names and exit codes of the pods that came, and mostly went, meanwhile: each with `restartPolicy: Never`.
+fn kill_again_and_again(gateway: &Gateway, rounds: u32, random: &mut Random) -> Vec<(String, i64)> {
     let host = gateway.path("host");
     let init = gateway.info().init_pid;
     let started = Instant::now();
     let mut last = 0;
     let (mut answered, mut waited, mut slowest) = (0_u32, Duration::ZERO, Duration::ZERO);
     let mut never = Vec::new();
-    let mut removed = 0;
+    let (mut removed, mut ran_once) = (0, 0);
     let mut round = 0;
     while round < rounds {
         if round % EVERY == 0 && never.len() == (round / EVERY) as usize {
             let name = format!("once-{round}");
-            let script = format!("echo run >> /host/{name}; sleep 0.{}; exit {}", random.below(10), round % 7);
+            let code = round % 7;
+            let script = format!("echo run >> /host/{name}; echo out; sleep 0.{}; exit {code}", random.below(10));
             let mut pod = pod(&name, &script);
             pod["spec"]["restartPolicy"] = json!("Never");
             mount_host(&mut pod, &host);
             gateway.apply(&pod);
-            never.push(name);
+            never.push((name, i64::from(code)));
         }
         if round >= STAYS && (round - STAYS) / EVERY >= removed {
-            gateway.remove(&format!("{}.yaml", never[removed as usize]));
+            let (name, code) = &never[removed as usize];
+            let pods = node::eventually("an answer", || node::try_pods(gateway));
+            if let Some(pod) = pods.get(name).filter(|pod| is_finished(pod)) {
+                assert_ran_once(gateway, name, pod, *code);
+                ran_once += 1;
+            }
+            gateway.remove(&format!("{name}.yaml"));
             removed += 1;
         }
         let supervisor = node::next_supervisor(init, last);
@@ -164,7 +172,27 @@ fn kill_again_and_again(gateway: &Gateway, rounds: u32, random: &mut Random) -> 
         "{rounds} kills in {:?}; a supervisor answers after {mean:?} on average, {slowest:?} at most",
         started.elapsed()
     );
+    println!("of {removed} removed pods with restartPolicy Never {ran_once} had ended, after one run each");
+    assert!(ran_once > 0 || removed == 0, "none of {removed} pods had its run in the time it was there");
     never
+}
+
+/// What the program said. A runtime's process that was to become it, and was left alone by a killed one, has had the same stderr.
+fn said(log: &str) -> Vec<&str> {
+    log.lines().filter(|line| line.starts_with("out")).collect()
+}
+
+fn is_finished(pod: &Value) -> bool {
+    ["Succeeded", "Failed"].contains(&text(pod, "/status/phase"))
+}
+
+/// It had its one run, which ended as it should, and is told so.
+fn assert_ran_once(gateway: &Gateway, name: &str, pod: &Value, code: i64) {
+    let app = container(pod, "app");
+    assert_eq!(app["state"]["terminated"]["exitCode"], code, "{name}: {}", pod["status"]);
+    let phase = if code == 0 { "Succeeded" } else { "Failed" };
+    assert_eq!((text(pod, "/status/phase"), restarts(pod)), (phase, 0), "{name}: {}", pod["status"]);
+    assert_eq!(gateway.host_file(name), "run\n", "{name}");
 }
 
 /// Its restart count, last exit and log are those of the runs it has counted itself; gives how many these are.
@@ -177,7 +205,10 @@ fn assert_every_run_is_accounted_for(gateway: &Gateway, name: &str, code: i64) -
     assert_eq!(restarts(&pod) + 1, runs, "{name} says how often it ran: {}", pod["status"]);
     let ended = &container(&pod, "app")["lastState"]["terminated"];
     assert_eq!(ended["exitCode"], code, "{name}: {ended}");
-    gateway.wait_for_log(&[name, "--tail", "1"], &format!("out {runs}"));
+    // The logs of this run and of the one before are exactly theirs.
+    gateway.wait_for_log(&[name], &format!("out {runs}"));
+    assert_eq!(said(&gateway.logs(name)), [format!("out {runs}")], "{name}");
+    assert_eq!(said(&gateway.ok(&["logs", name, "--previous"])), [format!("out {}", runs - 1)], "{name}");
     runs
 }
 

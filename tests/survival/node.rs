@@ -2,17 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::time::{Duration, Instant};
 
 use gatepost::control::{Call, Client, Reply};
 use gatepost::sys::cgroup::Cgroups;
 use gatepost::sys::mount;
 use rustix::process::{Pid, Signal};
 
+pub use crate::gateway::eventually;
 use crate::gateway::{Gateway, Pods};
-
-/// Far above what is ever needed: other work may share the machine.
-pub const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Things that must not grow.
 #[derive(Debug, PartialEq, Eq)]
@@ -143,16 +140,4 @@ pub fn next_supervisor(init: u32, last: u32) -> u32 {
 pub fn send(pid: u32, signal: Signal) -> bool {
     let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
     rustix::process::kill_process(pid, signal).is_ok()
-}
-
-/// Looks again and again for what nobody tells of.
-pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let start = Instant::now();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(start.elapsed() < PATIENCE, "waited in vain for {what}");
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }

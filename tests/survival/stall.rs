@@ -70,6 +70,8 @@ impl Disk {
         run("umount", &[], &[&disk.at]);
         // A new loop device: opening the served file forgets what of it is cached.
         run("mount", &["-o", "loop"], &[&image, &disk.at]);
+        // Unless the kernel has not yet let the old one go, and it is found again with its cache.
+        fs::write("/proc/sys/vm/drop_caches", "3").unwrap();
         disk
     }
 

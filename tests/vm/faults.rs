@@ -53,7 +53,7 @@ fn without_its_data_partition_and_with_wrong_settings_a_gateway_runs_from_memory
         "2 problems, defaults in their place",
         "data: FAILED: there is no partition PARTLABEL=data",
         "NO DATA PARTITION",
-        "console: supervisor",
+        "supervisor: supervising gateway",
     ] {
         assert!(said.contains(line), "{line} is not in\n{said}");
     }
@@ -73,7 +73,7 @@ fn a_data_partition_beyond_repair_is_left_alone_unless_it_may_be_formatted() {
     spoil(&disk, "data");
     let mut vm = Vm::boot(&Machine::new(BOARD).untouched(), &disk);
     vm.console.wait_for("NO DATA PARTITION", BOUND);
-    vm.console.wait_for("console: supervisor", BOUND);
+    vm.console.wait_for("supervisor: supervising gateway", BOUND);
     vm.cut_power();
 
     let machine = Machine::new(BOARD).with("gatepost.dataOnFailure=format").untouched();

@@ -140,7 +140,7 @@ fn probe_text(probe: &Value) -> String {
         let words: Vec<String> = list(exec, "/command").iter().map(plain).collect();
         format!("exec [{}]", words.join(" "))
     } else if let Some(http) = part(probe, "/httpGet") {
-        let scheme = text(http, "/scheme").to_lowercase();
+        let scheme = text(http, "/scheme").to_ascii_lowercase();
         let scheme = if scheme.is_empty() { "http" } else { &scheme };
         let port = http.get("port").map(plain).unwrap_or_default();
         let path = text(http, "/path").trim_start_matches('/');

@@ -82,7 +82,7 @@ pub(super) static POD_SPEC: Object = Object {
         carried("containers", Kind::List(&Kind::Object(&CONTAINER))),
         carried("dnsConfig", Kind::Object(&POD_DNS_CONFIG)),
         carried("dnsPolicy", Kind::String),
-        warned("enableServiceLinks", Kind::Bool, "there are no Services to make variables of").unless(&["false"]),
+        carried("enableServiceLinks", Kind::Bool),
         refused("ephemeralContainers", Kind::List(&Kind::Object(&EPHEMERAL_CONTAINER)), "cannot be set on create"),
         carried("hostAliases", Kind::List(&Kind::Object(&HOST_ALIAS))),
         carried("hostIPC", Kind::Bool),

@@ -117,7 +117,7 @@ static SERVICE_SPEC: Object = Object {
         warned("loadBalancerIP", Kind::String, NO_BALANCER),
         warned("loadBalancerSourceRanges", STRINGS, NO_BALANCER),
         carried("ports", Kind::List(&Kind::Object(&SERVICE_PORT))),
-        quiet("publishNotReadyAddresses", Kind::Bool, "a name leads to a pod that is Ready"),
+        carried("publishNotReadyAddresses", Kind::Bool),
         carried("selector", STRING_MAP),
         warned("sessionAffinity", Kind::String, NO_PROXY).unless(&["\"None\""]),
         warned("sessionAffinityConfig", Kind::Any, NO_PROXY),

@@ -42,7 +42,7 @@ pub fn fields_reference() -> String {
 fn collect(object: &Object, prefix: &str, rows: &mut BTreeSet<(String, String)>) {
     for field in object.fields {
         let path = format!("{prefix}{}", field.name);
-        let (here, mut note) = match field.treat {
+        let (here, mut note) = match field.treat() {
             Treat::Carried => ("yes", String::new()),
             Treat::Quiet(why) => ("quiet", why.to_owned()),
             Treat::Warned(why) => ("warning", why.to_owned()),
@@ -50,14 +50,14 @@ fn collect(object: &Object, prefix: &str, rows: &mut BTreeSet<(String, String)>)
             Treat::Later => ("later", String::new()),
             Treat::Fetched => ("yes", "by `gatepost-fetch`, which must be installed".to_owned()),
         };
-        if !field.neutral.is_empty() {
-            let values: Vec<_> = field.neutral.iter().map(|value| format!("`{value}`")).collect();
+        if !field.neutral().is_empty() {
+            let values: Vec<_> = field.neutral().iter().map(|value| format!("`{value}`")).collect();
             let between = if note.is_empty() { "" } else { "; " };
             note = format!("{note}{between}accepted: {}", values.join(", "));
         }
-        if !field.doc.is_empty() {
+        if !field.meaning().is_empty() {
             let between = if note.is_empty() { "" } else { "; " };
-            note = format!("{note}{between}{}", field.doc);
+            note = format!("{note}{between}{}", field.meaning());
         }
         let (inner, suffix) = innermost(&field.kind);
         let holds = match inner {
@@ -65,7 +65,7 @@ fn collect(object: &Object, prefix: &str, rows: &mut BTreeSet<(String, String)>)
             kind => kind.described(),
         };
         rows.insert((format!("{path}{suffix}"), format!("{holds} | {here} | {note} |")));
-        if let (Kind::Object(inner), Treat::Carried | Treat::Fetched) = (inner, field.treat) {
+        if let (Kind::Object(inner), Treat::Carried | Treat::Fetched) = (inner, field.treat()) {
             collect(inner, &format!("{path}{suffix}."), rows);
         }
     }

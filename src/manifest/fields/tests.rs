@@ -14,7 +14,7 @@ fn the_reference_is_up_to_date() {
 /// A document with every field that the table holds, or only those carried out, each with a value that is not its default.
 fn everything(object: &Object, only_carried: bool) -> Json {
     let mut map = Map::new();
-    for field in object.fields.iter().filter(|field| !only_carried || field.treat == Treat::Carried) {
+    for field in object.fields.iter().filter(|field| !only_carried || field.treat() == Treat::Carried) {
         map.insert(field.name.to_owned(), value(&field.kind, field.name, only_carried));
     }
     Json::Object(map)

@@ -2,6 +2,7 @@
 
 use crate::sorted::BTreeMap;
 
+use crate::document::Quantity;
 use crate::json::{Deserialize, Serialize};
 
 use super::{EnvFromSource, EnvVar, Lifecycle, Probe, RestartPolicy, SecurityContext, is_false, is_zero};
@@ -101,6 +102,15 @@ pub struct ResourceRequirements {
     /// Requests.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub requests: BTreeMap<String, String>,
+}
+
+impl ResourceRequirements {
+    /// The extended resources asked for, which are devices of the node.
+    pub fn devices(&self) -> impl Iterator<Item = &str> {
+        let nothing = |amount: &str| Quantity::parse(amount).is_ok_and(|amount| amount.nanos() == 0);
+        let asked = self.limits.iter().filter(move |(name, amount)| name.contains('/') && !nothing(amount));
+        asked.map(|(name, _)| name.as_str())
+    }
 }
 
 /// A mount of a volume.

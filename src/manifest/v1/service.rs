@@ -4,7 +4,7 @@ use crate::sorted::BTreeMap;
 
 use crate::json::{Deserialize, Serialize};
 
-use super::{ObjectMeta, Port, is_zero};
+use super::{ObjectMeta, Port, is_false, is_zero};
 
 /// A Service.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -32,6 +32,9 @@ pub struct ServiceSpec {
     /// Address, or `None`.
     #[serde(rename = "clusterIP", skip_serializing_if = "String::is_empty")]
     pub cluster_ip: String,
+    /// The name leads to pods that are not Ready, too.
+    #[serde(skip_serializing_if = "is_false")]
+    pub publish_not_ready_addresses: bool,
     /// Name that `ExternalName` stands for.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub external_name: String,

@@ -109,7 +109,7 @@ fn csi(source: &At<'_>, errors: &mut Errors) {
     if driver.text().len() > 63 {
         errors.too_long_at(&driver, 63);
     }
-    errors.wrong_as(&driver, driver.text(), names::subdomain(&driver.text().to_lowercase()));
+    errors.wrong_as(&driver, driver.text(), names::subdomain(&driver.text().to_ascii_lowercase()));
     if let Some(secret) = source.set("nodePublishSecretRef") {
         let name = secret.child("name");
         if errors.needs(&name) {
@@ -141,7 +141,7 @@ fn fibre_channel(source: &At<'_>, errors: &mut Errors) {
 fn flex(source: &At<'_>, errors: &mut Errors) {
     for (key, at) in source.child("options").entries() {
         let namespace = key.split('/').next().unwrap_or_default();
-        let namespace = format!(".{}", if key.contains('/') { namespace } else { key }.to_lowercase());
+        let namespace = format!(".{}", if key.contains('/') { namespace } else { key }.to_ascii_lowercase());
         if namespace.ends_with(".kubernetes.io") || namespace.ends_with(".k8s.io") {
             errors.invalid_as(&at, key, "kubernetes.io and k8s.io namespaces are reserved");
         }

@@ -131,7 +131,7 @@ pub(super) fn validate_field_ref(field: &At<'_>, at: &At<'_>, known: &[&str], er
     } else if let Some((map, key)) = subscripted {
         match map {
             "metadata.annotations" => {
-                let lower = key.to_lowercase();
+                let lower = key.to_ascii_lowercase();
                 errors.wrong_as(at, &lower, names::qualified(&lower));
             }
             "metadata.labels" => errors.wrong_as(at, key, names::qualified(key)),

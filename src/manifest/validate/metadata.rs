@@ -58,7 +58,7 @@ pub(super) fn validate_labels(labels: &At<'_>, errors: &mut Errors) {
 pub(super) fn validate_annotations(annotations: &At<'_>, errors: &mut Errors) {
     let mut size = 0;
     for (key, value) in annotations.entries() {
-        errors.wrong_as(annotations, key, names::qualified(&key.to_lowercase()));
+        errors.wrong_as(annotations, key, names::qualified(&key.to_ascii_lowercase()));
         size += key.len() + value.text().len();
     }
     if size > MAX_ANNOTATION_BYTES {

@@ -22,21 +22,23 @@ mod volumes;
 use serde_json::Value as Json;
 
 use super::error::{Errors, ValidationError};
+use super::load::Rules;
 use at::At;
 
 /// The lists of containers of a pod.
 const CONTAINERS: [&str; 3] = ["initContainers", "containers", "ephemeralContainers"];
 
 /// Checks a decoded, defaulted pod below its metadata. Warnings are pairs of field and message.
-pub(super) fn validate_pod(pod: &Json, node_name: &str, errors: &mut Errors) -> Vec<(String, String)> {
+pub(super) fn validate_pod(pod: &Json, rules: Rules<'_>, errors: &mut Errors) -> Vec<(String, String)> {
     let root = At::root(pod);
     pod::validate_spec(&root, errors);
     // This node may have a name that Kubernetes would not take.
-    let here =
-        |error: &ValidationError| error.field == "spec.nodeName" && root.child("spec").text_of("nodeName") == node_name;
+    let here = |error: &ValidationError| {
+        error.field == "spec.nodeName" && root.child("spec").text_of("nodeName") == rules.node_name
+    };
     errors.list.retain(|error| !here(error));
     let mut warnings = Vec::new();
-    unimplemented::refuse_unimplemented(&root.child("spec"), node_name, errors, &mut warnings);
+    unimplemented::refuse_unimplemented(&root.child("spec"), rules, errors, &mut warnings);
     warnings
 }
 

@@ -323,9 +323,7 @@ fn compare_limits(limit: &At<'_>, name: &str, amounts: [Option<Quantity>; 5], er
             && min.nanos() > 0
             && ratio.nanos().saturating_mul(min.nanos()) / 1_000_000_000 > max.nanos()
         {
-            #[allow(clippy::cast_precision_loss)] // as Kubernetes does
-            let most = max.nanos() as f64 / min.nanos() as f64;
-            let detail = format!("ratio {ratio} is greater than max/min = {most:.6}");
+            let detail = format!("ratio {ratio} is greater than max/min = {}", max.over(min));
             errors.invalid_as(&place, ratio.to_string(), detail);
         }
     }

@@ -201,7 +201,7 @@ fn validate_windows_user(at: &At<'_>, errors: &mut Errors) {
         let net_bios = (1..=15).contains(&length)
             && !domain.starts_with('.')
             && !domain.chars().any(|c| "\\/:*?\"<>|".contains(c));
-        let dns = domain.split('.').all(|part| names::label(&part.to_lowercase()).is_empty());
+        let dns = domain.split('.').all(|part| names::label(&part.to_ascii_lowercase()).is_empty());
         if !net_bios && !dns {
             errors.invalid_at(at, "runAsUserName's Domain doesn't match the NetBios nor the DNS format");
         }

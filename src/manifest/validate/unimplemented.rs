@@ -2,6 +2,7 @@
 //! with a warning. Each rule goes when its matter is carried out.
 
 use super::super::error::Errors;
+use super::super::load::Rules;
 use super::super::names;
 use super::at::At;
 
@@ -12,7 +13,8 @@ const MAX_CONTAINERS: usize = 256;
 pub(super) type Warnings = Vec<(String, String)>;
 
 /// Checks a valid, defaulted pod.
-pub(super) fn refuse_unimplemented(spec: &At<'_>, node_name: &str, errors: &mut Errors, warnings: &mut Warnings) {
+pub(super) fn refuse_unimplemented(spec: &At<'_>, rules: Rules<'_>, errors: &mut Errors, warnings: &mut Warnings) {
+    let node_name = rules.node_name;
     let count: usize = ["containers", "initContainers"].iter().map(|list| spec.child(list).items().len()).sum();
     if count > MAX_CONTAINERS {
         let detail = format!("at most {MAX_CONTAINERS} containers run in a pod here, init containers included");
@@ -25,8 +27,9 @@ pub(super) fn refuse_unimplemented(spec: &At<'_>, node_name: &str, errors: &mut 
     }
     for list in ["containers", "initContainers"] {
         for container in spec.child(list).items() {
-            check_ports(&container, spec, errors);
-            check_resources(&container, errors, warnings);
+            check_ports(&container, errors);
+            check_hosts(&container, errors);
+            check_resources(&container, rules.devices, errors, warnings);
         }
     }
     for volume in spec.child("volumes").items() {
@@ -59,19 +62,36 @@ fn warn(spec: &At<'_>, warnings: &mut Warnings) {
     }
 }
 
-fn check_ports(container: &At<'_>, spec: &At<'_>, errors: &mut Errors) {
+fn check_ports(container: &At<'_>, errors: &mut Errors) {
     for port in container.child("ports").items() {
-        let (host, address) = (port.child("hostPort"), port.child("hostIP"));
-        if host.is_truthy() && spec.flag_of("hostNetwork") != Some(true) {
-            errors.later_at(&host, "publishing a port without hostNetwork; set hostNetwork: true, or remove hostPort");
-        }
+        let address = port.child("hostIP");
         if address.is_truthy() && !names::ip(address.text()).is_empty() {
             errors.later_at(&address, "not an address of the host; write an IP address, or remove the field");
         }
     }
 }
 
-fn check_resources(container: &At<'_>, errors: &mut Errors, warnings: &mut Warnings) {
+/// Whom a probe or hook asks, where that is not the pod itself.
+fn check_hosts(container: &At<'_>, errors: &mut Errors) {
+    let probes = ["livenessProbe", "readinessProbe", "startupProbe"].map(|probe| container.child(probe));
+    let lifecycle = container.child("lifecycle");
+    let hooks = ["postStart", "preStop"].map(|hook| lifecycle.child(hook));
+    for handler in probes.iter().chain(&hooks) {
+        for action in ["httpGet", "tcpSocket"] {
+            let action = handler.child(action);
+            let host = action.child("host");
+            let bare = host.text().trim_start_matches('[').trim_end_matches(']');
+            if host.is_truthy() && bare != "localhost" && !names::ip(bare).is_empty() {
+                errors.later_at(
+                    &host,
+                    "names are not looked up here; write an IP address, or remove the field to ask the pod",
+                );
+            }
+        }
+    }
+}
+
+fn check_resources(container: &At<'_>, devices: Option<&[String]>, errors: &mut Errors, warnings: &mut Warnings) {
     let resources = container.child("resources");
     let limits = resources.child("limits");
     for list in ["limits", "requests"] {
@@ -79,8 +99,9 @@ fn check_resources(container: &At<'_>, errors: &mut Errors, warnings: &mut Warni
             // Requests that only repeat a limit were put there by defaulting.
             let defaulted = list == "requests" && limits.json.get(name) == Some(amount.json);
             if name.contains('/') {
-                let detail = "there are no device plugins here; mount the device by hostPath of type CharDevice";
-                errors.later_at(&amount, detail);
+                if !defaulted {
+                    check_device(&amount, name, devices, errors, warnings);
+                }
             } else if name == "ephemeral-storage" && !defaulted {
                 warnings.push((amount.to_string(), "use of the disk is not accounted for".to_owned()));
             } else if let Some(quantity) = amount.quantity().filter(|q| name == "memory" && !defaulted && !q.is_whole())
@@ -92,6 +113,22 @@ fn check_resources(container: &At<'_>, errors: &mut Errors, warnings: &mut Warni
                 );
                 warnings.push((amount.to_string(), message));
             }
+        }
+    }
+}
+
+/// An extended resource is a device that the node's setting `devices` names: one, and so never more of it.
+fn check_device(amount: &At<'_>, name: &str, devices: Option<&[String]>, errors: &mut Errors, warnings: &mut Warnings) {
+    if amount.quantity().is_some_and(|amount| amount.nanos() > 1_000_000_000) {
+        return errors
+            .later_at(amount, "a name stands for one device here; write 1, and name further devices one by one");
+    }
+    match devices {
+        None => warnings.push((amount.to_string(), format!("needs the node's setting `devices` to name {name}"))),
+        Some(devices) if devices.iter().any(|device| device == name) => {}
+        Some(_) => {
+            let detail = "no device of this node has that name; say in the node's setting `devices` which one it is";
+            errors.later_at(amount, detail);
         }
     }
 }

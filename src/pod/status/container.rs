@@ -59,6 +59,10 @@ fn states(
         }
         State::Image { why, .. } | State::Starting { why, .. } => (why, None),
     };
+    if let (State::Waiting { .. }, Stage::Up, Some(lack)) = (&container.state, pod.stage, &container.lacks) {
+        let waiting = ContainerStateWaiting { reason: "ContainerCreating".to_owned(), message: lack.clone() };
+        return (ContainerState { waiting: Some(waiting), ..Default::default() }, last);
+    }
     let its_turn = pod.stage == Stage::Up && (container.kind != Kind::App || pod.is_initialized());
     if *why == Why::Starting && its_turn && last.is_some() && !pod.restarts_all() {
         // It is being started again, without a wait: as kubelet, the end of the former run is shown until it runs.

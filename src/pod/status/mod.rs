@@ -9,7 +9,7 @@ pub(crate) use conditions::{Transitions, note_transitions};
 pub use object::PodObject;
 pub(crate) use object::pod_object;
 
-use super::lifecycle::{Pod, SYSCTL_FORBIDDEN, Stage};
+use super::lifecycle::{Pod, Stage};
 use super::time::{Now, Wall};
 use super::turn::Settings;
 use crate::json::{Deserialize, Serialize};
@@ -210,7 +210,7 @@ fn live_status(pod: &Pod, now: Now, settings: &Settings) -> PodStatus {
         (_, Stage::Halted) => {
             ("Terminated".to_owned(), "Pod was terminated in response to imminent node shutdown.".to_owned())
         }
-        (Some(trouble), Stage::Sandbox { .. }) if trouble.reason == SYSCTL_FORBIDDEN => {
+        (Some(trouble), _) if pod.is_rejected() => {
             (trouble.reason.clone(), format!("Pod was rejected: {}", trouble.message))
         }
         (Some(trouble), _) => (trouble.reason.clone(), trouble.message.clone()),
@@ -220,7 +220,7 @@ fn live_status(pod: &Pod, now: Now, settings: &Settings) -> PodStatus {
         (None, _) => (String::new(), String::new()),
     };
     let phase = phase::phase(pod);
-    let refused = reason == SYSCTL_FORBIDDEN;
+    let refused = pod.is_rejected();
     PodStatus {
         phase: phase.to_owned(),
         conditions: conditions::conditions(pod, phase, now),

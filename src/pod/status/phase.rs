@@ -1,14 +1,14 @@
 //! [`phase`]: semantics 2.1 (kubelet `getPhase`).
 
 use crate::pod::container::{Container, Kind, State};
-use crate::pod::lifecycle::{Pod, SYSCTL_FORBIDDEN, Stage};
+use crate::pod::lifecycle::{Pod, Stage};
 use crate::pod::policy::After;
 
 /// The phase of a pod that has no final status yet.
 pub(super) fn phase(pod: &Pod) -> &'static str {
     match pod.stage {
         Stage::Halted => return "Failed",
-        Stage::Sandbox { .. } if pod.trouble.as_ref().is_some_and(|t| t.reason == SYSCTL_FORBIDDEN) => return "Failed",
+        _ if pod.is_rejected() => return "Failed",
         Stage::Blocked | Stage::Conditions { .. } | Stage::Sandbox { .. } => return "Pending",
         Stage::Up | Stage::Stopping | Stage::Teardown { .. } | Stage::Completed => {}
     }

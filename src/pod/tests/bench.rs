@@ -121,7 +121,7 @@ impl Bench {
         all
     }
 
-    fn success(action: &Action) -> Option<Event> {
+    pub(super) fn success(action: &Action) -> Option<Event> {
         Some(match action {
             Action::PrepareSandbox { pod } => Event::SandboxReady { pod: pod.clone(), ips: vec!["10.0.0.1".into()] },
             Action::TeardownSandbox { pod, .. } => Event::SandboxGone { pod: pod.clone() },
@@ -260,7 +260,7 @@ pub(super) fn words(actions: &[Action]) -> Vec<String> {
             Action::Signal { signal, .. } => format!("signal {signal}"),
             Action::Kill { .. } => "kill".into(),
             Action::Remove { .. } => "remove".into(),
-            Action::Probe { container, kind, .. } => format!("probe {} {kind:?}", container.name).to_lowercase(),
+            Action::Probe { container, kind, .. } => format!("probe {} {kind:?}", container.name).to_ascii_lowercase(),
             Action::Hook { container, kind: HookKind::PostStart, .. } => format!("post-start {}", container.name),
             Action::Hook { container, kind: HookKind::PreStop, .. } => format!("pre-stop {}", container.name),
             Action::Record(_) => "record".into(),

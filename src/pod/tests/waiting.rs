@@ -1,6 +1,7 @@
 //! Start conditions.
 
 use super::bench::*;
+use crate::manifest::v1::ContainerPort;
 use crate::pod::event::{Action, Condition, DesiredPod, Event};
 
 fn after(name: &str, conditions: &[Condition]) -> DesiredPod {
@@ -76,10 +77,71 @@ fn pods_that_wait_for_each_other_or_for_themselves_start_nevertheless() {
     assert!(bench.reasons().contains(&"StartAfterCycle"));
 }
 
+fn on_port(name: &str, port: i32) -> DesiredPod {
+    let port = ContainerPort { host_port: port, protocol: "TCP".into(), ..ContainerPort::default() };
+    with(always(name), |pod, _| pod.spec.containers[0].ports = vec![port])
+}
+
+#[test]
+fn a_pod_whose_port_another_one_has_is_refused_until_that_goes() {
+    let mut bench = Bench::running(&[on_port("a", 80), on_port("b", 81)]);
+    let late = on_port("late", 80);
+    assert_eq!(bench.desire(&[on_port("a", 80), on_port("b", 81), late.clone()]), []);
+    let status = bench.object("late").status;
+    assert_eq!((status.phase.as_str(), status.reason.as_str()), ("Failed", "NodePorts"));
+    let who = "node(s) didn't have free ports for the requested pod ports: TCP port 80 is taken by pod default/a-n";
+    assert_eq!(status.message, format!("Pod was rejected: Predicate NodePorts failed: {who}"));
+    assert_eq!((bench.reasons().last(), bench.node.deadline()), (Some(&"NodePorts"), None));
+    let seq = bench.live("a", "app");
+    let actions = bench.desire(&[on_port("b", 81), late]);
+    bench.run(actions);
+    let actions = bench.exit(seq, 0);
+    bench.run(actions);
+    assert_eq!(bench.phase("late"), "Running");
+    assert_eq!(bench.reasons().iter().filter(|reason| **reason == "NodePorts").count(), 1);
+}
+
+#[test]
+fn a_pod_whose_port_another_one_is_about_to_free_waits_without_being_refused() {
+    let mut bench = Bench::running(&[on_port("a", 80)]);
+    bench.desire(&[on_port("b", 80)]);
+    assert_eq!(bench.object("b").status.phase, "Pending");
+    assert!(!bench.reasons().contains(&"NodePorts"));
+}
+
+#[test]
+fn another_address_of_the_node_is_that_of_the_pods_on_its_network() {
+    let host = with(always("host"), |pod, _| pod.spec.host_network = true);
+    let mut bench = Bench::running(&[host, always("own")]);
+    bench.tell(Event::HostIps(vec!["192.0.2.9".into()]));
+    let of = |name: &str| bench.object(name).status;
+    assert_eq!((of("host").pod_ip.as_str(), of("own").host_ip.as_str()), ("192.0.2.9", "192.0.2.9"));
+    assert_ne!(of("own").pod_ip, "192.0.2.9");
+}
+
 #[test]
 fn a_waiting_pod_that_is_not_wanted_any_more_goes() {
     let (mut bench, _) = Bench::with(&[after("web", &[Condition::Clock])]);
     let actions: Vec<Action> = bench.desire(&[]);
     assert_eq!(words(&bench.run(actions)), ["discard web-uid-1"]);
     assert_eq!(bench.node.pod_objects(bench.now()), []);
+}
+
+#[test]
+fn what_waits_for_a_document_looks_again_when_documents_were_read() {
+    let (mut bench, actions) = Bench::with(&[always("web")]);
+    assert_eq!(words(&actions), ["prepare web-uid-1"]);
+    let uid: crate::pod::event::Uid = "web-uid-1".into();
+    for _ in 0..5 {
+        assert_eq!(bench.tell(Event::SandboxFailed { pod: uid.clone(), failure: failure("FailedMount") }), []);
+        assert_eq!(words(&bench.desire(&[always("web")])), ["prepare web-uid-1"]);
+    }
+    let actions = bench.tell(Event::SandboxReady { pod: uid.clone(), ips: Vec::new() });
+    let image = bench.tell(Bench::success(&actions[0]).unwrap());
+    let Action::Start { seq, .. } = image[0] else { panic!("{image:?}") };
+    let failed = Event::StartFailed { seq, failure: failure("CreateContainerConfigError") };
+    let left = words(&bench.tell(failed));
+    assert_eq!(left, ["remove"]);
+    bench.tell(Event::Removed { seq });
+    assert_eq!(words(&bench.desire(&[always("web")])), ["image app"]);
 }

@@ -4,29 +4,29 @@ use super::Supervisor;
 use super::act::Task;
 use super::helpers::Outcome;
 use super::outcome::result;
-use crate::runtime::features::{Features, ProbeRequest};
+use crate::runtime::features::{Features, FeaturesRequest};
 use crate::runtime::protocol::VERSION;
 
 impl Supervisor {
     /// Begins to find out, unless an earlier supervisor has.
-    pub(super) fn find_features(&mut self) {
+    pub(super) fn know_features(&mut self) {
         self.features = Features::known(&self.config.layout, &self.runtime);
         if self.features.is_none() {
-            self.starts.queue_probe();
+            self.starts.queue_features();
         }
     }
 
-    pub(super) fn probe(&mut self) {
-        let request = ProbeRequest {
+    pub(super) fn find_features(&mut self) {
+        let request = FeaturesRequest {
             version: VERSION,
             layout: self.config.layout.clone(),
             runtime: self.runtime.clone(),
             cgroup_root: self.config.cgroup_root.clone(),
         };
-        self.call_role("probe", Task::Probe, &request);
+        self.call_role("features", Task::FindFeatures, &request);
     }
 
-    pub(super) fn probed(&mut self, outcome: Outcome) {
+    pub(super) fn features_found(&mut self, outcome: Outcome) {
         match result::<Features>(outcome, "ProbeFailed") {
             Ok(features) => {
                 let lacking: Vec<&str> =

@@ -1,0 +1,146 @@
+//! [`Devices`]: the devices that pods may ask for, kept current by what the kernel tells. Without the setting `devices` nothing is
+//! open and nobody looks.
+
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::inotify;
+
+use super::Supervisor;
+use super::act::Task;
+use super::find_devices::{Report, Request, VERSION};
+use super::helpers::{Command, Job, Outcome};
+use crate::config;
+use crate::json;
+use crate::pod::event::{Device, Event, Seq};
+use crate::pod::time::Instant;
+use crate::runtime::devices::GivenDevice;
+use crate::sorted::BTreeMap;
+use crate::sys::uevent::DeviceChange;
+
+/// Milliseconds a look may take.
+const LOOK_MS: u64 = 30_000;
+
+/// Milliseconds until a look that failed is tried again.
+const RETRY_MS: u64 = 10_000;
+
+/// What is known of the devices, and what tells of changes.
+#[derive(Debug, Default)]
+pub(super) struct Devices {
+    kernel: Option<DeviceChange>,
+    paths: Option<OwnedFd>,
+    /// Directories watched by `paths`, and the name in each that matters.
+    watches: Vec<(i32, String)>,
+    /// What was found last.
+    there: Option<BTreeMap<String, Device>>,
+    /// When to look.
+    due: Option<Instant>,
+    looking: bool,
+}
+
+impl Devices {
+    pub(super) fn new(setting: &[config::Device]) -> Self {
+        if setting.is_empty() {
+            return Self { there: Some(BTreeMap::new()), ..Self::default() };
+        }
+        let unheard = |error: &dyn std::fmt::Display| log::error!("devices that come and go are not noticed: {error}");
+        let flags = inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC;
+        Self {
+            kernel: DeviceChange::watch().inspect_err(|error| unheard(error)).ok(),
+            paths: inotify::init(flags).inspect_err(|error| unheard(error)).ok(),
+            due: Some(Instant::default()),
+            ..Self::default()
+        }
+    }
+
+    /// The descriptors to wait on.
+    pub(super) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.kernel.as_ref().map(AsFd::as_fd).into_iter().chain(self.paths.as_ref().map(AsFd::as_fd))
+    }
+
+    /// When there is to be a look.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.due.filter(|_| !self.looking)
+    }
+
+    /// Reads what the descriptors say; a look is due where it may matter.
+    pub(super) fn changed(&mut self, now: Instant) {
+        let mut concerned = self.kernel.as_mut().is_some_and(DeviceChange::acknowledge);
+        if let Some(paths) = &self.paths {
+            let mut buffer = [MaybeUninit::uninit(); 4096];
+            let mut reader = inotify::Reader::new(paths, &mut buffer);
+            while let Ok(event) = reader.next() {
+                let name = event.file_name().map(|name| name.to_string_lossy());
+                let of = |(watch, awaited): &(i32, String)| {
+                    *watch == event.wd() && name.as_ref().is_none_or(|name| name == awaited)
+                };
+                // While a look is under way nobody knows its watches yet.
+                concerned |= self.looking || event.wd() < 0 || self.watches.iter().any(of);
+            }
+        }
+        if concerned {
+            self.due = Some(now);
+        }
+    }
+
+    /// Watches nothing but what was found to matter.
+    fn watch_only(&mut self, watches: Vec<(i32, String)>) {
+        let old = std::mem::replace(&mut self.watches, watches);
+        for (watch, _) in old {
+            if let Some(paths) = self.paths.as_ref().filter(|_| self.watches.iter().all(|(now, _)| *now != watch)) {
+                // It may have gone with its directory.
+                let _ = inotify::remove_watch(paths, watch);
+            }
+        }
+    }
+}
+
+impl Supervisor {
+    /// Starts a look if one is due; one at a time.
+    pub(super) fn look_for_devices(&mut self, now: Instant) {
+        if self.devices.deadline().is_none_or(|at| at > now) {
+            return;
+        }
+        (self.devices.due, self.devices.looking) = (None, true);
+        let request = Request { version: VERSION, devices: self.config.devices.clone() };
+        let request = json::to_vec(&request).unwrap_or_default();
+        // A copy, since what starts helpers needs the whole supervisor.
+        let paths = self.devices.paths.as_ref().and_then(|paths| paths.try_clone().ok());
+        let passed = paths.as_ref().map(AsFd::as_fd);
+        let (task, command) = (Task::FindDevices, Command::Role("find-devices"));
+        self.start_helper(Job { task, command, request, output: None, passed, bound_ms: LOOK_MS });
+    }
+
+    /// A look has ended.
+    pub(super) fn devices_found(&mut self, outcome: Outcome) {
+        self.devices.looking = false;
+        let report = match outcome {
+            Outcome::Done(report) => json::from_slice::<Report>(&report).map_err(|error| error.to_string()),
+            Outcome::Failed(_, why) => Err(why),
+        };
+        match report {
+            Ok(report) => {
+                self.devices.watch_only(report.watches);
+                if self.devices.there.as_ref() != Some(&report.there) {
+                    self.devices.there = Some(report.there.clone());
+                    self.inbox.push_back(Event::Devices(report.there));
+                }
+            }
+            Err(why) => {
+                log::warn!("cannot look for the devices of the setting `devices`: {why}; it is tried again");
+                self.devices.due = Some(self.now().boot.after(RETRY_MS));
+            }
+        }
+    }
+
+    /// The devices that an instance is given, and where it finds them.
+    pub(super) fn devices_of(&self, seq: Seq) -> Vec<GivenDevice> {
+        let given = self.node.devices_of(seq);
+        let place = |name: &str| self.config.devices.iter().find(|device| device.name == name);
+        let given = given.into_iter().filter_map(|(name, device)| {
+            let Device { block, major, minor, .. } = device;
+            Some(GivenDevice { path: place(&name)?.container_path.clone(), block, major, minor })
+        });
+        given.collect()
+    }
+}
