@@ -3,6 +3,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::{PermissionsExt as _, lchown};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -31,9 +32,8 @@ const DOCUMENT: usize = 4 << 20;
 const FRUITLESS: u32 = 2;
 const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json, \
                       application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json";
-/// Where the directories are once the process is confined.
-const PULL: &str = "/pull";
-const IMAGES: &str = "/images";
+/// So long what was half pulled is kept for another try.
+const FORGOTTEN: Duration = Duration::from_hours(7 * 24);
 
 /// The task's entry.
 pub(crate) fn main() -> ExitCode {
@@ -64,20 +64,44 @@ fn prepare(request: &Request) -> Result<Report, String> {
     let common = tls::verified(None).map_err(|error| format!("TLS: {error}"))?;
     let stall = Duration::from_millis(request.stall_ms.max(1));
     let client = Client { resolver: Resolver::read(), stall, proxies: Proxies::read() };
-    let directory = request.images.join(DIRECTORY);
-    let failed = |error: io::Error| format!("{}: {}", directory.display(), words(&error));
-    fs::create_dir_all(&directory).map_err(failed)?;
-    let user = Some(confine::FETCH_USER);
-    std::os::unix::fs::chown(&directory, user, user).map_err(failed)?;
-    let confined = confine::client(&request.images, &[(&directory, "pull"), (&request.images, "images")]);
-    let (pull, images) = match confined.rooted {
-        true => (PathBuf::from(PULL), PathBuf::from(IMAGES)),
-        false => (directory, request.images.clone()),
-    };
-    let place = Place { directory: pull.join(directory_of(&reference)), stored: images.join("blobs/sha256") };
-    fs::create_dir_all(place.directory.join("blobs/sha256")).map_err(|error| words(&error))?;
+    let place = staging(request, &reference)?;
     let mut pull = Pull { client, common, reference, place, present: &request.present, received: 0 };
     Ok(pull.from_any(&sources))
+}
+
+/// Makes the image's own directory and gives up all others: what another pull has left is out of reach.
+fn staging(request: &Request, reference: &Reference) -> Result<Place, String> {
+    let all = request.images.join(DIRECTORY);
+    let own = all.join(directory_of(reference));
+    let stored = request.images.join("blobs/sha256");
+    let failed = |error: io::Error| format!("{}: {}", own.display(), words(&error));
+    let blobs = own.join("blobs/sha256");
+    fs::create_dir_all(&blobs).and_then(|()| fs::create_dir_all(&stored)).map_err(failed)?;
+    fs::set_permissions(&all, fs::Permissions::from_mode(0o700)).map_err(failed)?;
+    remove_old(&all, &own);
+    let user = Some(confine::FETCH_USER);
+    for directory in [own.as_path(), &own.join("blobs"), &blobs] {
+        lchown(directory, user, user).map_err(failed)?;
+    }
+    let confined = confine::client(&all, &[(&own, "pull"), (&stored, "stored")]);
+    Ok(match confined.rooted {
+        true => Place { directory: "/pull".into(), stored: "/stored".into() },
+        false => Place { directory: own, stored },
+    })
+}
+
+/// Removes what nobody has asked for in [`FORGOTTEN`].
+fn remove_old(all: &Path, own: &Path) {
+    let Ok(entries) = fs::read_dir(all) else { return };
+    // Each try marks its own as used.
+    let now = std::time::SystemTime::now();
+    let _ = File::open(own).and_then(|directory| directory.set_modified(now));
+    for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+        let modified = fs::symlink_metadata(&path).and_then(|metadata| metadata.modified());
+        if modified.is_ok_and(|modified| now.duration_since(modified).is_ok_and(|age| age > FORGOTTEN)) {
+            let _ = fs::remove_dir_all(&path);
+        }
+    }
 }
 
 fn source(endpoint: &Endpoint, reference: &Reference, secrets: &[String]) -> Result<Source, String> {

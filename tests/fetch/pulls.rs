@@ -267,7 +267,7 @@ fn half_a_blob_is_gone_on_with_and_not_begun_anew() {
     );
     let blob = std::fs::read(blob).unwrap();
     std::fs::write(&part, &blob[..blob.len() / 2]).unwrap();
-    let chown = Command::new("chown").args(["-R", "65531:65531"]).arg(gateway.path("data/images/.pull")).status();
+    let chown = Command::new("chown").args(["-R", "65531:65531"]).arg(&pull).status();
     assert!(chown.unwrap().success());
     let mut gateway = gateway;
     gateway.run(true);
