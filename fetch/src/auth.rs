@@ -1,5 +1,5 @@
-//! Who we are to a registry: [`Credentials`] from docker's files, and [`Tokens`] got with them (distribution specification, "token
-//! authentication"; RFC 7617 for basic).
+//! Who we are to a registry: [`Credentials`] from docker's files, and [`Session`] got with them (distribution specification, "token
+//! authentication" and "OAuth 2"; RFC 7617 for basic).
 
 use std::sync::Arc;
 
@@ -8,27 +8,42 @@ use gatepost::manifest::base64;
 use rustls::ClientConfig;
 use serde_json::Value;
 
-use crate::http::{Client, Failed};
+use crate::http::{Ask, Client, Failed};
 use crate::url::Url;
 
 /// Largest answer of a token server in bytes.
 const ANSWER: usize = 256 << 10;
 
-/// User and password as `user:password` in base64, if there are any.
+/// One way to say who we are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Secret {
+    /// `user:password` in base64.
+    Basic(String),
+    /// An OAuth 2 refresh token, which `docker login` calls identity token.
+    Identity(String),
+}
+
+/// All that may be tried, in order.
 #[derive(Default)]
-pub(crate) struct Credentials(Option<String>);
+pub(crate) struct Credentials(Vec<Secret>);
 
 impl Credentials {
-    /// From docker's `config.json` or `.dockercfg`: the first document that knows the registry counts, in it the longest path.
+    /// From docker's `config.json` or `.dockercfg`: document by document, in each the longest path first.
     pub(crate) fn find(documents: &[String], registry: &str, path: &str) -> Self {
-        Self(documents.iter().find_map(|text| {
-            let document = json::from_slice::<Value>(text.as_bytes()).ok()?;
-            let auths = document.get("auths").unwrap_or(&document).as_object()?;
+        let mut all = Vec::new();
+        for text in documents {
+            let Ok(document) = json::from_slice::<Value>(text.as_bytes()) else { continue };
+            let Some(auths) = document.get("auths").unwrap_or(&document).as_object() else { continue };
             let mut known: Vec<(usize, &Value)> =
                 auths.iter().filter_map(|(key, value)| Some((fits(key, registry, path)?, value))).collect();
-            known.sort_by_key(|(length, _)| *length);
-            known.into_iter().rev().find_map(|(_, value)| secret_of(value))
-        }))
+            known.sort_by_key(|(length, _)| std::cmp::Reverse(*length));
+            for secret in known.into_iter().filter_map(|(_, value)| secret_of(value)) {
+                if !all.contains(&secret) {
+                    all.push(secret);
+                }
+            }
+        }
+        Self(all)
     }
 }
 
@@ -40,15 +55,31 @@ fn fits(key: &str, registry: &str, path: &str) -> Option<usize> {
     let names: &[&str] =
         if registry == "docker.io" { &["docker.io", "index.docker.io", "registry-1.docker.io"] } else { &[registry] };
     let here = below.is_empty() || path == below || path.strip_prefix(below).is_some_and(|rest| rest.starts_with('/'));
-    (names.contains(&host) && here).then_some(below.len())
+    (names.iter().any(|name| globs(host, name)) && here).then_some(below.len())
 }
 
-fn secret_of(value: &Value) -> Option<String> {
+/// Whether a host of a docker file, in whose labels `*` stands for any letters, means this one (as kubelet).
+fn globs(pattern: &str, host: &str) -> bool {
+    let (patterns, labels) = (pattern.split('.'), host.split('.'));
+    patterns.clone().count() == labels.clone().count()
+        && patterns.zip(labels).all(|(pattern, label)| match pattern.split_once('*') {
+            None => pattern.eq_ignore_ascii_case(label),
+            Some((start, end)) => {
+                label.len() >= start.len().saturating_add(end.len()) && label.starts_with(start) && label.ends_with(end)
+            }
+        })
+}
+
+fn secret_of(value: &Value) -> Option<Secret> {
     let text = |key| value.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
+    if let Some(token) = text("identitytoken") {
+        return Some(Secret::Identity(token.to_owned()));
+    }
     match (text("auth"), text("username")) {
-        (Some(auth), _) => Some(auth.to_owned()),
+        (Some(auth), _) => Some(Secret::Basic(auth.to_owned())),
         (None, Some(user)) => {
-            Some(base64::encode(format!("{user}:{}", text("password").unwrap_or_default()).as_bytes()))
+            let pair = format!("{user}:{}", text("password").unwrap_or_default());
+            Some(Secret::Basic(base64::encode(pair.as_bytes())))
         }
         (None, None) => None,
     }
@@ -56,58 +87,97 @@ fn secret_of(value: &Value) -> Option<String> {
 
 /// What an endpoint wants to see, once it was asked.
 #[derive(Default)]
-pub(crate) struct Tokens(Option<String>);
+pub(crate) struct Session {
+    authorization: Option<String>,
+    /// Which of the credentials it was got with.
+    with: usize,
+}
 
-impl Tokens {
-    pub(crate) fn authorization(&self) -> Option<String> {
-        self.0.clone()
+/// Whom a session is with, and about what.
+pub(crate) struct Party<'a> {
+    pub(crate) client: &'a Client,
+    pub(crate) credentials: &'a Credentials,
+    pub(crate) url: &'a Url,
+    pub(crate) tls: &'a Arc<ClientConfig>,
+    pub(crate) common: &'a Arc<ClientConfig>,
+    pub(crate) repository: &'a str,
+}
+
+impl Session {
+    /// The header `Authorization`.
+    pub(crate) fn authorization(&self) -> Option<&str> {
+        self.authorization.as_deref()
     }
 
-    /// Does what a `WWW-Authenticate` asks for.
-    pub(crate) fn obtain(
-        &mut self,
-        asked: &[String],
-        client: &Client,
-        credentials: &Credentials,
-        (url, tls, common): (&Url, &Arc<ClientConfig>, &Arc<ClientConfig>),
-        repository: &str,
-    ) -> Result<(), Failed> {
+    /// The credentials, or what was got with them, are refused: the next ones. False when there are none.
+    pub(crate) fn next(&mut self, party: &Party<'_>) -> bool {
+        self.authorization = None;
+        self.with = self.with.saturating_add(1);
+        self.with < party.credentials.0.len()
+    }
+
+    /// Does what the headers `WWW-Authenticate` ask for. False when it cannot.
+    pub(crate) fn obtain(&mut self, asked: &[String], party: &Party<'_>) -> Result<bool, Failed> {
         let scheme = |name: &str| {
             asked.iter().find_map(|text| {
                 let (scheme, rest) = text.split_once(' ').unwrap_or((text, ""));
                 scheme.eq_ignore_ascii_case(name).then_some(rest)
             })
         };
-        if let Some(parameters) = scheme("bearer") {
-            let realm = parameter(parameters, "realm").unwrap_or_default();
-            let bad = || Failed::Other(format!("{url} sends for a token to {realm:?}, which is no address"));
-            let mut query = format!("scope=repository:{}:pull", encoded(repository));
-            if let Some(service) = parameter(parameters, "service") {
-                query = format!("service={}&{query}", encoded(service));
-            }
-            let between = if realm.contains('?') { '&' } else { '?' };
-            let server = Url::parse(&format!("{realm}{between}{query}")).ok_or_else(bad)?;
-            let same = server.same_server(url);
-            let basic = credentials.0.as_ref().map(|secret| format!("Basic {secret}"));
-            if basic.is_some() && !server.secure && !same {
-                return Err(Failed::Other(format!(
-                    "{url} wants a password to be sent to {server} without TLS; refused"
-                )));
-            }
-            let mut response = client.get(&server, &[], basic.as_deref(), if same { tls } else { common }, common)?;
-            if response.status != 200 {
-                return Err(Failed::Other(format!("{server}: no token: status {}", response.status)));
-            }
-            let answer = json::from_slice::<Value>(&response.document(ANSWER)?);
-            let answer = answer.map_err(|error| Failed::Other(format!("{server}: no token: {error}")))?;
-            let token = ["token", "access_token"].into_iter().find_map(|key| answer.get(key)?.as_str());
-            let token = token.ok_or_else(|| Failed::Other(format!("{server}: its answer holds no token")))?;
-            self.0 = Some(format!("Bearer {token}"));
-        } else if let (Some(_), Some(secret)) = (scheme("basic"), &credentials.0) {
-            self.0 = Some(format!("Basic {secret}"));
-        }
-        Ok(())
+        let secret = party.credentials.0.get(self.with);
+        self.authorization = match (scheme("bearer"), scheme("basic"), secret) {
+            (Some(parameters), ..) => token(parameters, secret, party)?.map(|token| format!("Bearer {token}")),
+            (None, Some(_), Some(Secret::Basic(secret))) => Some(format!("Basic {secret}")),
+            _ => None,
+        };
+        Ok(self.authorization.is_some())
     }
+}
+
+/// A token from the server that a challenge names; none when it does not like the credentials.
+fn token(parameters: &str, secret: Option<&Secret>, party: &Party<'_>) -> Result<Option<String>, Failed> {
+    let url = party.url;
+    let realm = parameter(parameters, "realm").unwrap_or_default();
+    let mut query = format!("scope=repository:{}:pull", encoded(party.repository));
+    if let Some(service) = parameter(parameters, "service") {
+        query = format!("service={}&{query}", encoded(service));
+    }
+    let (address, basic, form) = match secret {
+        Some(Secret::Identity(token)) => {
+            let form = format!("grant_type=refresh_token&client_id=gatepost&refresh_token={}&{query}", encoded(token));
+            (realm.to_owned(), None, Some(form))
+        }
+        other => {
+            let between = if realm.contains('?') { '&' } else { '?' };
+            let basic = match other {
+                Some(Secret::Basic(secret)) => Some(format!("Basic {secret}")),
+                _ => None,
+            };
+            (format!("{realm}{between}{query}"), basic, None)
+        }
+    };
+    let bad = || Failed::Other(format!("{url} sends for a token to {realm:?}, which is no address"));
+    let server = Url::parse(&address).ok_or_else(bad)?;
+    let same = server.same_server(url);
+    if secret.is_some() && !server.secure && !same {
+        return Err(Failed::Other(format!("{url} wants a password to be sent to {server} without TLS; refused")));
+    }
+    let tls = if same { party.tls } else { party.common };
+    let (secret, form) = (basic.as_deref(), form.as_deref());
+    let ask = Ask { url: &server, headers: &[], secret, form, tls, common: party.common };
+    let mut response = party.client.ask(ask)?;
+    match response.status {
+        200 => {}
+        400 | 401 | 403 => {
+            response.discard();
+            return Ok(None);
+        }
+        status => return Err(Failed::of_status(format!("{server}: no token: status {status}"), status)),
+    }
+    let answer = json::from_slice::<Value>(&response.document(ANSWER)?);
+    let answer = answer.map_err(|error| Failed::Other(format!("{server}: no token: {error}")))?;
+    let token = ["token", "access_token"].into_iter().find_map(|key| answer.get(key)?.as_str());
+    token.map(|token| Some(token.to_owned())).ok_or_else(|| Failed::Other(format!("{server}: its answer holds no token")))
 }
 
 /// A parameter of a challenge, without its quotes.
@@ -126,19 +196,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn credentials_are_for_the_registry_and_the_longest_path_that_fit() {
-        let document =
-            r#"{"auths":{"https://index.docker.io/v1/":{"auth":"ZDp3"},"r:5000":{"username":"u","password":"p"},
-                           "r:5000/team":{"auth":"dGVhbQ=="}}}"#
-                .to_owned();
-        let old = r#"{"old.example":{"auth":"b2xk"}}"#.to_owned();
-        let find = |registry: &str, path: &str| Credentials::find(&[document.clone(), old.clone()], registry, path).0;
-        assert_eq!(find("docker.io", "library/a").as_deref(), Some("ZDp3"));
-        assert_eq!(find("r:5000", "other").as_deref(), Some("dTpw"));
-        assert_eq!(find("r:5000", "team/a").as_deref(), Some("dGVhbQ=="));
-        assert_eq!(find("r:5000", "teams").as_deref(), Some("dTpw"));
-        assert_eq!(find("old.example", "a").as_deref(), Some("b2xk"));
-        assert_eq!(find("r:5001", "a"), None);
+    fn credentials_are_for_the_registry_the_longest_path_first() {
+        let document = r#"{"auths":{"https://index.docker.io/v1/":{"auth":"ZDp3"},"r:5000":{"username":"u","password":"p"},
+                           "r:5000/team":{"auth":"dGVhbQ=="},"*.cloud.example":{"identitytoken":"t"}}}"#
+            .to_owned();
+        let old = r#"{"old.example":{"auth":"b2xk"},"r:5000":{"auth":"b2xkcg=="}}"#.to_owned();
+        let documents = ["no json".to_owned(), document, old];
+        let find = |registry: &str, path: &str| Credentials::find(&documents, registry, path).0;
+        let basic = |texts: &[&str]| texts.iter().map(|text| Secret::Basic((*text).to_owned())).collect::<Vec<_>>();
+        assert_eq!(find("docker.io", "library/a"), basic(&["ZDp3"]));
+        assert_eq!(find("r:5000", "other"), basic(&["dTpw", "b2xkcg=="]));
+        assert_eq!(find("r:5000", "team/a"), basic(&["dGVhbQ==", "dTpw", "b2xkcg=="]));
+        assert_eq!(find("r:5000", "teams"), basic(&["dTpw", "b2xkcg=="]));
+        assert_eq!(find("old.example", "a"), basic(&["b2xk"]));
+        assert_eq!(find("a.cloud.example", "a"), [Secret::Identity("t".to_owned())]);
+        assert_eq!(find("a.b.cloud.example", "a"), []);
+        assert_eq!(find("r:5001", "a"), []);
     }
 
     #[test]

@@ -1,13 +1,17 @@
 //! The `gatepost-fetch` binary: everything of gatepost that speaks TLS, HTTP/2 or with a registry. It is started by gatepost, one process
 //! a task, gives up all it does not need, and only then connects. `docs/probes.md` and `docs/images.md` say what it does.
 
+mod answer;
 mod auth;
 mod connection;
 mod grpc;
 mod http;
+mod place;
 mod probe;
+mod proxy;
 mod pull;
 mod resolve;
+mod stream;
 mod tls;
 mod url;
 

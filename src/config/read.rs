@@ -205,7 +205,7 @@ impl Reading {
         }
     }
 
-    fn size(&self, key: &str) -> Option<u64> {
+    pub(super) fn size(&self, key: &str) -> Option<u64> {
         self.text(key).and_then(|text| Quantity::parse(&text).ok()).and_then(|size| u64::try_from(size.whole()).ok())
     }
 

@@ -12,6 +12,12 @@ impl Reading {
         if let Some(stall) = self.duration("imagePullProgressDeadline") {
             config.pull_stall = stall;
         }
+        if let Some(bandwidth) = self.size("imagePullBandwidth") {
+            config.pull_bandwidth = bandwidth;
+        }
+        if let Some(fallback) = self.get("imagePullFallback").and_then(Json::as_bool) {
+            config.pull_strictly = !fallback;
+        }
         let registries = self.get("registries").and_then(Json::as_object).cloned().unwrap_or_default();
         for (host, value) in registries {
             let mut mirrors = Vec::new();

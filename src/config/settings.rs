@@ -50,6 +50,12 @@ pub struct Config {
     /// So long a server may bring next to nothing until it is given up.
     #[serde(default)]
     pub pull_stall: Duration,
+    /// Most bytes that pulls take in a second; 0: as many as come.
+    #[serde(default)]
+    pub pull_bandwidth: u64,
+    /// With the pull policy `Always` the image that is here will not do when no registry can be reached.
+    #[serde(default)]
+    pub pull_strictly: bool,
     /// The second binary; empty: `gatepost-fetch` beside this one.
     #[serde(default)]
     pub fetch_binary: PathBuf,
@@ -229,6 +235,8 @@ impl Default for Config {
             resolv_conf: PathBuf::from("/etc/resolv.conf"),
             registries: BTreeMap::default(),
             pull_stall: Duration::from_mins(1),
+            pull_bandwidth: 0,
+            pull_strictly: false,
             cni_conf_dir: PathBuf::from("/etc/cni/net.d"),
             cni_bin_dir: ["/opt/cni/bin", "/usr/lib/cni"].map(PathBuf::from).to_vec(),
             pod_subnet: String::new(),

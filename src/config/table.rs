@@ -179,6 +179,17 @@ pub(super) static CONFIG: Object = Object {
             "So long a server may bring less than a kilobyte before the pull goes on elsewhere or fails; however long it takes in all. Default: `1m`.",
         ),
         setting(
+            "imagePullBandwidth",
+            Kind::Text(&SIZE),
+            "Most bytes that pulls take in a second, such as `512Ki`. Default: as many as come.",
+        ),
+        setting(
+            "imagePullFallback",
+            Kind::Bool,
+            "`false`: with `imagePullPolicy: Always` a container does not start while no registry can be reached, as under a kubelet. Default: `true`: \
+             the image that is on this node is taken then, with a warning.",
+        ),
+        setting(
             "fetchBinary",
             Kind::String,
             "The program `gatepost-fetch`, without which nothing is pulled and probes by https and grpc are refused. Default: `gatepost-fetch` beside `gatepost`.",

@@ -5,11 +5,13 @@
 
 use std::path::PathBuf;
 
+use super::candidate::{check_config_type, check_layer_type, is_manifest};
+use super::limits::MAX_LAYERS;
 use super::platform::Platform;
 use super::reference::Reference;
 use super::store::sha256_of;
 use crate::json::{Deserialize, Serialize};
-use crate::spec::image::{Descriptor, ImageIndex};
+use crate::spec::image::{Descriptor, ImageManifest};
 
 /// Version of [`Request`] and [`Report`].
 pub const VERSION: u32 = 1;
@@ -34,6 +36,8 @@ pub struct Request {
     pub present: Vec<String>,
     /// So long a server may bring next to nothing, in milliseconds.
     pub stall_ms: u64,
+    /// Most bytes in a second; 0: as many as come.
+    pub bandwidth: u64,
 }
 
 /// One place that may have the image.
@@ -79,22 +83,53 @@ pub fn directory_of(image: &Reference) -> String {
     digest.trim_start_matches("sha256:").chars().take(20).collect()
 }
 
-/// The manifest of an index that suits this node best.
-///
-/// # Errors
-/// There is none; for which platforms there are.
-pub fn best_of(index: &ImageIndex) -> Result<Descriptor, String> {
-    let host = Platform::host();
-    let mut best: Option<(u32, &Descriptor)> = None;
-    let mut offered = Vec::new();
-    for entry in index.manifests() {
-        let Some(platform) = entry.platform().as_ref().filter(|platform| platform.os() != "unknown") else { continue };
-        let platform = Platform::of_descriptor(platform);
-        offered.push(platform.to_string());
-        if let Some(rank) = host.suits(&platform).filter(|rank| best.is_none_or(|(known, _)| *rank > known)) {
-            best = Some((rank, entry));
+/// How far a pull is, as 64-bit words in memory that the supervisor passes to it: which of the endpoints is asked, bytes of manifests,
+/// configuration and layers, and how many of those are here.
+pub const WORDS: usize = 3;
+/// A word of [`WORDS`].
+pub const ENDPOINT: usize = 0;
+/// A word of [`WORDS`]; 0 as long as it is not known.
+pub const SIZE: usize = 1;
+/// A word of [`WORDS`].
+pub const HAVE: usize = 2;
+
+/// What an entry of an index is to this node.
+pub enum Offer {
+    /// An image for it, the better the higher.
+    Suits(u32),
+    /// An image for this platform.
+    Other(String),
+    /// No image: attestations of BuildKit, and what nobody knows.
+    Nothing,
+}
+
+/// What an entry of an index is to this node.
+pub fn offer(entry: &Descriptor) -> Offer {
+    match entry.platform() {
+        _ if !is_manifest(entry.media_type()) => Offer::Nothing,
+        None => Offer::Suits(0),
+        Some(platform) if platform.os() == "unknown" => Offer::Nothing,
+        Some(platform) => {
+            let platform = Platform::of_descriptor(platform);
+            Platform::host().suits(&platform).map_or_else(|| Offer::Other(platform.to_string()), Offer::Suits)
         }
     }
-    best.map(|(_, entry)| entry.clone())
-        .ok_or_else(|| format!("no image for this node ({host}); there are: {}", offered.join(", ")))
+}
+
+/// Why none of the images of an index is taken.
+pub fn none_for_this_node(offered: &[String]) -> String {
+    format!("no image for this node ({}); there are: {}", Platform::host(), offered.join(", "))
+}
+
+/// Whether the store would take such an image, before it is pulled.
+///
+/// # Errors
+/// It has too many layers, or of a kind that is not known here.
+pub fn check(manifest: &ImageManifest) -> Result<(), String> {
+    let layers = manifest.layers();
+    if layers.len() > MAX_LAYERS {
+        return Err(format!("the image has {} layers; the limit is {MAX_LAYERS}", layers.len()));
+    }
+    let types = layers.iter().map(|layer| check_layer_type(layer.media_type()));
+    std::iter::once(check_config_type(manifest.config().media_type())).chain(types).collect::<Result<(), _>>().map_err(|e| e.to_string())
 }

@@ -63,6 +63,12 @@ impl Images {
         waiting.map(|(container, _)| container.clone()).collect()
     }
 
+    /// Containers that wait, each with what is said of the first of its images of which something is.
+    pub(super) fn waiting_with(&self, said: impl Fn(&str) -> Option<String>) -> Vec<(ContainerRef, String)> {
+        let of = |wanted: &Vec<Wanted>| wanted.iter().find_map(|one| said(&one.reference.to_string()));
+        self.waiting.iter().filter_map(|(container, wanted)| Some((container.clone(), of(wanted)?))).collect()
+    }
+
     pub(super) fn find(&self, reference: &Reference) -> Option<&ImageSummary> {
         let name = reference.to_string();
         self.known.iter().find(|image| match reference.digest() {
@@ -168,7 +174,9 @@ impl Supervisor {
             match self.pull(wanted, container) {
                 Pull::Soon => return Answer::Soon,
                 Pull::Done => pulled = true,
-                Pull::Unreachable(why) if found.is_some() => self.tell_of_fallback(container, &wanted.written, &why),
+                Pull::Unreachable(why) if found.is_some() && !self.config.pull_strictly => {
+                    self.tell_of_fallback(container, &wanted.written, &why);
+                }
                 Pull::Unreachable(message) | Pull::Failed(message) => {
                     return Answer::Failed(Failure { reason: "ErrImagePull".to_owned(), message });
                 }

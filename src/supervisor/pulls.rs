@@ -4,10 +4,12 @@
 //! | --- | --- | --- |
 //! | `Never` | an error | it is taken |
 //! | `IfNotPresent` | pulled | it is taken |
-//! | `Always` | pulled | the registry is asked, and what is new is pulled; it is taken when nobody can be reached |
+//! | `Always` | pulled | the registry is asked, and what is new is pulled; it is taken when nobody can be reached, unless that is forbidden |
 
 use std::collections::VecDeque;
+use std::os::fd::AsFd as _;
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 
 use super::Supervisor;
 use super::act::{Task, container_of};
@@ -17,8 +19,10 @@ use crate::image::{Reference, pull};
 use crate::json;
 use crate::manifest::{base64, v1};
 use crate::pod::event::{ContainerRef, Recorded};
+use crate::pod::status::PodObject;
 use crate::pod::time::Instant;
 use crate::sorted::BTreeMap;
+use crate::sys::shared_memory::SharedWords;
 
 /// Milliseconds a pull may take: what stands still is given up long before, by the program itself.
 const BOUND_MS: u64 = 7 * 24 * 3_600_000;
@@ -42,6 +46,9 @@ pub(super) struct Pulls {
     pub(super) can: bool,
     next: VecDeque<Order>,
     doing: Option<Order>,
+    /// Where the program tells how far it is ([`pull::WORDS`]), and the endpoints it was given.
+    told: Option<SharedWords>,
+    asked: Vec<String>,
     /// Pulled, and on the way into the store.
     adopting: BTreeMap<String, (Order, pull::Report)>,
     /// Ended, as long as somebody waits who wants to know.
@@ -82,6 +89,22 @@ impl Pulls {
     /// Whether a pull of it has just ended.
     pub(super) fn knows(&self, reference: &Reference) -> bool {
         self.ended.contains_key(&reference.to_string())
+    }
+
+    /// How far it is with an image; none if it is not pulled.
+    fn progress(&self, name: &str) -> Option<String> {
+        let order = self.doing.as_ref()?;
+        if order.reference.to_string() != name {
+            let waits = self.next.iter().any(|order| order.reference.to_string() == name);
+            return waits.then(|| format!("waits until image \"{}\" has been pulled", order.written));
+        }
+        let word = |at: usize| Some(self.told.as_deref()?.get(at)?.load(Ordering::Relaxed));
+        let (endpoint, size, have) = (word(pull::ENDPOINT)?, word(pull::SIZE)?, word(pull::HAVE)?);
+        let from = self.asked.get(usize::try_from(endpoint).ok()?)?;
+        // In the tenths of MiB that a person wants to see.
+        let mib = |bytes: u64| format!("{}.{}", bytes >> 20, (bytes & 0xf_ffff) * 10 >> 20);
+        let far = if size == 0 { String::new() } else { format!("{} of {} MiB ", mib(have.min(size)), mib(size)) };
+        Some(format!("pulling image \"{}\": {far}from {from}", order.written))
     }
 
     fn is_asked_for(&self, reference: &Reference) -> bool {
@@ -157,17 +180,40 @@ impl Supervisor {
                 .flatten()
                 .collect(),
             stall_ms: if stall == 0 { STALL_MS } else { stall },
+            bandwidth: self.config.pull_bandwidth,
         };
+        let memory = SharedWords::create("pull", pull::WORDS).inspect_err(|error| {
+            log::warn!("how far a pull is will not be known: {error}");
+        });
+        let (memory, told) = memory.ok().unzip();
+        self.images.pulls.asked = request.endpoints.iter().map(|endpoint| endpoint.url.clone()).collect();
+        self.images.pulls.told = told;
         let request = json::to_vec(&request).unwrap_or_default();
         let program = self.config.fetch_program().display().to_string();
         let command = Command::Program(&program, vec!["gatepost-fetch".to_owned(), "pull".to_owned()]);
         self.images.pulls.doing = Some(order);
-        self.start_helper(Job { task: Task::Pull, command, request, output: None, passed: None, bound_ms: BOUND_MS });
+        let passed = memory.as_ref().map(|memory| memory.as_fd());
+        self.start_helper(Job { task: Task::Pull, command, request, output: None, passed, bound_ms: BOUND_MS });
+    }
+
+    /// Containers that wait for a pull say how far it is.
+    pub(super) fn tell_progress(&self, pods: &mut [PodObject]) {
+        for (container, message) in self.images.waiting_with(|name| self.images.pulls.progress(name)) {
+            let pod = pods.iter_mut().find(|pod| *pod.metadata.uid == *container.pod);
+            let statuses = pod.map(|pod| &mut pod.status).into_iter().flat_map(|status| {
+                status.container_statuses.iter_mut().chain(&mut status.init_container_statuses)
+            });
+            let state = statuses.filter(|status| *status.name == *container.name).find_map(|s| s.state.waiting.as_mut());
+            if let Some(waiting) = state.filter(|waiting| waiting.message.is_empty()) {
+                waiting.message = message;
+            }
+        }
     }
 
     /// `gatepost-fetch` has ended.
     pub(super) fn pull_ended(&mut self, outcome: Outcome) {
         let Some(order) = self.images.pulls.doing.take() else { return };
+        self.images.pulls.told = None;
         let (Outcome::Done(report) | Outcome::Failed(report, _)) = &outcome;
         let report = json::from_slice::<pull::Report>(report);
         let name = order.reference.to_string();
@@ -211,10 +257,14 @@ impl Supervisor {
         };
         let (written, took, waited) = (&order.written, seconds(order.begun), seconds(order.asked));
         let pull::Report { size, received, endpoint, .. } = report;
-        let message = format!(
-            "Successfully pulled image \"{written}\" in {took} ({waited} including waiting). Image size: {size} bytes. \
-             {received} bytes came from {endpoint}"
-        );
+        let message = if report.unchanged {
+            format!("Image \"{written}\" is up to date on this node, says {endpoint}")
+        } else {
+            format!(
+                "Successfully pulled image \"{written}\" in {took} ({waited} including waiting). Image size: {size} bytes. \
+                 {received} bytes came from {endpoint}"
+            )
+        };
         let name = order.reference.to_string();
         for container in self.images.waiting_for(&name) {
             self.tell_of_image(&container, false, "Pulled", message.clone());
