@@ -3,7 +3,15 @@
 
 mod gateway;
 
+#[path = "fetch/hostile.rs"]
+mod hostile;
 #[path = "fetch/probes.rs"]
 mod probes;
 #[path = "fetch/pulls.rs"]
 mod pulls;
+#[path = "fetch/registry.rs"]
+mod registry;
+#[path = "fetch/site.rs"]
+mod site;
+#[path = "fetch/tokens.rs"]
+mod tokens;

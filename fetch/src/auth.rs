@@ -158,11 +158,11 @@ fn token(parameters: &str, secret: Option<&Secret>, party: &Party<'_>) -> Result
     };
     let bad = || Failed::Other(format!("{url} sends for a token to {realm:?}, which is no address"));
     let server = Url::parse(&address).ok_or_else(bad)?;
-    let same = server.same_server(url);
-    if secret.is_some() && !server.secure && !same {
+    let same_host = server.host.eq_ignore_ascii_case(&url.host);
+    if secret.is_some() && !server.secure && (url.secure || !same_host) {
         return Err(Failed::Other(format!("{url} wants a password to be sent to {server} without TLS; refused")));
     }
-    let tls = if same { party.tls } else { party.common };
+    let tls = if server.same_server(url) { party.tls } else { party.common };
     let (secret, form) = (basic.as_deref(), form.as_deref());
     let ask = Ask { url: &server, headers: &[], secret, form, tls, common: party.common };
     let mut response = party.client.ask(ask)?;
@@ -177,7 +177,9 @@ fn token(parameters: &str, secret: Option<&Secret>, party: &Party<'_>) -> Result
     let answer = json::from_slice::<Value>(&response.document(ANSWER)?);
     let answer = answer.map_err(|error| Failed::Other(format!("{server}: no token: {error}")))?;
     let token = ["token", "access_token"].into_iter().find_map(|key| answer.get(key)?.as_str());
-    token.map(|token| Some(token.to_owned())).ok_or_else(|| Failed::Other(format!("{server}: its answer holds no token")))
+    token
+        .map(|token| Some(token.to_owned()))
+        .ok_or_else(|| Failed::Other(format!("{server}: its answer holds no token")))
 }
 
 /// A parameter of a challenge, without its quotes.
@@ -197,9 +199,10 @@ mod tests {
 
     #[test]
     fn credentials_are_for_the_registry_the_longest_path_first() {
-        let document = r#"{"auths":{"https://index.docker.io/v1/":{"auth":"ZDp3"},"r:5000":{"username":"u","password":"p"},
+        let document =
+            r#"{"auths":{"https://index.docker.io/v1/":{"auth":"ZDp3"},"r:5000":{"username":"u","password":"p"},
                            "r:5000/team":{"auth":"dGVhbQ=="},"*.cloud.example":{"identitytoken":"t"}}}"#
-            .to_owned();
+                .to_owned();
         let old = r#"{"old.example":{"auth":"b2xk"},"r:5000":{"auth":"b2xkcg=="}}"#.to_owned();
         let documents = ["no json".to_owned(), document, old];
         let find = |registry: &str, path: &str| Credentials::find(&documents, registry, path).0;

@@ -177,7 +177,9 @@ fn request(ask: &Ask<'_>, proxy: Option<&Url>) -> Result<String, Failed> {
     }
     if let Some(form) = ask.form {
         let length = form.len();
-        text.push_str(&format!("Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {length}\r\n\r\n{form}"));
+        text.push_str(&format!(
+            "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {length}\r\n\r\n{form}"
+        ));
     } else {
         text.push_str("\r\n");
     }
@@ -212,7 +214,9 @@ fn cause(error: &io::Error) -> String {
                 | CertificateError::ExpiredContext { .. }
                 | CertificateError::NotValidYet
                 | CertificateError::NotValidYetContext { .. } => "; is this node's clock right?",
-                CertificateError::UnknownIssuer => "; a certificate authority of the site is named by `ca` in the setting registries",
+                CertificateError::UnknownIssuer | CertificateError::Other(_) => {
+                    "; a certificate authority of the site is named by `ca` in the setting registries"
+                }
                 _ => "",
             };
             format!("tls: failed to verify certificate: {why}{hint}")

@@ -72,8 +72,7 @@ mod tests {
             }
             .to_owned()
         });
-        let through =
-            |url: &str| proxies.for_server(&Url::parse(url).unwrap()).map(Url::authority).unwrap_or_default();
+        let through = |url: &str| proxies.for_server(&Url::parse(url).unwrap()).map(Url::authority).unwrap_or_default();
         for (url, proxy) in [
             ("http://a.example", "proxy:3128"),
             ("https://a.example", "secure:3129"),

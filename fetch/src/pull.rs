@@ -61,6 +61,8 @@ struct Source {
     url: Url,
     upstream: bool,
     tls: Arc<ClientConfig>,
+    /// For token servers, and where it redirects to: what is not verified is the endpoint only.
+    common: Arc<ClientConfig>,
     credentials: Credentials,
 }
 
@@ -72,7 +74,6 @@ fn prepare(request: &Request, told: Option<SharedWords>) -> Result<Report, Strin
         .iter()
         .map(|endpoint| (endpoint.url.as_str(), source(endpoint, &reference, &request.secrets)))
         .collect();
-    let common = tls::verified(None).map_err(|error| format!("TLS: {error}"))?;
     let client = Client {
         resolver: Resolver::read(),
         stall: Duration::from_millis(request.stall_ms.max(1)),
@@ -81,7 +82,7 @@ fn prepare(request: &Request, told: Option<SharedWords>) -> Result<Report, Strin
         idle: Rc::new(RefCell::default()),
     };
     let place = Place::enter(&request.images, &reference)?;
-    let mut pull = Pull { client, common, reference, place, present: &request.present, received: 0, told };
+    let mut pull = Pull { client, reference, place, present: &request.present, received: 0, told };
     Ok(pull.from_any(&sources))
 }
 
@@ -95,15 +96,14 @@ fn source(endpoint: &Endpoint, reference: &Reference, secrets: &[String]) -> Res
     let registry = if endpoint.upstream { reference.domain().to_owned() } else { url.authority() };
     let credentials = Credentials::find(&documents, &registry, reference.path());
     let ca = endpoint.ca.as_ref().map(read).transpose()?;
-    let tls = if endpoint.skip_verify { tls::unverified() } else { tls::verified(ca.as_deref()) };
+    let common = tls::verified(ca.as_deref()).map_err(|error| error.to_string())?;
+    let tls = if endpoint.skip_verify { tls::unverified() } else { Ok(Arc::clone(&common)) };
     let tls = tls.map_err(|error| error.to_string())?;
-    Ok(Source { url, upstream: endpoint.upstream, tls, credentials })
+    Ok(Source { url, upstream: endpoint.upstream, tls, common, credentials })
 }
 
 struct Pull<'a> {
     client: Client,
-    /// For redirects to other servers.
-    common: Arc<ClientConfig>,
     reference: Reference,
     place: Place,
     present: &'a [String],
@@ -221,7 +221,7 @@ impl Pull<'_> {
         // Mirrors are told whose images these are, as containerd does.
         let space = if source.upstream { String::new() } else { format!("?ns={}", self.reference.domain()) };
         let url = source.url.at(&format!("{root}/v2/{}/{path}{space}", self.reference.path()));
-        let (tls, common) = (&source.tls, &self.common);
+        let (tls, common) = (&source.tls, &source.common);
         let (credentials, repository) = (&source.credentials, self.reference.path());
         let party = Party { client: &self.client, credentials, url: &source.url, tls, common, repository };
         // A token may be too old by now, but not one that was just got.
@@ -283,13 +283,7 @@ impl Pull<'_> {
     }
 
     /// A blob, unless it is there (`shared`: or in the store).
-    fn blob(
-        &mut self,
-        source: &Source,
-        session: &mut Session,
-        blob: &Descriptor,
-        shared: bool,
-    ) -> Result<(), Failed> {
+    fn blob(&mut self, source: &Source, session: &mut Session, blob: &Descriptor, shared: bool) -> Result<(), Failed> {
         let (digest, size) = (blob.digest(), blob.size());
         if self.place.has(digest, size, shared)? {
             self.count(pull::HAVE, size);

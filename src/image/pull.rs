@@ -131,5 +131,8 @@ pub fn check(manifest: &ImageManifest) -> Result<(), String> {
         return Err(format!("the image has {} layers; the limit is {MAX_LAYERS}", layers.len()));
     }
     let types = layers.iter().map(|layer| check_layer_type(layer.media_type()));
-    std::iter::once(check_config_type(manifest.config().media_type())).chain(types).collect::<Result<(), _>>().map_err(|e| e.to_string())
+    std::iter::once(check_config_type(manifest.config().media_type()))
+        .chain(types)
+        .collect::<Result<(), _>>()
+        .map_err(|e| e.to_string())
 }

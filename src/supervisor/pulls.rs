@@ -200,10 +200,12 @@ impl Supervisor {
     pub(super) fn tell_progress(&self, pods: &mut [PodObject]) {
         for (container, message) in self.images.waiting_with(|name| self.images.pulls.progress(name)) {
             let pod = pods.iter_mut().find(|pod| *pod.metadata.uid == *container.pod);
-            let statuses = pod.map(|pod| &mut pod.status).into_iter().flat_map(|status| {
-                status.container_statuses.iter_mut().chain(&mut status.init_container_statuses)
-            });
-            let state = statuses.filter(|status| *status.name == *container.name).find_map(|s| s.state.waiting.as_mut());
+            let statuses = pod
+                .map(|pod| &mut pod.status)
+                .into_iter()
+                .flat_map(|status| status.container_statuses.iter_mut().chain(&mut status.init_container_statuses));
+            let state =
+                statuses.filter(|status| *status.name == *container.name).find_map(|s| s.state.waiting.as_mut());
             if let Some(waiting) = state.filter(|waiting| waiting.message.is_empty()) {
                 waiting.message = message;
             }
