@@ -52,9 +52,10 @@ pub(super) fn from_layout(source: &Source, change: &Change<'_>, index: &[u8]) ->
             None => e,
         })?;
         let Some((_, descriptor, index_digest)) = chosen else {
-            return Err(Error::Unsupported(match offered.is_empty() {
-                true => "its index.json leads to no container image".into(),
-                false => none_for_this_node(&offered),
+            return Err(Error::Unsupported(if offered.is_empty() {
+                "its index.json leads to no container image".into()
+            } else {
+                none_for_this_node(&offered)
             }));
         };
         let bytes = layout_document(source, change, &descriptor)?;

@@ -260,7 +260,8 @@ impl Container {
         }
     }
 
-    pub(crate) fn image_ready(&mut self, image: Image, pulled: bool, scope: Scope<'_>, turn: &mut Turn<'_>) {
+    /// `pulled`: it was pulled for this, which has been told.
+    pub(crate) fn image_ready(&mut self, (image, pulled): (Image, bool), scope: Scope<'_>, turn: &mut Turn<'_>) {
         let State::Image { why, .. } = &mut self.state else { return };
         let why = std::mem::replace(why, Why::Starting);
         if !self.has_its_devices(turn) {

@@ -185,11 +185,9 @@ impl Node {
                 self.on_pod(&pod, work, |pod| pod.teardown_failed(&failure, turn));
             }
             Event::ImageReady { container, image_id, stop_signal, pulled } => {
-                let image = Image { id: image_id, stop_signal };
+                let image = (Image { id: image_id, stop_signal }, pulled);
                 self.on_pod(&container.pod, work, |pod| {
-                    on_container(pod, &container.name, turn, |c, scope, turn| {
-                        c.image_ready(image, pulled, scope, turn)
-                    });
+                    on_container(pod, &container.name, turn, |c, scope, turn| c.image_ready(image, scope, turn));
                 });
             }
             Event::ImageFailed { container, failure } => self.on_pod(&container.pod, work, |pod| {

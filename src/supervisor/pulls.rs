@@ -102,7 +102,7 @@ impl Pulls {
         let (endpoint, size, have) = (word(pull::ENDPOINT)?, word(pull::SIZE)?, word(pull::HAVE)?);
         let from = self.asked.get(usize::try_from(endpoint).ok()?)?;
         // In the tenths of MiB that a person wants to see.
-        let mib = |bytes: u64| format!("{}.{}", bytes >> 20, (bytes & 0xf_ffff) * 10 >> 20);
+        let mib = |bytes: u64| format!("{}.{}", bytes >> 20, ((bytes & 0xf_ffff) * 10) >> 20);
         let far = if size == 0 { String::new() } else { format!("{} of {} MiB ", mib(have.min(size)), mib(size)) };
         Some(format!("pulling image \"{}\": {far}from {from}", order.written))
     }

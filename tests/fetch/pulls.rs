@@ -255,7 +255,7 @@ fn a_slow_pull_says_how_far_it_is_survives_an_interruption_and_keeps_to_its_band
     let far = format!(
         " of {}.{} MiB from http://{}",
         (size + 4000) >> 20,
-        (size + 4000 & 0xfffff) * 10 >> 20,
+        (((size + 4000) & 0xfffff) * 10) >> 20,
         registry.address
     );
     let shown = eventually("progress", || {
