@@ -40,10 +40,9 @@ impl Place {
             lchown(directory, user, user).map_err(failed)?;
         }
         let confined = confine::client(&all, &[(&own, "pull"), (&stored, "stored")]);
-        Ok(match confined.rooted {
-            true => Self { directory: "/pull".into(), stored: "/stored".into() },
-            false => Self { directory: own, stored },
-        })
+        let (directory, stored) =
+            if confined.rooted { (PathBuf::from("/pull"), PathBuf::from("/stored")) } else { (own, stored) };
+        Ok(Self { directory, stored })
     }
 
     /// Stores a document.
@@ -67,11 +66,11 @@ impl Place {
     /// A blob that is to come, with what has come of it.
     pub(crate) fn part(&self, digest: &str) -> Result<Part, Failed> {
         let path = self.blob(digest)?;
-        let part = path.with_extension("part");
-        let mut file = OpenOptions::new().read(true).append(true).create(true).open(&part).map_err(on_disk(&part))?;
+        let begun = path.with_extension("part");
+        let mut file = OpenOptions::new().read(true).append(true).create(true).open(&begun).map_err(on_disk(&begun))?;
         let mut hash = Hash(Sha256::new());
-        let have = io::copy(&mut file, &mut hash).map_err(on_disk(&part))?;
-        Ok(Part { path, part, file, hash, have })
+        let have = io::copy(&mut file, &mut hash).map_err(on_disk(&begun))?;
+        Ok(Part { path, begun, file, hash, have })
     }
 
     fn blob(&self, digest: &str) -> Result<PathBuf, Failed> {
@@ -96,7 +95,8 @@ fn remove_old(all: &Path, own: &Path) {
 /// A blob on its way.
 pub(crate) struct Part {
     path: PathBuf,
-    part: PathBuf,
+    /// Its name as long as it is not complete.
+    begun: PathBuf,
     file: File,
     hash: Hash,
     /// Bytes that are there.
@@ -106,7 +106,7 @@ pub(crate) struct Part {
 impl Part {
     /// The next bytes.
     pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<(), Failed> {
-        self.file.write_all(bytes).map_err(on_disk(&self.part))?;
+        self.file.write_all(bytes).map_err(on_disk(&self.begun))?;
         self.hash.0.update(bytes);
         self.have = self.have.saturating_add(bytes.len() as u64);
         Ok(())
@@ -115,16 +115,16 @@ impl Part {
     /// From the beginning.
     pub(crate) fn reset(&mut self) -> Result<(), Failed> {
         (self.have, self.hash) = (0, Hash(Sha256::new()));
-        self.file.set_len(0).map_err(on_disk(&self.part))
+        self.file.set_len(0).map_err(on_disk(&self.begun))
     }
 
     /// It is complete: takes its name, or is thrown away when it is not what the name says.
     pub(crate) fn finish(self, digest: &str) -> Result<(), Failed> {
         let found = text_of(self.hash.0.finalize().as_slice());
         if found == digest {
-            return fs::rename(&self.part, &self.path).map_err(on_disk(&self.path));
+            return fs::rename(&self.begun, &self.path).map_err(on_disk(&self.path));
         }
-        fs::remove_file(&self.part).map_err(on_disk(&self.part))?;
+        fs::remove_file(&self.begun).map_err(on_disk(&self.begun))?;
         Err(Failed::Other(format!("blob {digest} has the wrong digest: its {} bytes are {found}", self.have)))
     }
 }

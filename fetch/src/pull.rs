@@ -83,7 +83,7 @@ fn prepare(request: &Request, told: Option<SharedWords>) -> Result<Report, Strin
     };
     let place = Place::enter(&request.images, &reference)?;
     let mut pull = Pull { client, reference, place, present: &request.present, received: 0, told };
-    Ok(pull.from_any(&sources))
+    Ok(pull.try_all(&sources))
 }
 
 fn source(endpoint: &Endpoint, reference: &Reference, secrets: &[String]) -> Result<Source, String> {
@@ -113,12 +113,12 @@ struct Pull<'a> {
 }
 
 impl Pull<'_> {
-    fn from_any(&mut self, sources: &[(&str, Result<Source, String>)]) -> Report {
+    fn try_all(&mut self, sources: &[(&str, Result<Source, String>)]) -> Report {
         let (mut errors, mut unreachable) = (Vec::new(), true);
         for (number, (url, source)) in (0_u64..).zip(sources) {
             self.tell(pull::ENDPOINT, number);
             let failed = match source {
-                Ok(source) => match self.from_one(source) {
+                Ok(source) => match self.try_one(source) {
                     Ok(report) => {
                         return Report { ok: true, endpoint: (*url).to_owned(), received: self.received, ..report };
                     }
@@ -133,7 +133,7 @@ impl Pull<'_> {
         Report { error, unreachable, ..Report::default() }
     }
 
-    fn from_one(&mut self, source: &Source) -> Result<Report, Failed> {
+    fn try_one(&mut self, source: &Source) -> Result<Report, Failed> {
         let mut session = Session::default();
         let wanted = self.reference.digest().map(str::to_owned);
         let name = wanted.as_deref().or(self.reference.tag()).unwrap_or("latest").to_owned();

@@ -82,10 +82,10 @@ impl Resolver {
         let mut last = io::Error::from(io::ErrorKind::TimedOut);
         for _ in 0..TRIES {
             for server in &self.servers {
-                let both = ask_server(*server, name, TYPE::A).and_then(|mut addresses| {
+                let both = ask_server(*server, name, TYPE::A).map(|mut addresses| {
                     // IPv4 is enough where the server does not care for the other question.
                     addresses.extend(ask_server(*server, name, TYPE::AAAA).unwrap_or_default());
-                    Ok(addresses)
+                    addresses
                 });
                 match both {
                     Ok(addresses) => return Ok(addresses),

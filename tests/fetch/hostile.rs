@@ -1,5 +1,7 @@
 //! Pulls from servers that are not what they should be.
 
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -8,7 +10,9 @@ use serde_json::json;
 use crate::gateway::manifest::{WAIT, pod};
 use crate::gateway::pods::text;
 use crate::gateway::{Gateway, fetching};
-use crate::registry::{assert_store_is_valid, failure, flood, of_image, send, send_for_ever, serve};
+use crate::registry::{
+    Registry, assert_store_is_valid, failure, flood, of_image, received, send, send_for_ever, serve,
+};
 
 const MANIFEST: &str = "200 OK\r\nContent-Type: application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "200 OK\r\nContent-Type: application/vnd.oci.image.index.v1+json";
@@ -30,9 +34,9 @@ fn hostile_registries_end_in_a_clear_reason_and_leave_the_store_as_it_was() {
         let kind = asked.path.split('/').nth(2).unwrap_or_default();
         let who = asked.header("Authorization");
         match (kind, asked.path.contains("/manifests/")) {
-            ("huge", _) => send_for_ever(stream, MANIFEST, &[b' '; 65536], Duration::ZERO),
+            ("huge", _) => send_for_ever(stream, MANIFEST, &[b' '; 8192], Duration::ZERO),
             ("drip", _) => send_for_ever(stream, MANIFEST, b" ", Duration::from_millis(100)),
-            ("head", _) => flood(stream, "HTTP/1.1 200 OK\r\nX: y", &[b'x'; 65536], Duration::ZERO),
+            ("head", _) => flood(stream, "HTTP/1.1 200 OK\r\nX: y", &[b'x'; 8192], Duration::ZERO),
             ("slow", _) => flood(stream, "HTTP/1.1 200 OK\r\nX: y", b"x", Duration::from_millis(100)),
             ("type", _) => send(stream, "200 OK\r\nContent-Type: text/html", b"<html>"),
             ("json", _) => send(stream, MANIFEST, b"{\"layers\": 5}"),
@@ -51,9 +55,9 @@ fn hostile_registries_end_in_a_clear_reason_and_leave_the_store_as_it_was() {
                 b"",
             ),
             ("broken", _) => send(stream, "500 Sorry", b""),
-            ("talk", _) => send_for_ever(stream, "banana", &[0; 65536], Duration::ZERO),
+            ("talk", _) => send_for_ever(stream, "banana", &[0; 8192], Duration::ZERO),
             (_, true) => send(stream, MANIFEST, &manifest("layer.v1.tar")),
-            ("endless", _) => send_for_ever(stream, "200 OK", &[0; 65536], Duration::ZERO),
+            ("endless", _) => send_for_ever(stream, "200 OK", &[0; 8192], Duration::ZERO),
             ("chunks", _) => send_for_ever(stream, "200 OK\r\nTransfer-Encoding: chunked", b"zzz\r\n", Duration::ZERO),
             ("short", _) => send(stream, "200 OK", b"01234"),
             _ => send(stream, "200 OK", b"0123456789"),
@@ -104,4 +108,51 @@ fn hostile_registries_end_in_a_clear_reason_and_leave_the_store_as_it_was() {
     let after = gateway.ready("runs");
     let id = |pod: &serde_json::Value| text(pod, "/status/containerStatuses/0/containerID").to_owned();
     assert_eq!(id(&before), id(&after));
+}
+
+/// A file system of its own at this place, for as long as the test runs.
+struct Mounted(PathBuf);
+
+impl Mounted {
+    fn remount(&self, options: &str) {
+        mount(&["-o", &format!("remount,{options}")], &self.0);
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+fn mount(arguments: &[&str], at: &Path) {
+    assert!(Command::new("mount").args(arguments).arg(at).status().unwrap().success(), "mount {arguments:?}");
+}
+
+#[test]
+fn a_full_disk_and_a_read_only_one_are_told_and_the_pull_goes_on_when_there_is_room() {
+    let registry = Registry::start();
+    registry.push("sample/busybox:2", &["--format", "v2s2"]);
+    let mut gateway = Gateway::without_images(&fetching(""));
+    let images = gateway.path("data/images");
+    std::fs::create_dir(&images).unwrap();
+    mount(&["-t", "tmpfs", "-o", "size=800k", "tmpfs"], &images);
+    let mounted = Mounted(images);
+    gateway.run(true);
+    gateway.apply(&of_image("web", &registry.image()));
+    let told = failure(&gateway, "web");
+    assert!(told.contains("storing ") && told.contains("no space left on device"), "{told}");
+    mounted.remount("size=16m");
+    gateway.ready("web");
+    let told = gateway.event("web", "Successfully pulled");
+    assert!(received(&told) < 500_000, "what had come was thrown away: {told}");
+    assert_store_is_valid(&gateway);
+    mounted.remount("ro");
+    gateway.apply(&of_image("other", &format!("{}/sample/busybox:2", registry.address)));
+    let told = failure(&gateway, "other");
+    assert!(told.contains("read-only file system"), "{told}");
+    gateway.ready("web");
+    mounted.remount("rw");
+    gateway.ready("other");
+    assert_store_is_valid(&gateway);
 }
