@@ -54,6 +54,7 @@ bench: setup-test build images
 	GATEPOST=$(BIN) benches/memory.sh
 	GATEPOST=$(BIN) benches/restart.sh
 	GATEPOST=$(BIN) benches/import.sh
+	FETCH=$(BIN)-fetch benches/pull.sh
 	GATEPOST=$(BIN) benches/probes.sh
 	GATEPOST=$(BIN) benches/idle.sh $(IDLE_SECONDS)
 

@@ -5,6 +5,7 @@ mod gateway;
 mod layout;
 mod lenient;
 mod read;
+mod registries;
 mod settings;
 mod table;
 #[cfg(test)]

@@ -205,7 +205,7 @@ impl Reading {
         }
     }
 
-    fn size(&self, key: &str) -> Option<u64> {
+    pub(super) fn size(&self, key: &str) -> Option<u64> {
         self.text(key).and_then(|text| Quantity::parse(&text).ok()).and_then(|size| u64::try_from(size.whole()).ok())
     }
 
@@ -286,6 +286,7 @@ impl Reading {
         if let Some(names) = self.texts("allowedUnsafeSysctls") {
             config.allowed_unsafe_sysctls = names.iter().map(|name| name.replace('/', ".")).collect();
         }
+        self.fill_registries(config);
         self.path("fetchBinary", &mut config.fetch_binary);
         self.path("workerBinary", &mut config.worker_binary);
         self.path("seccompProfileRoot", &mut config.seccomp_profile_root);

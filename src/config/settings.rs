@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{Device, Gateway, Layout};
 use crate::json::{Deserialize, Serialize};
 use crate::policy::Level;
+use crate::sorted::BTreeMap;
 
 /// The node's settings, complete: what the file leaves out has its default.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -43,6 +44,18 @@ pub struct Config {
     /// Where `localhostProfile` of seccomp is looked for; empty: `seccomp` in the data directory.
     #[serde(default)]
     pub seccomp_profile_root: PathBuf,
+    /// Where images of a registry are asked for, by its host; `*` stands for all others.
+    #[serde(default)]
+    pub registries: BTreeMap<String, Registry>,
+    /// So long a server may bring next to nothing until it is given up.
+    #[serde(default)]
+    pub pull_stall: Duration,
+    /// Most bytes that pulls take in a second; 0: as many as come.
+    #[serde(default)]
+    pub pull_bandwidth: u64,
+    /// With the pull policy `Always` the image that is here will not do when no registry can be reached.
+    #[serde(default)]
+    pub pull_strictly: bool,
     /// The binary with TLS; empty: `gatepost-fetch` beside this one.
     #[serde(default)]
     pub fetch_binary: PathBuf,
@@ -120,6 +133,38 @@ impl Default for Console {
     fn default() -> Self {
         Self { shell: ConsoleShell::None, timeout: Duration::from_mins(10) }
     }
+}
+
+/// Where images of one registry are asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Registry {
+    /// Before the registry itself, in order.
+    pub mirrors: Vec<Endpoint>,
+    /// The registry itself is not asked.
+    pub mirrors_only: bool,
+    /// It is asked without TLS.
+    pub plain_http: bool,
+    /// As [`Endpoint`] has them.
+    pub skip_verify: bool,
+    /// A file with further certificate authorities.
+    pub ca: PathBuf,
+    /// A docker `config.json` with credentials.
+    pub auth: PathBuf,
+}
+
+/// One place that may have images.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Endpoint {
+    /// `http://…` or `https://…`.
+    pub url: String,
+    /// Its certificate is not looked at.
+    pub skip_verify: bool,
+    /// A file with further certificate authorities.
+    pub ca: PathBuf,
+    /// A docker `config.json` with credentials.
+    pub auth: PathBuf,
 }
 
 /// Crash-loop backoff. kubelet: 10 s, doubled, at most 300 s.
@@ -212,6 +257,10 @@ impl Default for Config {
             devices: Vec::new(),
             resolv_conf: PathBuf::from("/etc/resolv.conf"),
             cluster_domain: String::new(),
+            registries: BTreeMap::default(),
+            pull_stall: Duration::from_mins(1),
+            pull_bandwidth: 0,
+            pull_strictly: false,
             cni_conf_dir: PathBuf::from("/etc/cni/net.d"),
             cni_bin_dir: ["/opt/cni/bin", "/usr/lib/cni"].map(PathBuf::from).to_vec(),
             pod_subnet: String::new(),

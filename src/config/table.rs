@@ -33,6 +33,45 @@ const fn setting(name: &'static str, kind: Kind, doc: &'static str) -> Field {
 
 const NOT_NEEDED: &str = "not needed; found in kubelet's files";
 
+const SKIP_VERIFY: &str = "`true`: its certificate is not looked at. Default: `false`.";
+const CA: &str = "A file with certificate authorities (PEM) beside the node's own.";
+const AUTH: &str =
+    "A docker `config.json` with credentials. `imagePullSecrets` of pods count before it, for the registry itself.";
+
+static REGISTRY: Object = Object {
+    name: "Registry",
+    fields: &[
+        setting(
+            "mirrors",
+            Kind::List(&Kind::Object(&ENDPOINT)),
+            "What is asked before the registry itself, in this order: the next when one is not there, fails, or does not have the image.",
+        ),
+        setting("mirrorsOnly", Kind::Bool, "`true`: the registry itself is not asked. Default: `false`."),
+        setting(
+            "plainHTTP",
+            Kind::Bool,
+            "`true`: it is asked without TLS. Default: only one on this node (`localhost`) is.",
+        ),
+        setting("skipVerify", Kind::Bool, SKIP_VERIFY),
+        setting("ca", Kind::String, CA),
+        setting("auth", Kind::String, AUTH),
+    ],
+};
+
+static ENDPOINT: Object = Object {
+    name: "Endpoint",
+    fields: &[
+        setting(
+            "url",
+            Kind::String,
+            "`http://HOST[:PORT]` or `https://HOST[:PORT]`, with a path if the registry has one before `/v2/`.",
+        ),
+        setting("skipVerify", Kind::Bool, SKIP_VERIFY),
+        setting("ca", Kind::String, CA),
+        setting("auth", Kind::String, AUTH),
+    ],
+};
+
 /// The configuration file. Names are kubelet's where kubelet has the key.
 pub(super) static CONFIG: Object = Object {
     name: "Config",
@@ -128,6 +167,27 @@ pub(super) static CONFIG: Object = Object {
             "seccompProfileRoot",
             Kind::String,
             "Directory of the files that `seccompProfile.localhostProfile` names. Default: `seccomp` in `dataDir`.",
+        ),
+        setting(
+            "registries",
+            Kind::Map(&Kind::Object(&REGISTRY)),
+            "How images are pulled, by the registry's host (`docker.io`, `registry.example.org:5000`); `*` stands for all that are not named.",
+        ),
+        setting(
+            "imagePullProgressDeadline",
+            Kind::Text(&DURATION),
+            "So long a server may bring less than a kilobyte before the pull goes on elsewhere or fails; however long it takes in all. Default: `1m`.",
+        ),
+        setting(
+            "imagePullBandwidth",
+            Kind::Text(&SIZE),
+            "Most bytes that pulls take in a second, such as `512Ki`. Default: as many as come.",
+        ),
+        setting(
+            "imagePullFallback",
+            Kind::Bool,
+            "`false`: with `imagePullPolicy: Always` a container does not start while no registry can be reached, as under a kubelet. Default: `true`: \
+             the image that is on this node is taken then, with a warning.",
         ),
         setting(
             "fetchBinary",

@@ -4,7 +4,7 @@
 use super::change::Change;
 use super::error::{Error, Result};
 use super::limits::{MAX_LAYERS, MAX_MANIFESTS};
-use super::platform::Platform;
+use super::pull::{Offer, none_for_this_node, offer};
 use super::reference::Reference;
 use super::source::Source;
 use super::store::{CONTAINERD_NAME, REF_NAME, annotation, blob_path, parse, sha256_of};
@@ -46,12 +46,17 @@ pub(super) fn from_layout(source: &Source, change: &Change<'_>, index: &[u8]) ->
     let mut candidates: Vec<Candidate> = Vec::new();
     for (name, entries) in groups {
         let mut budget = MAX_MANIFESTS;
-        let chosen = choose(source, change, &entries, None, &mut budget).map_err(|e| match &name {
+        let mut offered = Vec::new();
+        let chosen = choose(source, change, &entries, None, &mut budget, &mut offered).map_err(|e| match &name {
             Some(name) => e.within(format!("image {name}")),
             None => e,
         })?;
-        let Some((descriptor, index_digest)) = chosen else {
-            return Err(Error::Unsupported("its index.json leads to no container image".into()));
+        let Some((_, descriptor, index_digest)) = chosen else {
+            return Err(Error::Unsupported(if offered.is_empty() {
+                "its index.json leads to no container image".into()
+            } else {
+                none_for_this_node(&offered)
+            }));
         };
         let bytes = layout_document(source, change, &descriptor)?;
         let manifest: ImageManifest = parse(&bytes, "manifest")?;
@@ -86,53 +91,44 @@ pub(super) fn from_layout(source: &Source, change: &Change<'_>, index: &[u8]) ->
     Ok(candidates)
 }
 
-/// The manifest for this node among some descriptors, and the digest of the index it came from.
+/// A manifest, how well it suits this node, and the digest of the index it came from.
+type Choice = (u32, Descriptor, Option<String>);
+
+/// The manifest for this node among some descriptors; `offered` gets the platforms of others.
 fn choose(
     source: &Source,
     change: &Change<'_>,
     entries: &[Descriptor],
     from: Option<&str>,
     budget: &mut usize,
-) -> Result<Option<(Descriptor, Option<String>)>> {
-    let host = Platform::host();
-    let mut best: Option<(u32, Descriptor, Option<String>)> = None;
-    let mut offered = Vec::new();
+    offered: &mut Vec<String>,
+) -> Result<Option<Choice>> {
+    let mut best: Option<Choice> = None;
     for entry in entries {
         *budget = budget
             .checked_sub(1)
             .ok_or_else(|| Error::Limit(format!("its indexes lead to more than {MAX_MANIFESTS} manifests")))?;
-        if is_index(entry.media_type()) {
+        let found = if is_index(entry.media_type()) {
             let digest = entry.digest().clone();
             let nested: ImageIndex = parse(&layout_document(source, change, entry)?, "index")?;
-            let origin = from.unwrap_or(&digest);
-            if let Some((descriptor, index)) = choose(source, change, nested.manifests(), Some(origin), budget)? {
-                best.get_or_insert((0, descriptor, index));
-            }
-            continue;
-        }
-        if !is_manifest(entry.media_type()) {
-            continue;
-        }
-        let rank = match entry.platform() {
-            // Attestations of BuildKit.
-            Some(platform) if platform.os() == "unknown" => continue,
-            Some(platform) => {
-                let platform = Platform::of_descriptor(platform);
-                offered.push(platform.to_string());
-                host.suits(&platform)
-            }
-            None => Some(0),
+            choose(source, change, nested.manifests(), Some(from.unwrap_or(&digest)), budget, offered)?
+        } else {
+            let rank = match offer(entry) {
+                Offer::Suits(rank) => Some(rank),
+                Offer::Other(platform) => {
+                    offered.push(platform);
+                    // A single image is taken for what it is; store_image warns.
+                    (entries.len() == 1 && from.is_none()).then_some(0)
+                }
+                Offer::Nothing => None,
+            };
+            rank.map(|rank| (rank, entry.clone(), from.map(str::to_owned)))
         };
-        // A single image is taken for what it is; store_image warns.
-        let Some(rank) = rank.or_else(|| (entries.len() == 1 && from.is_none()).then_some(0)) else { continue };
-        if best.as_ref().is_none_or(|(known, ..)| rank > *known) {
-            best = Some((rank, entry.clone(), from.map(str::to_owned)));
+        if let Some(found) = found.filter(|found| best.as_ref().is_none_or(|(known, ..)| found.0 > *known)) {
+            best = Some(found);
         }
     }
-    if best.is_none() && !offered.is_empty() {
-        return Err(Error::Unsupported(format!("no image for this node ({host}); there are: {}", offered.join(", "))));
-    }
-    Ok(best.map(|(_, descriptor, index)| (descriptor, index)))
+    Ok(best)
 }
 
 /// A document of an OCI layout, size and digest checked.
@@ -285,14 +281,14 @@ fn is_index(media_type: &str) -> bool {
     )
 }
 
-fn is_manifest(media_type: &str) -> bool {
+pub(super) fn is_manifest(media_type: &str) -> bool {
     matches!(
         media_type,
         "application/vnd.oci.image.manifest.v1+json" | "application/vnd.docker.distribution.manifest.v2+json"
     )
 }
 
-fn check_config_type(media_type: &str) -> Result<()> {
+pub(super) fn check_config_type(media_type: &str) -> Result<()> {
     match media_type {
         "application/vnd.oci.image.config.v1+json" | "application/vnd.docker.container.image.v1+json" => Ok(()),
         other => {

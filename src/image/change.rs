@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::error::{Error, Result};
@@ -71,6 +71,26 @@ impl<'a> Change<'a> {
         let fd = rustix::fs::openat(&self.blobs, &name, flags, Mode::from_raw_mode(0o644))
             .map_err(|e| Error::io("making a file in the image store", e))?;
         Ok((name, File::from(fd)))
+    }
+
+    /// Links a file of the store's file system into staging, and makes it root's; none if it is not there.
+    pub(crate) fn link_file(&mut self, dir: BorrowedFd<'_>, path: &str) -> Result<Option<String>> {
+        let failed = |e: Errno| Error::io("linking a blob into the image store", e);
+        let name = self.next_name();
+        match rustix::fs::linkat(dir, path, &self.blobs, &name, AtFlags::empty()) {
+            Err(Errno::NOENT) => return Ok(None),
+            linked => linked.map_err(failed)?,
+        }
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.blobs, &name, flags, Mode::empty()).map_err(failed)?;
+        let stat = rustix::fs::fstat(&file).map_err(failed)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(Error::Unsafe("a blob that was pulled is no file".into()));
+        }
+        let (user, group) = (rustix::process::geteuid(), rustix::process::getegid());
+        rustix::fs::fchown(&file, Some(user), Some(group)).map_err(failed)?;
+        rustix::fs::fchmod(&file, Mode::from_raw_mode(0o644)).map_err(failed)?;
+        Ok(Some(name))
     }
 
     pub(crate) fn open_staged(&self, name: &str) -> Result<File> {

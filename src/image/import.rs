@@ -43,6 +43,22 @@ pub(crate) fn import(
     Ok((imported, warnings))
 }
 
+/// Imports what was pulled into `directory`, an OCI layout on the store's own file system, under this name.
+pub(crate) fn adopt_layout(
+    store: &Store,
+    directory: OwnedFd,
+    label: &str,
+    name: &Reference,
+    progress: &Progress,
+) -> Result<(Vec<Imported>, Vec<String>)> {
+    let mut warnings = Vec::new();
+    let mut change = Change::begin(store)?;
+    let source = Source::Linked(directory);
+    let imported = import_from(&source, &mut change, label, Some(name), progress, &mut warnings)?;
+    change.commit()?;
+    Ok((imported, warnings))
+}
+
 fn import_all(
     change: &mut Change<'_>,
     input: OwnedFd,
@@ -52,10 +68,21 @@ fn import_all(
     warnings: &mut Vec<String>,
 ) -> Result<Vec<Imported>> {
     let source = Source::open(input, change, progress)?;
+    import_from(&source, change, label, name, progress, warnings)
+}
+
+fn import_from(
+    source: &Source,
+    change: &mut Change<'_>,
+    label: &str,
+    name: Option<&Reference>,
+    progress: &Progress,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<Imported>> {
     let mut candidates = match source.document("index.json", change)? {
-        Some(index) => from_layout(&source, change, &index)?,
+        Some(index) => from_layout(source, change, &index)?,
         None => match source.document("manifest.json", change)? {
-            Some(manifest) => from_docker(&source, change, &manifest)?,
+            Some(manifest) => from_docker(source, change, &manifest)?,
             None => {
                 return Err(Error::Unsupported(
                     "neither index.json (OCI) nor manifest.json (docker) is in it: not an image archive; make one with \
@@ -70,7 +97,7 @@ fn import_all(
     for candidate in candidates {
         let shown = candidate.names.first().cloned().unwrap_or_default();
         imported.push(
-            store_image(&source, change, candidate, progress, warnings)
+            store_image(source, change, candidate, progress, warnings)
                 .map_err(|e| e.within(format!("image {shown}")))?,
         );
     }
@@ -186,7 +213,16 @@ fn store_layer(
         return Ok(descriptor(blob_type, likely, size));
     }
     let missing = || Error::Corrupt("the archive does not hold it".into());
-    let blob = source.blob(&layer.member)?.ok_or_else(missing)?;
+    let linked = source.link(&layer.member, change)?;
+    let blob = match &linked {
+        Some(name) => Blob::Staged(name),
+        None => match (source.blob(&layer.member)?, known) {
+            (Some(blob), _) => blob,
+            // What is in the store is not pulled again.
+            (None, Some(_)) => Blob::File(change.store.open_blob(likely)?),
+            (None, None) => return Err(missing()),
+        },
+    };
     // What is staged already needs no second copy.
     let mut adopt: Option<String> = None;
     let mut copy = None;

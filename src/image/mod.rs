@@ -15,6 +15,7 @@ mod lower;
 mod pipeline;
 mod platform;
 pub mod progress;
+pub mod pull;
 pub mod reference;
 mod source;
 pub mod store;

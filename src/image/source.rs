@@ -23,6 +23,8 @@ use super::tarball::{Kind, Tarball, shown};
 pub(crate) enum Source {
     /// An OCI layout as a directory.
     Directory(OwnedFd),
+    /// The same, and what is in it may be linked into the store.
+    Linked(OwnedFd),
     /// An uncompressed tar file: where each member's data lies.
     Indexed(File, BTreeMap<Vec<u8>, Member>),
     /// A compressed or unseekable archive: its members are files in staging.
@@ -142,7 +144,7 @@ impl Source {
     /// A member by its path; none if it is not there.
     pub(crate) fn blob(&self, path: &str) -> Result<Option<Blob<'_>>> {
         match self {
-            Self::Directory(dir) => {
+            Self::Directory(dir) | Self::Linked(dir) => {
                 let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
                 let opened = match rustix::fs::openat2(dir, path, flags, Mode::empty(), ResolveFlags::BENEATH) {
                     // Linux before 5.6. Only fixed names and digests are asked for, so nothing in `path` leads outside.
@@ -178,6 +180,14 @@ impl Source {
                 }
                 Err(Error::Corrupt(format!("{path} is a link that leads in a circle")))
             }
+        }
+    }
+
+    /// Links a member into staging; none if that is not done with this source, or it is not there.
+    pub(crate) fn link(&self, path: &str, change: &mut Change<'_>) -> Result<Option<String>> {
+        match self {
+            Self::Linked(dir) => change.link_file(dir.as_fd(), path),
+            _ => Ok(None),
         }
     }
 

@@ -12,10 +12,11 @@ use rustix::io::Errno;
 
 use super::change::Change;
 use super::error::{Error, Result};
-use super::import::{import, unpack_stored};
+use super::import::{adopt_layout, import, unpack_stored};
 use super::limits::MAX_DOCUMENT;
 use super::pipeline::hash_only;
 use super::progress::Progress;
+use super::pull;
 use super::reference::Reference;
 use super::source::is_directory;
 use super::store::{ImageSummary, Store, hex_of, name_of, read_limited};
@@ -60,6 +61,11 @@ pub enum Command {
         name: Option<String>,
         /// Skip it if it was imported before and has not changed since (device, inode, size, time).
         remember: bool,
+    },
+    /// Takes in what `gatepost-fetch` has pulled under this name: its blobs are linked, not copied.
+    Adopt {
+        /// The image's full name.
+        name: String,
     },
     /// Imports whatever lies in these directories and was not imported before. One bad archive does not keep the others out:
     /// each failure is a warning.
@@ -170,6 +176,7 @@ fn work(request: &Request, progress: &Progress, confined: bool, report: &mut Rep
                 import_one(&store, archive, name.as_ref(), *remember, progress, report)?;
             }
         }
+        Command::Adopt { name } => adopt(&store, &name.parse()?, progress, report)?,
         Command::Preload { .. } => {
             for archive in archives {
                 if let Err(error) = import_one(&store, archive, None, true, progress, report) {
@@ -333,6 +340,24 @@ fn import_one(
         replace_durably(&store.layers, "imported.json", &bytes, 0o644)
             .map_err(|e| Error::io("writing imported.json", e))?;
     }
+    Ok(())
+}
+
+/// What was pulled goes once it is in the store, and also when it is not what it should be: the next try then begins anew.
+fn adopt(store: &Store, name: &Reference, progress: &Progress, report: &mut Report) -> Result<()> {
+    let failed = |e: Errno| Error::io("opening what was pulled", e);
+    let path = format!("{}/{}", pull::DIRECTORY, pull::directory_of(name));
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let directory = rustix::fs::openat(&store.images, &path, flags, Mode::empty()).map_err(failed)?;
+    let adopted = adopt_layout(store, directory, &name.to_string(), name, progress);
+    if adopted.as_ref().err().is_none_or(|error| !matches!(error, Error::Io { .. })) {
+        let parent = rustix::fs::openat(&store.images, pull::DIRECTORY, flags, Mode::empty()).map_err(failed)?;
+        let name = CString::new(pull::directory_of(name)).unwrap_or_default();
+        tree::remove(parent.as_fd(), &name).map_err(|e| Error::io("removing what was pulled", e))?;
+    }
+    let (imported, warnings) = adopted?;
+    report.warnings.extend(warnings);
+    report.done.extend(imported.iter().map(|image| format!("pulled {name} ({})", image.manifest_digest)));
     Ok(())
 }
 

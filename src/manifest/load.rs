@@ -339,13 +339,15 @@ impl Loader<'_> {
     }
 
     fn check_pod(&self, json: &mut Json, node: &Node, result: &mut Loaded, errors: &mut Errors) {
-        for list in ["initContainers", "containers"] {
+        for list in ["initContainers", "containers"].into_iter().filter(|_| !self.rules.fetch) {
             let containers = json.pointer(&format!("/spec/{list}")).and_then(Json::as_array);
             for (at, _) in
                 containers.into_iter().flatten().enumerate().filter(|(_, c)| c["imagePullPolicy"] == "Always")
             {
                 let field = format!("spec.{list}[{at}].imagePullPolicy");
-                let message = "Always: no registry is configured, so an image that is here is used as it is".to_owned();
+                let message =
+                    "Always: nothing is pulled without gatepost-fetch, so an image that is here is used as it is"
+                        .to_owned();
                 result.warnings.push(Warning { line: node.line_of(&field), field, message });
             }
         }

@@ -114,7 +114,7 @@ fn the_registry_pod_loads_with_a_stable_generated_name() {
     let loaded = one(REGISTRY);
     assert!(loaded.errors.is_empty(), "{:#?}", loaded.errors);
     let warned: Vec<_> = loaded.warnings.iter().map(|warning| warning.field.as_str()).collect();
-    assert_eq!(warned, ["spec.imagePullSecrets", "spec.serviceAccount", "spec.serviceAccountName"]);
+    assert_eq!(warned, ["spec.serviceAccount", "spec.serviceAccountName"]);
     let Some(Object::Pod { written_name, pod }) = loaded.object else { panic!("no pod") };
     assert!(written_name.starts_with("docker-registry-1-") && written_name.len() == 23, "{written_name}");
     assert_eq!(pod.metadata.name, format!("{written_name}-gate-1"));

@@ -260,7 +260,8 @@ impl Container {
         }
     }
 
-    pub(crate) fn image_ready(&mut self, image: Image, scope: Scope<'_>, turn: &mut Turn<'_>) {
+    /// `pulled`: it was pulled for this, which has been told.
+    pub(crate) fn image_ready(&mut self, (image, pulled): (Image, bool), scope: Scope<'_>, turn: &mut Turn<'_>) {
         let State::Image { why, .. } = &mut self.state else { return };
         let why = std::mem::replace(why, Why::Starting);
         if !self.has_its_devices(turn) {
@@ -272,11 +273,13 @@ impl Container {
         let seq = turn.seqs.next();
         let never = scope.never(&self.name, self.kind);
         let (mode, step) = if never { (StartMode::Create, Step::Create) } else { (StartMode::Run, Step::Run) };
-        let present = format!(
-            "Container image \"{}\" already present on machine and can be accessed by the pod",
-            scope.image_of(&self.name)
-        );
-        self.record(scope, turn, false, "Pulled", present);
+        if !pulled {
+            let present = format!(
+                "Container image \"{}\" already present on machine and can be accessed by the pod",
+                scope.image_of(&self.name)
+            );
+            self.record(scope, turn, false, "Pulled", present);
+        }
         self.state = State::Starting { seq, step, at: turn.now.boot, why };
         turn.ask(Action::Start {
             seq,

@@ -171,6 +171,8 @@ pub enum Event {
         image_id: String,
         /// The image's own stop signal, if it names one.
         stop_signal: Option<i32>,
+        /// It was pulled for it, and that was told.
+        pulled: bool,
     },
     /// The image cannot be had; the core tries again with pull backoff, and at once after [`Event::ImagesChanged`].
     ImageFailed {

@@ -184,8 +184,8 @@ impl Node {
             Event::TeardownFailed { pod, failure } => {
                 self.on_pod(&pod, work, |pod| pod.teardown_failed(&failure, turn));
             }
-            Event::ImageReady { container, image_id, stop_signal } => {
-                let image = Image { id: image_id, stop_signal };
+            Event::ImageReady { container, image_id, stop_signal, pulled } => {
+                let image = (Image { id: image_id, stop_signal }, pulled);
                 self.on_pod(&container.pod, work, |pod| {
                     on_container(pod, &container.name, turn, |c, scope, turn| c.image_ready(image, scope, turn));
                 });

@@ -67,6 +67,8 @@ pub(crate) enum Task {
     Sweep(Uid),
     /// Running a command in a container.
     Exec(Purpose),
+    /// Pulling an image.
+    Pull,
     /// Asking a server something by TLS or HTTP/2.
     Fetch(Purpose),
     /// Finding out what the runtime really does.

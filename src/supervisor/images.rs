@@ -7,11 +7,12 @@ use std::collections::VecDeque;
 use super::Supervisor;
 use super::act::{Task, container_of};
 use super::helpers::{Command, Job, Outcome};
+use super::pulls::{Pull, PullSecrets, Pulls};
 use crate::image::{ImageSummary, Reference, worker};
 use crate::json;
 use crate::manifest::v1;
 use crate::pod::event::{ContainerRef, Event, Failure};
-use crate::sorted::BTreeMap;
+use crate::sorted::{BTreeMap, BTreeSet};
 
 /// Milliseconds an image worker may take: a large archive on a slow card.
 const BOUND_MS: u64 = 3_600_000;
@@ -25,6 +26,8 @@ pub(crate) enum ImageTask {
     Preload,
     /// Unpack the layers of an image that has none.
     Unpack(String),
+    /// Take in what was pulled under this name.
+    Adopt(String),
 }
 
 /// The images of this node.
@@ -44,16 +47,31 @@ pub(crate) struct Images {
     waiting: BTreeMap<ContainerRef, Vec<Wanted>>,
     /// Images whose layers could not be unpacked, and why.
     broken: BTreeMap<String, String>,
+    pub(super) pulls: Pulls,
 }
 
 impl Images {
     /// Nothing is known yet; the preload directories are imported first, if there are any.
-    pub(super) fn new(preload: bool) -> Self {
+    /// `can_pull`: there is who pulls.
+    pub(super) fn new(preload: bool, can_pull: bool) -> Self {
         let next = if preload { vec![ImageTask::List, ImageTask::Preload] } else { vec![ImageTask::List] };
-        Self { next: next.into(), ..Self::default() }
+        Self { next: next.into(), pulls: Pulls::new(can_pull), ..Self::default() }
     }
 
-    fn find(&self, reference: &Reference) -> Option<&ImageSummary> {
+    /// Who waits for this image.
+    pub(super) fn waiting_for(&self, name: &str) -> Vec<ContainerRef> {
+        let wants = |wanted: &&Wanted| wanted.reference.to_string() == name;
+        let waiting = self.waiting.iter().filter(|(_, wanted)| wanted.iter().any(|one| wants(&one)));
+        waiting.map(|(container, _)| container.clone()).collect()
+    }
+
+    /// Containers that wait, each with what is said of the first of its images of which something is.
+    pub(super) fn waiting_with(&self, said: impl Fn(&str) -> Option<String>) -> Vec<(ContainerRef, String)> {
+        let of = |wanted: &Vec<Wanted>| wanted.iter().find_map(|one| said(&one.reference.to_string()));
+        self.waiting.iter().filter_map(|(container, wanted)| Some((container.clone(), of(wanted)?))).collect()
+    }
+
+    pub(super) fn find(&self, reference: &Reference) -> Option<&ImageSummary> {
         let name = reference.to_string();
         self.known.iter().find(|image| match reference.digest() {
             Some(digest) => image.manifest_digest == digest || image.index_digest.as_deref() == Some(digest),
@@ -66,6 +84,10 @@ impl Images {
         !self.listed || self.is_asked_for(&ImageTask::Preload)
     }
 
+    pub(super) fn add(&mut self, task: ImageTask) {
+        self.next.push_back(task);
+    }
+
     fn is_asked_for(&self, task: &ImageTask) -> bool {
         self.doing.as_ref() == Some(task) || self.next.contains(task)
     }
@@ -73,17 +95,21 @@ impl Images {
 
 /// An image that a container cannot do without: its own, or one that a volume of it shows.
 #[derive(Debug, Clone)]
-struct Wanted {
-    reference: Reference,
+pub(super) struct Wanted {
+    pub(super) reference: Reference,
     /// As the manifest names it.
-    written: String,
+    pub(super) written: String,
     /// `pullPolicy: Never`.
     never: bool,
+    /// `pullPolicy: Always`.
+    always: bool,
+    pub(super) secrets: PullSecrets,
 }
 
 /// What is known of an image.
 enum Answer {
-    Ready(ImageSummary),
+    /// It is here; `true`: pulled just now.
+    Ready(ImageSummary, bool),
     /// A worker is at it.
     Soon,
     Failed(Failure),
@@ -94,7 +120,7 @@ impl Supervisor {
     pub(super) fn ensure_image(&mut self, container: ContainerRef) {
         let Some(pod) = self.node.pod(&container.pod) else { return };
         let Some(spec) = container_of(&pod, &container.name) else { return };
-        match wanted(&pod, spec) {
+        match wanted(&pod, spec, &self.pull_secrets(&pod)) {
             Ok(wanted) => {
                 self.images.waiting.insert(container, wanted);
                 self.answer_waiting();
@@ -105,18 +131,19 @@ impl Supervisor {
             }
         }
         self.work_at_store();
+        self.work_at_pulls();
     }
 
     /// Answers everybody whose answer is known.
-    fn answer_waiting(&mut self) {
+    pub(super) fn answer_waiting(&mut self) {
         let waiting = std::mem::take(&mut self.images.waiting);
         for (container, wanted) in waiting {
             let mut own = None;
             let (mut failure, mut soon) = (None, false);
             // All of them are asked for, so that what must be unpacked is so at once.
             for image in &wanted {
-                match self.look_up(image) {
-                    Answer::Ready(found) => drop(own.get_or_insert(found)),
+                match self.look_up(image, &container) {
+                    Answer::Ready(found, pulled) => drop(own.get_or_insert((found, pulled))),
                     Answer::Soon => soon = true,
                     Answer::Failed(why) => drop(failure.get_or_insert(why)),
                 }
@@ -125,19 +152,40 @@ impl Supervisor {
                 self.inbox.push_back(Event::ImageFailed { container, failure });
             } else if soon {
                 self.images.waiting.insert(container, wanted);
-            } else if let Some(image) = own {
+            } else if let Some((image, pulled)) = own {
                 let stop_signal = image.stop_signal.as_deref().and_then(crate::pod::signal_number);
                 let image_id = image.manifest_digest;
-                self.inbox.push_back(Event::ImageReady { container, image_id, stop_signal });
+                self.inbox.push_back(Event::ImageReady { container, image_id, stop_signal, pulled });
             }
         }
         // All who waited for them know; who asks again wants another try.
         self.images.broken.clear();
+        let wanted = self.images.waiting.values().flatten().map(|wanted| wanted.reference.to_string());
+        let wanted: BTreeSet<String> = wanted.collect();
+        self.images.pulls.ended.retain(|name, _| wanted.contains(name));
     }
 
-    fn look_up(&mut self, wanted: &Wanted) -> Answer {
-        match self.images.find(&wanted.reference).cloned() {
-            Some(image) if image.unpacked => Answer::Ready(image),
+    fn look_up(&mut self, wanted: &Wanted, container: &ContainerRef) -> Answer {
+        let found = self.images.find(&wanted.reference).cloned();
+        let mut pulled = false;
+        let pulls = !wanted.never && self.images.pulls.can;
+        if pulls && (wanted.always || found.is_none() || self.images.pulls.knows(&wanted.reference)) {
+            if found.is_none() && self.images.importing() {
+                return Answer::Soon;
+            }
+            match self.pull(wanted, container) {
+                Pull::Soon => return Answer::Soon,
+                Pull::Done => pulled = true,
+                Pull::Unreachable(why) if found.is_some() && !self.config.pull_strictly => {
+                    self.tell_of_fallback(container, &wanted.written, &why);
+                }
+                Pull::Unreachable(message) | Pull::Failed(message) => {
+                    return Answer::Failed(Failure { reason: "ErrImagePull".to_owned(), message });
+                }
+            }
+        }
+        match found {
+            Some(image) if image.unpacked => Answer::Ready(image, pulled),
             Some(image) => {
                 if let Some(why) = self.images.broken.get(&image.manifest_digest) {
                     return Answer::Failed(Failure { reason: "ImageInspectError".to_owned(), message: why.clone() });
@@ -182,6 +230,7 @@ impl Supervisor {
             ImageTask::List => worker::Command::List,
             ImageTask::Preload => worker::Command::Preload { paths: self.config.image_preload_path.clone() },
             ImageTask::Unpack(digest) => worker::Command::Unpack { manifest_digest: digest.clone() },
+            ImageTask::Adopt(name) => worker::Command::Adopt { name: name.clone() },
         };
         let request = worker::Request { version: worker::VERSION, layout: self.config.layout.clone(), command: work };
         let request = json::to_vec(&request).unwrap_or_default();
@@ -240,6 +289,11 @@ impl Supervisor {
                 log::error!("image {digest}: its layers cannot be unpacked: {why}");
                 self.images.broken.insert(digest.clone(), why);
             }
+            (ImageTask::Adopt(name), failure) => {
+                self.adopted(name, failure);
+                // Others' images did not come by it, and their wait may not be cut short.
+                changed = false;
+            }
             (ImageTask::Preload | ImageTask::Unpack(_), None) => {}
         }
         self.answer_waiting();
@@ -251,11 +305,12 @@ impl Supervisor {
             self.inbox.push_back(Event::ImagesChanged);
         }
         self.work_at_store();
+        self.work_at_pulls();
     }
 }
 
 /// The container's own image first.
-fn wanted(pod: &v1::Pod, container: &v1::Container) -> Result<Vec<Wanted>, String> {
+fn wanted(pod: &v1::Pod, container: &v1::Container, secrets: &PullSecrets) -> Result<Vec<Wanted>, String> {
     let own = (container.image.as_str(), container.image_pull_policy.as_str());
     let mounted = |volume: &&v1::Volume| container.volume_mounts.iter().any(|mount| mount.name == volume.name);
     let images = pod.spec.volumes.iter().filter(mounted).filter_map(|volume| volume.image.as_ref());
@@ -263,19 +318,20 @@ fn wanted(pod: &v1::Pod, container: &v1::Container) -> Result<Vec<Wanted>, Strin
     all.map(|(written, policy)| {
         let reference =
             written.parse().map_err(|error| format!("Failed to apply default image tag \"{written}\": {error}"))?;
-        Ok(Wanted { reference, written: written.to_owned(), never: policy == "Never" })
+        let (never, always) = (policy == "Never", policy == "Always");
+        Ok(Wanted { reference, written: written.to_owned(), never, always, secrets: secrets.clone() })
     })
     .collect()
 }
 
 fn missing(wanted: &Wanted) -> Failure {
-    let Wanted { reference, written, never } = wanted;
+    let Wanted { reference, written, never, .. } = wanted;
     if *never {
         let message = format!("Container image \"{written}\" is not present with pull policy of Never");
         return Failure { reason: "ErrImageNeverPull".to_owned(), message };
     }
     let message = format!(
-        "image {reference} is not on this node and no registry is configured to pull it from; \
+        "image {reference} is not on this node and nothing pulls here, since gatepost-fetch is not installed; \
          import it with `gatepost image import FILE`, or put its archive into imagePreloadPath"
     );
     Failure { reason: "ErrImagePull".to_owned(), message }

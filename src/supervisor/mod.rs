@@ -48,6 +48,7 @@ mod network;
 mod outcome;
 mod persist;
 mod probes;
+mod pulls;
 mod requests;
 mod safe_mode;
 mod start;

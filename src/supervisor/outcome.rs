@@ -34,6 +34,7 @@ impl Supervisor {
             Task::FindLeftovers => self.leftovers_found(outcome),
             Task::Sweep(pod) => Self::leftovers_removed(&pod, outcome),
             Task::Exec(purpose) => self.executed(&purpose, outcome),
+            Task::Pull => self.pull_ended(outcome),
             Task::FindFeatures => self.features_found(outcome),
             Task::Fetch(purpose) => self.fetched(&purpose, outcome),
         }

@@ -83,7 +83,8 @@ impl Supervisor {
     }
 
     fn pods_reply(&self) -> Reply {
-        let pods = self.node.pod_objects(self.now());
+        let mut pods = self.node.pod_objects(self.now());
+        self.tell_progress(&mut pods);
         let mut items: Vec<_> = pods.into_iter().filter_map(|pod| json::to_value(&pod).ok()).collect();
         items.extend(self.manifests.refused_pods());
         let warnings = self.warnings.iter().cloned().chain(self.manifests.warnings()).collect();

@@ -173,7 +173,10 @@ impl Supervisor {
             manifests: Manifests::new(memory.manifests),
             recalling: memory.recalling.is_some(),
             safe_until: (caution != Caution::None).then(|| now.boot.after(safe_mode::LASTS_MS)),
-            images: Images::new(caution == Caution::None && !config.image_preload_path.is_empty()),
+            images: Images::new(
+                caution == Caution::None && !config.image_preload_path.is_empty(),
+                config.fetch_program().is_file(),
+            ),
             starts: Starts::new(parallel_starts(&config)),
             probes: Probes::new(std::thread::available_parallelism().map_or(1, std::num::NonZero::get)),
             events: Self::load_events(&layout.run),

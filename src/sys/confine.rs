@@ -185,6 +185,7 @@ fn no_network(warnings: &mut Vec<String>) {
     }
 }
 
+/// Whoever the process becomes may go through it to the directories.
 /// 1. a mount namespace of its own; 2. private propagation; 3. detached copies of the directories; 4. an empty tmpfs;
 /// 5. the copies in it; 6. it becomes the root, read-only; 7. the old root goes.
 fn new_root(stage: &Path, directories: &[(&Path, &str)]) -> Step<()> {
@@ -197,7 +198,7 @@ fn new_root(stage: &Path, directories: &[(&Path, &str)]) -> Step<()> {
         trees.push((at("open_tree", rustix::mount::open_tree(rustix::fs::CWD, *path, flags))?, *name));
     }
     let safe = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-    at("mount a tmpfs", rustix::mount::mount("tmpfs", stage, "tmpfs", safe, c"mode=0700,size=64k"))?;
+    at("mount a tmpfs", rustix::mount::mount("tmpfs", stage, "tmpfs", safe, c"mode=0711,size=64k"))?;
     at("enter the tmpfs", rustix::process::chdir(stage))?;
     for (tree, name) in trees {
         at("make a mount point", rustix::fs::mkdir(name, rustix::fs::Mode::from_raw_mode(0o700)))?;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::gateway::manifest::{WAIT, pod};
 use crate::gateway::pods::{restarts, text};
-use crate::gateway::{Gateway, build_fetch};
+use crate::gateway::{Gateway, fetching};
 
 /// A server of `servers.py`, which ends with it.
 struct Server(Child);
@@ -53,8 +53,7 @@ fn https(path: &str) -> Value {
 
 #[test]
 fn https_probes_take_any_certificate_and_judge_the_answer_as_kubelet() {
-    build_fetch();
-    let gateway = Gateway::start("");
+    let gateway = Gateway::start(&fetching(""));
     let directory = gateway.path("host");
     let directory = directory.to_str().unwrap();
     let mut servers = Vec::new();
@@ -101,8 +100,7 @@ fn a_probe_that_is_sent_on_from_http_to_https_of_the_same_host_goes_there() {
 
 #[test]
 fn a_server_that_speaks_no_tls_or_is_not_there_fails_https_probes_and_says_so() {
-    build_fetch();
-    let gateway = Gateway::start("");
+    let gateway = Gateway::start(&fetching(""));
     let plain = "printf '#!/bin/sh\\nwhile read -r l && [ ${#l} -gt 1 ]; do :; done; printf \"HTTP/1.1 200 OK\\r\\n\\r\\n\"\\n' \
                  > /tmp/a; chmod +x /tmp/a; nc -ll -p 8443 -e sh -c 'read -r l; printf \"HTTP/1.1 400 Bad\\r\\n\\r\\n\"' & trap 'exit 0' TERM; wait";
     let mut speaks_http = with_probe("plain", "readinessProbe", https("/"));
@@ -118,8 +116,7 @@ fn a_server_that_speaks_no_tls_or_is_not_there_fails_https_probes_and_says_so() 
 
 #[test]
 fn an_https_hook_takes_any_answer() {
-    build_fetch();
-    let gateway = Gateway::start("");
+    let gateway = Gateway::start(&fetching(""));
     let directory = gateway.path("host");
     let mut hooked = pod("hooked", WAIT);
     hooked["spec"]["containers"][0]["lifecycle"] = json!({"preStop": https("/hook")});
@@ -147,8 +144,7 @@ fn an_https_hook_is_repeated_in_clear_text_where_the_server_speaks_that() {
 
 #[test]
 fn grpc_probes_ask_the_health_service_and_say_what_it_answered() {
-    build_fetch();
-    let gateway = Gateway::start("");
+    let gateway = Gateway::start(&fetching(""));
     let grpc = |service: &str| json!({"grpc": {"port": 9000, "service": service}});
     gateway.apply(&with_probe("well", "livenessProbe", grpc("")));
     gateway.apply(&with_probe("well2", "readinessProbe", grpc("")));

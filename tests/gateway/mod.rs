@@ -130,6 +130,10 @@ impl Gateway {
         if !settings.contains("staticPodPath:") {
             config = config + "staticPodPath: " + gateway.path("manifests").to_str().unwrap() + "\n";
         }
+        if !settings.contains("fetchBinary:") {
+            // Whether it was built before may make no difference.
+            config = config + "fetchBinary: " + gateway.path("no-fetch").to_str().unwrap() + "\n";
+        }
         if !settings.contains("cniConfDir:") {
             // Not what this machine has.
             config = config + "cniConfDir: " + gateway.path("cni").to_str().unwrap() + "\n";
@@ -584,8 +588,8 @@ fn pids() -> Vec<u32> {
     names.filter_map(|name| name.parse().ok()).collect()
 }
 
-/// Builds the second binary beside the first, where gatepost looks for it: cargo builds only a test's own package along.
-pub fn build_fetch() {
+/// The same settings with the second binary, which is built: cargo builds only a test's own package along.
+pub fn fetching(settings: &str) -> String {
     static BUILT: OnceLock<()> = OnceLock::new();
     BUILT.get_or_init(|| {
         let mut cargo = Command::new(env!("CARGO"));
@@ -596,6 +600,7 @@ pub fn build_fetch() {
         }
         assert!(cargo.status().unwrap().success(), "gatepost-fetch could not be built");
     });
+    format!("fetchBinary: {GATEPOST}-fetch\n{settings}\n")
 }
 
 /// Looks again and again for what nobody tells of.

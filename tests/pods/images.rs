@@ -19,8 +19,8 @@ fn an_image_that_is_not_there_is_told_and_the_pod_starts_once_it_is_imported() {
         let pod = pods.get("web").filter(|pod| ["ErrImagePull", "ImagePullBackOff"].contains(&waits(pod)))?;
         Some(text(container(pod, "app"), "/state/waiting/message").to_owned())
     });
-    assert!(message.contains("no registry is configured"), "{message}");
-    gateway.event("web", "no registry is configured");
+    assert!(message.contains("gatepost-fetch is not installed"), "{message}");
+    gateway.event("web", "gatepost-fetch is not installed");
     gateway.until("ErrImageNeverPull", |pods| pods.get("never").is_some_and(|pod| waits(pod) == "ErrImageNeverPull"));
 
     let archive = sample_images().join("busybox.tar");

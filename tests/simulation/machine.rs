@@ -258,6 +258,7 @@ impl Machine {
                 container: container.clone(),
                 image_id: "sha256:0".to_owned(),
                 stop_signal: random.percent(30).then_some(2),
+                pulled: false,
             },
             Action::Start { seq, container, mode, .. } => {
                 self.check_alone(container)?;

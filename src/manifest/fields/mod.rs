@@ -91,11 +91,7 @@ pub(super) static POD_SPEC: Object = Object {
         carried("hostUsers", Kind::Bool),
         carried("hostname", Kind::String),
         carried("hostnameOverride", Kind::String),
-        warned(
-            "imagePullSecrets",
-            Kind::List(&Kind::Object(&LOCAL_OBJECT_REFERENCE)),
-            "no registry is asked by this version, so credentials are not used",
-        ),
+        carried("imagePullSecrets", Kind::List(&Kind::Object(&LOCAL_OBJECT_REFERENCE))),
         carried("initContainers", Kind::List(&Kind::Object(&CONTAINER))),
         carried("nodeName", Kind::String),
         warned("nodeSelector", STRING_MAP, "there is one node, so nothing is scheduled"),

@@ -125,9 +125,12 @@ impl Bench {
         Some(match action {
             Action::PrepareSandbox { pod } => Event::SandboxReady { pod: pod.clone(), ips: vec!["10.0.0.1".into()] },
             Action::TeardownSandbox { pod, .. } => Event::SandboxGone { pod: pod.clone() },
-            Action::EnsureImage { container } => {
-                Event::ImageReady { container: container.clone(), image_id: "sha256:1".into(), stop_signal: None }
-            }
+            Action::EnsureImage { container } => Event::ImageReady {
+                container: container.clone(),
+                image_id: "sha256:1".into(),
+                stop_signal: None,
+                pulled: false,
+            },
             Action::Start { seq, mode: crate::pod::event::StartMode::Create, .. } => {
                 Event::Created { seq: *seq, pid: 1 }
             }

@@ -48,8 +48,12 @@ fn a_container_that_cannot_start_does_not_stop_the_others() {
     let actions = bench.tell(Event::SandboxReady { pod: "web-uid-1".into(), ips: vec![] });
     assert_eq!(words(&actions), ["image a", "image b"]);
     bench.tell(Event::ImageFailed { container: container("web", "a"), failure: failure("ErrImageNeverPull") });
-    let actions =
-        bench.tell(Event::ImageReady { container: container("web", "b"), image_id: "i".into(), stop_signal: None });
+    let actions = bench.tell(Event::ImageReady {
+        container: container("web", "b"),
+        image_id: "i".into(),
+        stop_signal: None,
+        pulled: false,
+    });
     assert_eq!(words(&actions), ["start b 0"]);
 }
 
@@ -138,7 +142,12 @@ fn a_late_word_about_an_ended_instance_does_not_move_the_next_one() {
     let mut bench = Bench::running(&[always("web")]);
     let ended = bench.live("web", "app");
     bench.exit(ended, 1);
-    bench.tell(Event::ImageReady { container: container("web", "app"), image_id: "i".into(), stop_signal: None });
+    bench.tell(Event::ImageReady {
+        container: container("web", "app"),
+        image_id: "i".into(),
+        stop_signal: None,
+        pulled: false,
+    });
     let next = bench.live("web", "app");
     for event in [Event::Started { seq: ended, pid: 9 }, Event::Created { seq: ended, pid: 9 }] {
         assert_eq!(bench.tell(event.clone()), [], "{event:?}");

@@ -111,7 +111,12 @@ fn a_start_that_fails_backs_off_without_counting_as_a_restart() {
     for _ in 0..4 {
         let failed = bench.now;
         assert!(words(&actions) == ["image app"], "{actions:?}");
-        bench.tell(Event::ImageReady { container: container("web", "app"), image_id: "i".into(), stop_signal: None });
+        bench.tell(Event::ImageReady {
+            container: container("web", "app"),
+            image_id: "i".into(),
+            stop_signal: None,
+            pulled: false,
+        });
         let seq = bench.live("web", "app");
         actions = bench.tell(Event::StartFailed { seq, failure: failure("RunContainerError") });
         assert_eq!(words(&actions), ["remove"]);
@@ -132,7 +137,12 @@ fn after_a_start_that_failed_the_next_one_waits_until_nothing_of_it_can_run() {
     let first = bench.live("web", "app");
     assert_eq!(words(&bench.exit(first, 1)), ["image app"]);
     bench.tell(Event::Removed { seq: first });
-    bench.tell(Event::ImageReady { container: container("web", "app"), image_id: "i".into(), stop_signal: None });
+    bench.tell(Event::ImageReady {
+        container: container("web", "app"),
+        image_id: "i".into(),
+        stop_signal: None,
+        pulled: false,
+    });
     let seq = bench.live("web", "app");
     bench.tell(Event::StartFailed { seq, failure: failure("CreateContainerError") });
     let actions = bench.tell(Event::RemoveFailed { seq, failure: failure("Busy") });
@@ -150,7 +160,12 @@ fn the_next_start_does_not_wait_for_the_removal_of_one_that_failed_once_nothing_
     let mut bench = Bench::running(&[always("web")]);
     let first = bench.live("web", "app");
     bench.exit(first, 1);
-    bench.tell(Event::ImageReady { container: container("web", "app"), image_id: "i".into(), stop_signal: None });
+    bench.tell(Event::ImageReady {
+        container: container("web", "app"),
+        image_id: "i".into(),
+        stop_signal: None,
+        pulled: false,
+    });
     let seq = bench.live("web", "app");
     let actions = bench.tell(Event::StartFailed { seq, failure: failure("CreateContainerError") });
     assert!(words(&actions).contains(&"remove".to_owned()), "{actions:?}");
@@ -167,14 +182,24 @@ fn a_missing_config_object_is_retried_every_ten_seconds_without_backoff() {
     bench.exit(bench.live("web", "app"), 1);
     bench.wait();
     for _ in 0..3 {
-        bench.tell(Event::ImageReady { container: container("web", "app"), image_id: "i".into(), stop_signal: None });
+        bench.tell(Event::ImageReady {
+            container: container("web", "app"),
+            image_id: "i".into(),
+            stop_signal: None,
+            pulled: false,
+        });
         let seq = bench.live("web", "app");
         bench.tell(Event::StartFailed { seq, failure: failure("CreateContainerConfigError") });
         bench.tell(Event::Removed { seq });
         assert_eq!(bench.node.deadline().unwrap().0, bench.now + 10_000);
         bench.wait();
     }
-    bench.tell(Event::ImageReady { container: container("web", "app"), image_id: "i".into(), stop_signal: None });
+    bench.tell(Event::ImageReady {
+        container: container("web", "app"),
+        image_id: "i".into(),
+        stop_signal: None,
+        pulled: false,
+    });
     bench.tell(Event::Started { seq: bench.live("web", "app"), pid: 1 });
     bench.exit(bench.live("web", "app"), 1);
     assert_eq!(bench.node.deadline().unwrap().0, bench.now + 20_000);

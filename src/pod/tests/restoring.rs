@@ -12,7 +12,12 @@ fn found(seq: Seq, found: Found) -> BTreeMap<Seq, Found> {
 /// A pod up to the point where `answers` were given.
 fn until(policy: RestartPolicy, answers: usize) -> Bench {
     let (mut bench, _) = Bench::with(&[pod("web", policy, &[], &["app"])]);
-    let image = || Event::ImageReady { container: container("web", "app"), image_id: "i".into(), stop_signal: None };
+    let image = || Event::ImageReady {
+        container: container("web", "app"),
+        image_id: "i".into(),
+        stop_signal: None,
+        pulled: false,
+    };
     for answer in 0..answers {
         let event = match answer {
             0 => Event::SandboxReady { pod: "web-uid-1".into(), ips: vec![] },

@@ -93,7 +93,12 @@ fn a_delete_starts_afresh_with_new_volumes_and_counts() {
 fn a_container_that_is_being_started_gets_its_stop_signal_when_it_runs() {
     let (mut bench, _) = Bench::with(&[always("web")]);
     bench.tell(Event::SandboxReady { pod: "web-uid-1".into(), ips: vec![] });
-    bench.tell(Event::ImageReady { container: container("web", "app"), image_id: "i".into(), stop_signal: Some(3) });
+    bench.tell(Event::ImageReady {
+        container: container("web", "app"),
+        image_id: "i".into(),
+        stop_signal: Some(3),
+        pulled: false,
+    });
     let seq = bench.live("web", "app");
     assert_eq!(bench.desire(&[]), Vec::<Action>::new());
     assert_eq!(words(&bench.tell(Event::Started { seq, pid: 1 })), ["signal 3"]);
@@ -104,7 +109,12 @@ fn a_container_created_but_not_started_is_killed_without_grace() {
     let never = pod("web", crate::manifest::v1::RestartPolicy::Never, &[], &["app"]);
     let (mut bench, _) = Bench::with(&[never]);
     bench.tell(Event::SandboxReady { pod: "web-uid-1".into(), ips: vec![] });
-    bench.tell(Event::ImageReady { container: container("web", "app"), image_id: "i".into(), stop_signal: None });
+    bench.tell(Event::ImageReady {
+        container: container("web", "app"),
+        image_id: "i".into(),
+        stop_signal: None,
+        pulled: false,
+    });
     let seq = bench.live("web", "app");
     assert_eq!(words(&bench.tell(Event::Created { seq, pid: 1 })), ["mark app"]);
     assert_eq!(words(&bench.desire(&[])), ["kill"]);
