@@ -229,6 +229,7 @@ fn it_needs_no_root_and_reads_standard_input() {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(manifest).unwrap();
         let output = child.wait_with_output().unwrap();
+        assert!(!String::from_utf8_lossy(&output.stdout).contains('\u{2028}'));
         (output.status.code(), lines(&output))
     };
     let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec: {containers: [{name: app, image: 'x:1'}]}\n";
@@ -240,6 +241,7 @@ fn it_needs_no_root_and_reads_standard_input() {
     // Whatever comes in, a line a document goes out: what cannot be printed does not break it.
     let (status, verdicts) = judge(pod.replace("name: web", "name: \"a\\u2028b\"").as_bytes());
     assert_eq!(status, Some(1));
+    assert_eq!(verdicts[0]["name"], "a\u{2028}b");
     assert!(verdicts[0]["errors"][0]["message"].as_str().unwrap().starts_with("Invalid value: \"a\\u2028b\": "));
     for garbage in [&b""[..], b"\0\x01\xff", b"\xff\xfea\0", &b"[".repeat(100_000), &b"- ".repeat(100_000)] {
         let (status, verdicts) = judge(garbage);
