@@ -11,6 +11,10 @@
 )]
 
 use std::fmt::Write as _;
+use std::fs::Permissions;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
@@ -210,5 +214,37 @@ fn what_is_no_manifest_at_all_is_refused_with_the_file_and_the_rest_judged() {
         assert_eq!(keys(verdict), KEYS);
         assert_eq!(verdict["ok"], false);
         assert!(TYPES.contains(&verdict["errors"][0]["type"].as_str().unwrap()), "{verdict}");
+    }
+}
+
+#[test]
+fn it_needs_no_root_and_reads_standard_input() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
+    let binary = directory.path().join("gatepost");
+    std::fs::copy(env!("CARGO_BIN_EXE_gatepost"), &binary).unwrap();
+    let judge = |manifest: &[u8]| {
+        let mut command = Command::new(&binary);
+        command.args(["validate", "-o", "json", "-"]).uid(65534).gid(65534).current_dir("/");
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(manifest).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(!String::from_utf8_lossy(&output.stdout).contains('\u{2028}'));
+        (output.status.code(), lines(&output))
+    };
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec: {containers: [{name: app, image: 'x:1'}]}\n";
+    let (status, verdicts) = judge(pod.as_bytes());
+    assert_eq!(
+        (status, &verdicts[0]["ok"], &verdicts[0]["qos"]),
+        (Some(0), &Json::from(true), &Json::from("BestEffort"))
+    );
+    // Whatever comes in, a line a document goes out: what cannot be printed does not break it.
+    let (status, verdicts) = judge(pod.replace("name: web", "name: \"a\\u2028b\"").as_bytes());
+    assert_eq!(status, Some(1));
+    assert_eq!(verdicts[0]["name"], "a\u{2028}b");
+    assert!(verdicts[0]["errors"][0]["message"].as_str().unwrap().starts_with("Invalid value: \"a\\u2028b\": "));
+    for garbage in [&b""[..], b"\0\x01\xff", b"\xff\xfea\0", &b"[".repeat(100_000), &b"- ".repeat(100_000)] {
+        let (status, verdicts) = judge(garbage);
+        assert_eq!((status, verdicts.len(), &verdicts[0]["ok"]), (Some(1), 1, &Json::from(false)));
     }
 }

@@ -49,6 +49,10 @@ pub(super) fn run(invocation: &Invocation) -> Outcome {
             lines.push_str(&json::to_string(verdict).map_err(|error| Failure::failed(error.to_string()))?);
             lines.push('\n');
         }
+        // Some readers take these for the ends of lines.
+        for end in ['\u{85}', '\u{2028}', '\u{2029}'] {
+            lines = lines.replace(end, &format!("\\u{:04x}", u32::from(end)));
+        }
         output::print(&lines)?;
     } else {
         output::print(&report(&verdicts))?;
