@@ -156,7 +156,7 @@ fn by_tcp(server: SocketAddr, query: &[u8]) -> io::Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
 
     #[test]
@@ -197,6 +197,45 @@ mod tests {
         let resolver = Resolver { servers: vec![address], ..Resolver::default() };
         let found: Vec<String> = resolver.addresses("a.example").unwrap().iter().map(ToString::to_string).collect();
         assert_eq!(found, ["10.0.0.2", "::1"]);
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn what_does_not_fit_into_a_packet_is_asked_for_again_by_tcp() {
+        let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = tcp.local_addr().unwrap();
+        let udp = UdpSocket::bind(address).unwrap();
+        let answer_to = |query: &[u8], truncated: bool| {
+            let query = Packet::parse(query).unwrap();
+            let mut answer = query.clone().into_reply();
+            let question = query.questions.first().unwrap();
+            match (truncated, question.qtype) {
+                (true, _) => answer.set_flags(PacketFlag::TRUNCATION),
+                (false, QTYPE::TYPE(TYPE::A)) => {
+                    let rdata = RData::A(simple_dns::rdata::A { address: 0x0a00_0003 });
+                    answer.answers.push(simple_dns::ResourceRecord::new(question.qname.clone(), CLASS::IN, 1, rdata));
+                }
+                _ => *answer.rcode_mut() = RCODE::NameError,
+            }
+            answer.build_bytes_vec().unwrap()
+        };
+        let thread = std::thread::spawn(move || {
+            let mut buffer = [0; 512];
+            for _ in 0..2 {
+                let (count, from) = udp.recv_from(&mut buffer).unwrap();
+                udp.send_to(&answer_to(&buffer[..count], true), from).unwrap();
+                let (mut stream, _) = tcp.accept().unwrap();
+                let mut length = [0; 2];
+                stream.read_exact(&mut length).unwrap();
+                let mut query = vec![0; usize::from(u16::from_be_bytes(length))];
+                stream.read_exact(&mut query).unwrap();
+                let answer = answer_to(&query, false);
+                stream.write_all(&u16::try_from(answer.len()).unwrap().to_be_bytes()).unwrap();
+                stream.write_all(&answer).unwrap();
+            }
+        });
+        let resolver = Resolver { servers: vec![address], ..Resolver::default() };
+        assert_eq!(resolver.addresses("large.example").unwrap(), [IpAddr::from([10, 0, 0, 3])]);
         thread.join().unwrap();
     }
 }
