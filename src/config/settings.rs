@@ -207,7 +207,7 @@ pub const OWN_BINARY: &str = "/proc/self/exe";
 impl Config {
     /// Where `gatepost-fetch` should be.
     pub fn fetch_program(&self) -> PathBuf {
-        named_or_beside(&self.fetch_binary, "gatepost-fetch")
+        named_or_beside(&self.fetch_binary, std::env::current_exe().ok(), "gatepost-fetch")
     }
 
     /// Where `gatepost-worker` should be, or [`OWN_BINARY`], if that does the same and nothing else is set.
@@ -215,7 +215,7 @@ impl Config {
         if cfg!(feature = "complete") && self.worker_binary.as_os_str().is_empty() {
             return PathBuf::from(OWN_BINARY);
         }
-        named_or_beside(&self.worker_binary, "gatepost-worker")
+        named_or_beside(&self.worker_binary, std::env::current_exe().ok(), "gatepost-worker")
     }
 
     /// Where `localhostProfile` of seccomp is looked for.
@@ -225,12 +225,13 @@ impl Config {
     }
 }
 
-/// A program of gatepost's: where the setting says, else beside this one; on a gateway, whose gatepost runs from memory, in `/usr/bin`.
-fn named_or_beside(named: &Path, name: &str) -> PathBuf {
+/// A program of gatepost's: where the setting says, else beside `own`, this one; on a gateway, whose gatepost runs from memory, in
+/// `/usr/bin`.
+fn named_or_beside(named: &Path, own: Option<PathBuf>, name: &str) -> PathBuf {
     if !named.as_os_str().is_empty() {
         return named.to_owned();
     }
-    let own = std::env::current_exe().ok().filter(|own| !own.starts_with("/memfd:"));
+    let own = own.filter(|own| !own.as_os_str().as_encoded_bytes().starts_with(b"/memfd:"));
     // Replaced by a newer one, its path has words behind it: only the directory counts.
     own.unwrap_or_else(|| PathBuf::from("/usr/bin/gatepost")).with_file_name(name)
 }
@@ -272,5 +273,21 @@ impl Default for Config {
             gateway: Gateway::default(),
             modified: 0,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_other_binaries_lie_beside_this_one_and_in_usr_bin_when_it_is_in_memory() {
+        let named = Path::new("/opt/w");
+        let found = |named: &Path, own: &str| named_or_beside(named, Some(own.into()), "gatepost-worker");
+        assert_eq!(found(named, "/memfd:gatepost (deleted)"), named);
+        let nowhere = Path::new("");
+        assert_eq!(found(nowhere, "/memfd:gatepost (deleted)"), Path::new("/usr/bin/gatepost-worker"));
+        assert_eq!(found(nowhere, "/opt/gatepost (deleted)"), Path::new("/opt/gatepost-worker"));
+        assert_eq!(named_or_beside(nowhere, None, "gatepost-worker"), Path::new("/usr/bin/gatepost-worker"));
     }
 }
