@@ -29,6 +29,11 @@ pub use qmp::Monitor;
 /// Long enough for whatever an emulated gateway does on a busy machine.
 pub const BOUND: Duration = Duration::from_mins(6);
 
+/// Programs and kernel lie at the same addresses at every start. QEMU keeps what it translates by virtual address: else it translates
+/// the runtime anew at each call, and goes through thousands of copies at every byte that is written where code was, after a reset
+/// for minutes.
+const SAME_ADDRESSES: &str = "norandmaps nokaslr";
+
 /// A shell's word for the pid of the supervisor.
 pub const SUPERVISOR: &str = "$(ps | grep '[s]upervise /' | sed 's/^ *//' | cut -d' ' -f1)";
 
@@ -137,7 +142,7 @@ impl<'disk> Vm<'disk> {
             let words = command_line.split(' ').filter(|word| !word.starts_with("console="));
             command_line = words.chain(["console=null"]).collect::<Vec<_>>().join(" ");
         }
-        command_line = format!("{command_line} {}", machine.append);
+        command_line = format!("{command_line} {SAME_ADDRESSES} {}", machine.append);
 
         let listen = |name: &str| UnixListener::bind(directory.path().join(name)).unwrap();
         let (console, monitor, agent) = (listen("console"), listen("monitor"), listen("agent"));
