@@ -128,7 +128,10 @@ fn the_boot_can_be_drawn(vm: &mut Vm<'_>) {
     }
     let first = &chart["firstContainer"];
     let micros = |key: &str| first[key].as_u64().unwrap();
-    assert!(micros("ownMicros") > 0 && micros("ownMicros") + micros("runtimeMicros") == micros("totalMicros"), "{first}");
+    assert!(
+        micros("ownMicros") > 0 && micros("ownMicros") + micros("runtimeMicros") == micros("totalMicros"),
+        "{first}"
+    );
     assert!(vm.ok("gatepost boot-chart").starts_with("<svg"), "a picture");
 }
 

@@ -13,7 +13,6 @@ mod qmp;
 
 use std::fs::{self, File};
 use std::io;
-use std::marker::PhantomData;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -29,15 +28,11 @@ pub use qmp::Monitor;
 /// Long enough for whatever an emulated gateway does on a busy machine.
 pub const BOUND: Duration = Duration::from_mins(6);
 
-/// Programs and kernel lie at the same addresses at every start. QEMU keeps what it translates by virtual address: else it translates
-/// the runtime anew at each call, and goes through thousands of copies at every byte that is written where code was, after a reset
-/// for minutes.
-const SAME_ADDRESSES: &str = "norandmaps nokaslr";
-
 /// A shell's word for the pid of the supervisor.
 pub const SUPERVISOR: &str = "$(ps | grep '[s]upervise /' | sed 's/^ *//' | cut -d' ' -f1)";
 
 /// What is booted.
+#[derive(Clone)]
 pub struct Machine {
     /// Name of a file in `board/`.
     pub board: &'static str,
@@ -51,12 +46,17 @@ pub struct Machine {
     pub agent: bool,
     /// Whether a reset starts the machine again; else QEMU ends at the first one.
     pub resets: bool,
+    /// Whether a reset leaves the memory as it is. Else it is another QEMU: one that resets an armv7 keeps what it has translated, and a
+    /// kernel that unpacks itself over its old code then takes minutes.
+    pub keeps_memory: bool,
 }
 
 impl Machine {
     /// The board as it is, with the agent.
     pub fn new(board: &'static str) -> Self {
-        Self { board, append: String::new(), without_console: false, devices: Vec::new(), agent: true, resets: true }
+        let keeps_memory = board != "qemu-armv7";
+        let (append, devices) = (String::new(), Vec::new());
+        Self { board, append, without_console: false, devices, agent: true, resets: true, keeps_memory }
     }
 
     /// With no pods but those a test gives it, see [`Vm::apply`].
@@ -126,9 +126,13 @@ pub struct Vm<'disk> {
     pub monitor: Monitor,
     qemu: Child,
     agent: Option<Agent>,
+    began: Instant,
+    /// The last command: a test that fails shows what it did, and when.
+    told: String,
     // Sockets and initramfs.
     _directory: TempDir,
-    disk: PhantomData<&'disk Disk>,
+    machine: Machine,
+    disk: &'disk Disk,
 }
 
 impl<'disk> Vm<'disk> {
@@ -142,7 +146,7 @@ impl<'disk> Vm<'disk> {
             let words = command_line.split(' ').filter(|word| !word.starts_with("console="));
             command_line = words.chain(["console=null"]).collect::<Vec<_>>().join(" ");
         }
-        command_line = format!("{command_line} {SAME_ADDRESSES} {}", machine.append);
+        command_line = format!("{command_line} {}", machine.append);
 
         let listen = |name: &str| UnixListener::bind(directory.path().join(name)).unwrap();
         let (console, monitor, agent) = (listen("console"), listen("monitor"), listen("agent"));
@@ -155,7 +159,7 @@ impl<'disk> Vm<'disk> {
         qemu.args(["--pdeathsig", "KILL", "--"]).args(words);
         qemu.args(["-nodefaults", "-display", "none", "-chardev", &socket("console"), "-serial", "chardev:console"]);
         qemu.arg("-qmp").arg(format!("unix:{}", directory.path().join("monitor").display()));
-        if !machine.resets {
+        if !machine.resets || !machine.keeps_memory {
             qemu.arg("-no-reboot");
         }
         // With a boot chain of its own the machine reads everything from its card.
@@ -179,11 +183,16 @@ impl<'disk> Vm<'disk> {
         let console = Console::new(accept(&console, &mut qemu));
         let monitor = Monitor::new(accept(&monitor, &mut qemu));
         let agent = machine.agent.then(|| Agent::new(accept(&agent, &mut qemu)));
-        Self { console, monitor, qemu, agent, _directory: directory, disk: PhantomData }
+        let (began, told) = (Instant::now(), String::new());
+        Self { console, monitor, qemu, agent, began, told, _directory: directory, machine: machine.clone(), disk }
     }
 
     /// Carries out a shell command inside, in PID 1's mount namespace: its output and its exit status.
     pub fn run(&mut self, command: &str) -> (String, i32) {
+        if self.told != command {
+            command.clone_into(&mut self.told);
+            eprintln!("{:7.1} s: {command}", self.began.elapsed().as_secs_f32());
+        }
         let agent = self.agent.as_mut().expect("a machine without the agent");
         agent.run(command, BOUND).unwrap_or_else(|error| panic!("{command}: {error}\n{}", self.console.tail()))
     }
@@ -235,6 +244,13 @@ impl<'disk> Vm<'disk> {
 
     /// Waits until the machine has reset itself. It starts again; the agent there is a new one.
     pub fn reset(&mut self) -> String {
+        if !self.machine.keeps_memory {
+            let reason = self.off();
+            self.qemu.wait().unwrap();
+            let machine = self.machine.clone();
+            *self = Self::boot(&machine, self.disk);
+            return reason;
+        }
         let reason = self.event("RESET")["reason"].as_str().unwrap_or_default().to_owned();
         if let Some(agent) = &mut self.agent {
             agent.starts_anew();
