@@ -157,6 +157,22 @@ fn a_supervisor_killed_again_and_again_costs_no_container(vm: &mut Vm<'_>) {
     assert_eq!(vm.ok(processes), before);
 }
 
+/// The image with the other runtime, as it is shipped.
+#[test]
+fn a_gateway_with_crun_runs_its_pods_too() {
+    let board = "qemu-aarch64-crun";
+    let disk = Disk::fresh(board);
+    let mut vm = Vm::boot(&Machine::new(board).untouched(), &disk);
+    vm.console.wait_for("boot: node: gateway, runtime crun version", crate::machine::BOUND);
+    vm.console.wait_for("supervisor: supervising gateway with", crate::machine::BOUND);
+    let mut left: Vec<String> = STEADY.iter().map(|pod| format!("pods: default/{pod}: Running 1/1")).collect();
+    while !left.is_empty() {
+        let wanted: Vec<&str> = left.iter().map(String::as_str).collect();
+        let (found, _) = vm.console.wait_for_any(&wanted, crate::machine::BOUND);
+        left.remove(found);
+    }
+}
+
 #[test]
 fn an_aarch64_gateway_runs_its_pods_and_is_the_same_after_a_reboot() {
     runs_its_pods_and_is_the_same_after_a_reboot("qemu-aarch64");

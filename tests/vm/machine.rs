@@ -34,7 +34,7 @@ pub const SUPERVISOR: &str = "$(ps | grep '[s]upervise /' | sed 's/^ *//' | cut 
 /// What is booted.
 #[derive(Clone)]
 pub struct Machine {
-    /// Name of a file in `board/`.
+    /// Name of an image: that of a file in `board/`, or `qemu-aarch64-crun`.
     pub board: &'static str,
     /// Put behind the image's kernel command line.
     pub append: String,
