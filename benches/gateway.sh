@@ -23,42 +23,46 @@ def listen(name):
     listener.bind(f"{work}/{name}")
     listener.listen(1)
     return listener
-console, port = listen("console"), listen("agent")
+consoles, ports = listen("console"), listen("agent")
 words = open(f"{image}/qemu").read().replace("DISK", f"{work}/disk").split()
 line = open(f"{image}/cmdline").read().strip() + " rdinit=/agent/start"
 line += " gatepost.staticPodPath=/var/lib/gatepost/manifests"
-qemu = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "--", *words, "-nodefaults", "-display", "none",
-    "-chardev", f"socket,id=console,path={work}/console", "-serial", "chardev:console",
-    "-chardev", f"socket,id=agent,path={work}/agent", "-device", "virtio-serial-device",
-    "-device", "virtserialport,chardev=agent,name=agent",
-    "-kernel", f"{image}/kernel", "-initrd", f"{work}/initramfs", "-append", line], stdin=subprocess.DEVNULL)
-screen, port = console.accept()[0], port.accept()[0]
-def drain():
-    while screen.recv(4096): pass
-threading.Thread(target=drain, daemon=True).start()
-lines, number = port.makefile("rb"), 0
-def ready():
+number = 0
+def boot():
+    """Plugs it in. Each boot has a QEMU of its own, which knows nothing of the one before."""
+    global qemu, port, lines
+    qemu = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "--", *words, "-nodefaults", "-display", "none", "-no-reboot",
+        "-chardev", f"socket,id=console,path={work}/console", "-serial", "chardev:console",
+        "-chardev", f"socket,id=agent,path={work}/agent", "-device", "virtio-serial-device",
+        "-device", "virtserialport,chardev=agent,name=agent",
+        "-kernel", f"{image}/kernel", "-initrd", f"{work}/initramfs", "-append", line], stdin=subprocess.DEVNULL)
+    screen, port = consoles.accept()[0], ports.accept()[0]
+    def drain():
+        while screen.recv(4096): pass
+    threading.Thread(target=drain, daemon=True).start()
+    lines = port.makefile("rb")
     while not lines.readline().rstrip().endswith(b"ready"): pass
 def run(command):
     global number
     number += 1
     port.sendall(f"{number} {command}\n".encode())
     output = ""
-    while f"{number} done " not in (line := lines.readline().decode()):
-        if not line: sys.exit("gateway: the machine went off")
-        output += line
+    while f"{number} done " not in (text := lines.readline().decode()):
+        if not text: sys.exit("gateway: the machine went off")
+        output += text
     return output
 def until(command, satisfied):
     while not satisfied(output := run(command)): time.sleep(0.5)
     return output
 
 running = lambda table: table.count("1/1     Running") == 3
-ready()
+boot()
 until("cat /proc/mounts", lambda text: " /var/lib " in text)
 run("cd /flash/manifests && mkdir -p /var/lib/gatepost/manifests && cp 10-* 30-* 40-* /var/lib/gatepost/manifests/")
 until("gatepost get pods 2>&1", running)
 port.sendall(b"0 kill -TERM 1\n")
-ready()
+qemu.wait()
+boot()
 until("gatepost get pods 2>&1", running)
 chart = json.loads(run("gatepost boot-chart --json"))
 first = chart["firstContainer"]

@@ -134,7 +134,8 @@ impl DesiredSet {
 
     /// Adds the directories that a report does not name, as ones that cannot be read: it was not asked for them by one who knows.
     pub fn keep_unnamed(&self, report: &mut Report, why: &str) {
-        let unnamed = self.directories.iter().filter(|known| report.directories.iter().all(|one| one.path != known.path));
+        let unnamed =
+            self.directories.iter().filter(|known| report.directories.iter().all(|one| one.path != known.path));
         let unnamed = unnamed.map(|known| DirectoryReport {
             path: known.path.clone(),
             error: Some(why.to_owned()),
