@@ -174,14 +174,26 @@ impl Series {
         }
     }
 
+    /// What `look` finds with the names of this instance's files, oldest first, while none of them changes: a rotation gives the live
+    /// file's name to another one.
+    fn at_rest<T>(&self, mut look: impl FnMut(&[LogName]) -> Result<T, ReadError>) -> Result<T, ReadError> {
+        let mut names = self.names()?;
+        loop {
+            let found = look(&names)?;
+            let now = self.names()?;
+            if now == names {
+                return Ok(found);
+            }
+            names = now;
+        }
+    }
+
     /// Where printing begins.
     fn first(&self, lines: Option<u64>) -> Result<Position, ReadError> {
-        let mut positions = Vec::new();
-        for name in self.names()? {
-            if let Some(position) = self.open(name).map_err(|error| self.failed(error))? {
-                positions.push(position);
-            }
-        }
+        let positions = self.at_rest(|names| {
+            let opened: io::Result<Vec<_>> = names.iter().filter_map(|name| self.open(*name).transpose()).collect();
+            opened.map_err(|error| self.failed(error))
+        })?;
         let (index, offset) = match lines {
             None => (0, 0),
             Some(lines) => {
@@ -195,16 +207,18 @@ impl Series {
 
     /// The file that follows the one at `position`, whatever that is called by now.
     fn after(&self, position: &Position) -> Result<Option<Position>, ReadError> {
-        let mut oldest = None;
-        for name in self.names()?.into_iter().rev() {
-            let Some(other) = self.open(name).map_err(|error| self.failed(error))? else { continue };
-            if other.inode == position.inode {
-                return Ok(oldest);
+        self.at_rest(|names| {
+            let mut oldest = None;
+            for name in names.iter().rev() {
+                let Some(other) = self.open(*name).map_err(|error| self.failed(error))? else { continue };
+                if other.inode == position.inode {
+                    return Ok(oldest);
+                }
+                oldest = Some(other);
             }
-            oldest = Some(other);
-        }
-        // Removed meanwhile: everything that is there is newer.
-        Ok(oldest)
+            // Removed meanwhile: everything that is there is newer.
+            Ok(oldest)
+        })
     }
 
     fn watch(&self) -> Result<OwnedFd, ReadError> {
@@ -354,4 +368,47 @@ fn wait(watch: &OwnedFd) -> io::Result<()> {
     let mut events = [0_u8; 4096];
     while rustix::io::read(watch, &mut events).is_ok_and(|got| got > 0) {}
     Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// Rotates the live file, as the log writer does.
+    fn rotate(directory: &Path, second: u32) {
+        let live = directory.join("0.log");
+        fs::rename(&live, directory.join(format!("0.log.20260102-1200{second:02}"))).unwrap();
+        fs::write(live, format!("file {second}")).unwrap();
+    }
+
+    #[test]
+    fn files_that_are_rotated_while_they_are_looked_at_are_looked_at_again() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("0.log"), "the first").unwrap();
+        rotate(directory.path(), 1);
+        let series = Series { directory: directory.path().to_owned(), instance: 0 };
+        let position = series.open(LogName::live(0)).unwrap().unwrap();
+        let mut looks = 0;
+        let found = series.at_rest(|names| {
+            looks += 1;
+            if looks < 3 {
+                rotate(directory.path(), 1 + looks);
+            }
+            let names = names
+                .iter()
+                .rev()
+                .take_while(|name| series.open(**name).unwrap().is_none_or(|other| other.inode != position.inode));
+            Ok(names.count())
+        });
+        // Looked at once only, the live file's name would not have led to it, and all older files would have seemed newer.
+        assert_eq!((found.unwrap(), looks), (2, 3));
+        let next = series.after(&position).unwrap().unwrap();
+        assert_eq!(next.file.metadata().unwrap().len(), "file 2".len() as u64);
+        let mut content = [0; 6];
+        next.file.read_at(&mut content, 0).unwrap();
+        assert_eq!(&content, b"file 2");
+    }
 }
