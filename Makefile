@@ -3,7 +3,7 @@
 # make run-host  the sample pods on this machine, shown until Ctrl-C
 # make test      everything: format, lints, licences, unit, simulation and integration tests, the ARM builds' tests, gateways in QEMU
 # make cross     static binaries for aarch64 and armv7 in .build/bin; make size says what is in them
-# make test-vm   gateways of both architectures booted in QEMU
+# make test-vm   gateways of both architectures booted in QEMU, alone
 # make test-cross  the unit tests for both, under qemu-user
 # make bench     memory, idleness, restarts and imports, each beside a peer in the same run; IDLE_SECONDS=600
 .PHONY: run run-host image vm-images test test-vm test-cross cross size bench build images lint clean
@@ -23,19 +23,25 @@ run: image
 image: setup-image
 	@RUNTIME=$(RUNTIME) rootfs/image.sh $(BOARD)
 
-# What the tests boot; boards of one architecture share packages, so they are built one after the other.
+# What the tests boot; images of one architecture share packages, so they are built one after the other.
 VM_BOARDS := qemu-aarch64 qemu-armv7
 vm-images: setup-image
 	cross/build.sh
 	@images=; for board in $(VM_BOARDS); do \
-		{ rootfs/image.sh $$board && tests/vm/agent.sh $$board; } & images="$$images $$!"; \
+		{ rootfs/image.sh $$board && tests/vm/agent.sh $$board && \
+			if [ $$board = qemu-aarch64 ]; then RUNTIME=crun OUT=$(CURDIR)/$(BUILD)/image/$$board-crun rootfs/image.sh $$board; fi; \
+		} & images="$$images $$!"; \
 	done; for image in $$images; do wait $$image || failed=1; done; [ -z "$$failed" ]
 
 run-host: build images
 	@tests/samples/run.sh $(BIN)
 
-test: setup-test images lint
-	cargo test --locked --workspace --no-fail-fast
+# The ARM binaries and images are built beside everything else; tests run when that is done, since some count wake-ups.
+test: setup-test setup-image setup-cross
+	@mkdir -p $(BUILD); $(MAKE) --no-print-directory vm-images > $(BUILD)/vm-images.log 2>&1 & vm=$$!; \
+	$(MAKE) --no-print-directory images lint && cargo test --locked --workspace --all-features --no-run; built=$$?; \
+	wait $$vm || { cat $(BUILD)/vm-images.log; exit 1; }; exit $$built
+	cargo test --locked --workspace --all-features --no-fail-fast
 
 # Gateways in QEMU, as many at a time as there are cores; most of the minutes are for the first build of the images.
 test-vm: setup-test vm-images

@@ -127,7 +127,7 @@ impl Boot {
     /// The settings; the defaults until they are read.
     fn config(&self) -> &Config {
         static DEFAULT: OnceLock<Config> = OnceLock::new();
-        self.config.get().unwrap_or_else(|| DEFAULT.get_or_init(Config::default))
+        self.config.get().unwrap_or_else(|| DEFAULT.get_or_init(|| Config { stands_in: true, ..Config::default() }))
     }
 
     fn command_line(&self) -> &CommandLine {
@@ -158,10 +158,11 @@ fn configuration(boot: &Boot) -> Result<String, String> {
     let command_line = boot.command_line.get_or_init(|| command_line);
     let safe = command_line.has("gatepost.safe");
     let file = Path::new(config::DEFAULT_FILE);
-    let (config, problems) = config::lenient((!safe && file.exists()).then_some(file), &command_line.settings());
+    let (mut config, problems) = config::lenient((!safe && file.exists()).then_some(file), &command_line.settings());
     for problem in &problems {
         boot.warn("configuration", problem);
     }
+    config.stands_in |= safe;
     let _ = boot.config.set(config);
     let milliseconds = |duration: Option<std::time::Duration>| duration.map_or(0, |d| d.as_secs());
     let gateway = &boot.config().gateway;

@@ -45,7 +45,7 @@ const STAGES: &[Stage] = &[
     stage("saved clock", 5, clock::saved),
     stage("sysctls", 5, kernel::sysctls).always(),
     stage("network", 10, network::configure),
-    stage("node", 20, super::prepare_node).always(),
+    stage("node", 60, super::prepare_node).always(),
 ];
 
 /// What init waits beyond a stage's bound.

@@ -7,10 +7,11 @@ use super::{Config, ConfigError};
 use crate::document::{self, Node, Value};
 
 /// Reads a configuration file and the `overrides` ([`super::parse`]) after it. Where something is wrong, everything that is good
-/// together with what is good already counts, and each key or override that is left has its default, and is told. A file that is
-/// missing is told too; without `path` there is none to read.
+/// together with what is good already counts, and each key or override that is left has its default, and is told
+/// ([`Config::stands_in`]). A file that is missing is told too; without `path` there is none to read.
 pub fn lenient(path: Option<&Path>, overrides: &[String]) -> (Config, Vec<String>) {
     let mut problems = Vec::new();
+    let mut stands_in = false;
     let mut pieces: Vec<Piece<'_>> = Vec::new();
     if let Some(path) = path {
         let file = path.display().to_string();
@@ -23,7 +24,10 @@ pub fn lenient(path: Option<&Path>, overrides: &[String]) -> (Config, Vec<String
                 let keys = parsed.documents.first().into_iter().flat_map(single_keys);
                 pieces.extend(keys.map(|key| Piece::Key(file.clone(), key)));
             }
-            Err(error) => problems.extend(error.problems),
+            Err(error) => {
+                problems.extend(error.problems);
+                stands_in = true;
+            }
         }
     }
     pieces.extend(overrides.iter().map(|text| Piece::Override(text)));
@@ -50,7 +54,8 @@ pub fn lenient(path: Option<&Path>, overrides: &[String]) -> (Config, Vec<String
             break;
         }
     }
-    let mut config = Config { modified: path.map_or(0, modified), ..Config::default() };
+    stands_in |= !pieces.is_empty();
+    let mut config = Config { modified: path.map_or(0, modified), stands_in, ..Config::default() };
     accepted.fill(&mut config);
     (config, problems)
 }

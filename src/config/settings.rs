@@ -96,6 +96,9 @@ pub struct Config {
     /// When the file was last changed, in seconds since the epoch; 0 when there is none. A clock before that is wrong.
     #[serde(default)]
     pub modified: u64,
+    /// Defaults stand in for something that is not known: the file or a key could not be used, or nothing was read.
+    #[serde(default)]
+    pub stands_in: bool,
 }
 
 /// What the pods leave to the rest of the node. kubelet: `systemReserved` and `kubeReserved` together.
@@ -272,6 +275,7 @@ impl Default for Config {
             console: Console::default(),
             gateway: Gateway::default(),
             modified: 0,
+            stands_in: false,
         }
     }
 }

@@ -169,8 +169,10 @@ fn a_lenient_reading_leaves_out_what_is_wrong_and_nothing_else() {
     let (config, problems) = lenient(Some(&file), &[]);
     assert_eq!((config.logs.total, config.logs.max_size, problems.len()), (8 << 20, 1 << 20, 1));
     let (config, problems) = lenient(Some(&directory.path().join("none")), &[]);
-    assert_eq!((config, problems.len()), (Config::default(), 1));
+    assert_eq!((config, problems.len()), (Config { stands_in: true, ..Config::default() }, 1));
     std::fs::write(&file, "- a list\n").unwrap();
-    assert_eq!(Config { modified: 0, ..lenient(Some(&file), &[]).0 }, Config::default());
+    assert_eq!(Config { modified: 0, ..lenient(Some(&file), &[]).0 }, Config { stands_in: true, ..Config::default() });
+    std::fs::write(&file, "nodeName: gw\n").unwrap();
+    assert!(!lenient(Some(&file), &[]).0.stands_in && lenient(Some(&file), &["bogus=1".to_owned()]).0.stands_in);
     assert_eq!(lenient(None, &[]), (Config::default(), Vec::new()));
 }

@@ -132,6 +132,22 @@ impl DesiredSet {
         self.desired(&mut Update { problems: Vec::new(), errors: BTreeMap::new() })
     }
 
+    /// Adds the directories that a report does not name, as ones that cannot be read: it was not asked for them by one who knows.
+    pub fn keep_unnamed(&self, report: &mut Report, why: &str) {
+        let unnamed =
+            self.directories.iter().filter(|known| report.directories.iter().all(|one| one.path != known.path));
+        let unnamed = unnamed.map(|known| DirectoryReport {
+            path: known.path.clone(),
+            error: Some(why.to_owned()),
+            device: known.device.clone(),
+            device_number: 0,
+            files: Vec::new(),
+            skipped: Vec::new(),
+        });
+        let unnamed: Vec<_> = unnamed.collect();
+        report.directories.splice(..0, unnamed);
+    }
+
     /// Forgets what a directory lay on, so that its present content counts in full at the next report.
     pub fn accept_device(&mut self, path: &Path) {
         for directory in self.directories.iter_mut().filter(|directory| directory.path == path) {

@@ -138,6 +138,24 @@ fn a_missing_directory_removes_nothing() {
 }
 
 #[test]
+fn a_directory_that_nobody_who_knows_leaves_out_removes_nothing() {
+    let mut world = World::new(2);
+    world.write("a.yaml", &pod("a", ""));
+    fs::write(world.path(1).join("b.yaml"), pod("b", "")).expect("written");
+    world.update();
+    let mut report = world.report();
+    report.directories.remove(0);
+    assert_eq!(names(&world.set.update(&report)), ["b-n"]);
+    world.set.keep_unnamed(&mut report, "not named");
+    for _ in 0..2 {
+        let outcome = world.take(&report);
+        assert_eq!(names(&outcome), ["a-n", "b-n"]);
+        assert_eq!(errors(&outcome), ["not named; what it last held keeps running"]);
+        world.set.keep_unnamed(&mut report, "not named");
+    }
+}
+
+#[test]
 fn another_device_adds_but_removes_nothing() {
     let mut world = World::new(1);
     world.write("a.yaml", &pod("a", ""));

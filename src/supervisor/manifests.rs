@@ -423,6 +423,10 @@ impl Supervisor {
                 let now = self.now().boot;
                 self.manifests.retry_ms = RETRY_MS;
                 self.manifests.watched(std::mem::take(&mut report.watches), now);
+                if self.config.stands_in {
+                    let why = "the configuration, which could not be read whole, does not name this directory";
+                    self.manifests.set.keep_unnamed(&mut report, why);
+                }
                 self.take_report(&report);
             }
             Err(why) => {

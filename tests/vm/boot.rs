@@ -25,6 +25,17 @@ fn runs_its_pods_and_is_the_same_after_a_reboot(board: &'static str) {
 
     the_root_is_read_only_and_data_fills_the_card(&mut vm);
     containers_have_the_limits_of_the_gateway(&mut vm);
+    the_kernel_is_told_what_is_written(&mut vm);
+    the_boot_can_be_drawn(&mut vm);
+    a_dhcp_client_that_is_killed_is_back(&mut vm);
+    // Counts that no crash brings back by itself.
+    for times in ["1 (", "2 ("] {
+        vm.ok("gatepost restart pod redis");
+        vm.until("gatepost get pods", |table| {
+            let redis = table.lines().find(|line| line.starts_with("redis-gateway")).unwrap_or_default();
+            redis.contains("1/1     Running") && redis.contains(times)
+        });
+    }
     a_supervisor_killed_again_and_again_costs_no_container(&mut vm);
 
     // TERM is what busybox' `reboot` sends.
@@ -41,7 +52,8 @@ fn runs_its_pods_and_is_the_same_after_a_reboot(board: &'static str) {
     for (pod, count) in &before {
         assert!(after[pod] >= *count, "restart counts are kept: {before:?}, then {after:?}");
     }
-    assert!(after.values().sum::<u64>() > 0);
+    let redis = after.iter().find(|((pod, _), _)| pod == "redis-gateway").unwrap();
+    assert!(*redis.1 >= 2, "{after:?}");
     let report = vm.ok("gatepost last-boot");
     assert!(report.contains("reboot: SIGTERM"), "{report}");
 
@@ -93,6 +105,47 @@ fn containers_have_the_limits_of_the_gateway(vm: &mut Vm<'_>) {
     assert_eq!(limit("Max core file size"), "0:unlimited", "{limits}");
 }
 
+/// A few of the table in `docs/boot.md`: kubelet's, ours, and one of the network.
+fn the_kernel_is_told_what_is_written(vm: &mut Vm<'_>) {
+    for (parameter, value) in [
+        ("kernel/panic", "10"),
+        ("kernel/panic_on_oops", "1"),
+        ("vm/overcommit_memory", "1"),
+        ("kernel/keys/root_maxkeys", "1000000"),
+        ("net/ipv4/ip_forward", "1"),
+    ] {
+        assert_eq!(vm.ok(&format!("cat /proc/sys/{parameter}")).trim(), value, "{parameter}");
+    }
+}
+
+/// From init's first mounts to the containers.
+fn the_boot_can_be_drawn(vm: &mut Vm<'_>) {
+    let text = vm.ok("gatepost boot-chart --json");
+    let chart: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    let parts = chart["parts"].as_array().unwrap();
+    for room in ["kernel", "init", "boot", "runtime", "supervisor", "images", "container"] {
+        assert!(parts.iter().any(|part| part["room"] == room), "nothing of {room} in {text}");
+    }
+    let first = &chart["firstContainer"];
+    let micros = |key: &str| first[key].as_u64().unwrap();
+    assert!(
+        micros("ownMicros") > 0 && micros("ownMicros") + micros("runtimeMicros") == micros("totalMicros"),
+        "{first}"
+    );
+    assert!(vm.ok("gatepost boot-chart").starts_with("<svg"), "a picture");
+}
+
+fn a_dhcp_client_that_is_killed_is_back(vm: &mut Vm<'_>) {
+    let client = "ps | grep '[u]dhcpc' | sed 's/^ *//' | cut -d' ' -f1";
+    vm.until("ip -4 addr show dev eth0", |said| said.contains("10.0.2.15/24"));
+    let before = vm.ok(client);
+    vm.ok(&format!("kill -9 $({client})"));
+    vm.console.wait_for("init: dhcp was killed by signal 9; again in", crate::machine::BOUND);
+    vm.until(client, |after| !after.trim().is_empty() && after != before);
+    vm.console.wait_for("network: eth0 has 10.0.2.15/24 from DHCP", crate::machine::BOUND);
+    assert!(vm.ok("ip -4 addr show dev eth0").contains("10.0.2.15/24"));
+}
+
 fn a_supervisor_killed_again_and_again_costs_no_container(vm: &mut Vm<'_>) {
     let processes = "pidof mosquitto nginx redis-server";
     let before = vm.ok(processes);
@@ -102,6 +155,22 @@ fn a_supervisor_killed_again_and_again_costs_no_container(vm: &mut Vm<'_>) {
     }
     vm.until_running(STEADY);
     assert_eq!(vm.ok(processes), before);
+}
+
+/// The image with the other runtime, as it is shipped.
+#[test]
+fn a_gateway_with_crun_runs_its_pods_too() {
+    let board = "qemu-aarch64-crun";
+    let disk = Disk::fresh(board);
+    let mut vm = Vm::boot(&Machine::new(board).untouched(), &disk);
+    vm.console.wait_for("boot: node: gateway, runtime crun version", crate::machine::BOUND);
+    vm.console.wait_for("supervisor: supervising gateway with", crate::machine::BOUND);
+    let mut left: Vec<String> = STEADY.iter().map(|pod| format!("pods: default/{pod}: Running 1/1")).collect();
+    while !left.is_empty() {
+        let wanted: Vec<&str> = left.iter().map(String::as_str).collect();
+        let (found, _) = vm.console.wait_for_any(&wanted, crate::machine::BOUND);
+        left.remove(found);
+    }
 }
 
 #[test]

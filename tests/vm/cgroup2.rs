@@ -39,8 +39,16 @@ fn limits_hold(board: &'static str) {
     vm.until("gatepost get pod limited", |table| table.contains("Running"));
 
     // As the container sees them, in its own view of the hierarchy …
-    for (file, value) in [("memory.max", "50331648"), ("cpu.max", "25000 100000")] {
-        let seen = vm.ok(&format!("gatepost exec limited -- cat /sys/fs/cgroup/{file}"));
+    for (file, value) in [
+        ("/sys/fs/cgroup/memory.max", "50331648"),
+        ("/sys/fs/cgroup/memory.oom.group", "1"),
+        ("/sys/fs/cgroup/cpu.max", "25000 100000"),
+        // A limit is the request too: 256 shares.
+        ("/sys/fs/cgroup/cpu.weight", "10"),
+        // Guaranteed.
+        ("/proc/1/oom_score_adj", "-997"),
+    ] {
+        let seen = vm.ok(&format!("gatepost exec limited -- cat {file}"));
         assert_eq!(seen.trim(), value, "{file}");
     }
     // … and as the kernel does, at the container's own cgroup and the pod's.
@@ -48,6 +56,12 @@ fn limits_hold(board: &'static str) {
     assert!(cgroup.lines().count() >= 1, "{cgroup}");
     let tasks = vm.ok("find /sys/fs/cgroup/kubepods -name pids.max | xargs grep -lx 200");
     assert!(!tasks.is_empty(), "every pod has a bound of processes");
+    the_pods_leave_the_rest_its_memory(&mut vm);
+    let top = vm.ok("gatepost top pods");
+    let row = top.lines().find(|line| line.starts_with("limited-gateway")).unwrap_or_else(|| panic!("{top}"));
+    let [_, cpu, memory] = row.split_whitespace().collect::<Vec<_>>()[..] else { panic!("{row}") };
+    let number = |text: &str, unit: &str| text.strip_suffix(unit).and_then(|number| number.parse::<u64>().ok());
+    assert!(number(cpu, "m").is_some_and(|cpu| cpu < 250) && number(memory, "Mi").is_some_and(|mib| mib < 48), "{row}");
 
     // Beyond its memory a container is killed by the kernel, and `get pods` says so.
     vm.apply("eater", &pod("eater", "x=a; while :; do x=$x$x; done", &json!({"memory": "24Mi"})));
@@ -74,6 +88,20 @@ fn limits_hold(board: &'static str) {
     vm.ok("rm /var/lib/gatepost/manifests/*.json");
     vm.until("gatepost get pods 2>&1", |table| !table.contains("limited") && !table.contains("eater"));
     vm.until("find /sys/fs/cgroup/kubepods -name 'pod*' -type d", str::is_empty);
+}
+
+/// The machine's memory less a tenth, at least 24 MiB, and less what the node's own file systems in memory may hold.
+fn the_pods_leave_the_rest_its_memory(vm: &mut Vm<'_>) {
+    let sum = |text: &str, column: usize| -> u64 {
+        text.lines().map(|line| line.split_whitespace().nth(column).unwrap().parse::<u64>().unwrap() << 10).sum()
+    };
+    let memory = sum(&vm.ok("grep MemTotal: /proc/meminfo"), 1);
+    let files = sum(&vm.ok("df -k /run /run/gatepost /tmp /dev/shm /var/log | tail -n +2"), 1);
+    let pods: u64 = vm.ok("cat /sys/fs/cgroup/kubepods/memory.max").trim().parse().unwrap();
+    let left = memory - (memory / 10).max(24 << 20) - files;
+    assert!(files > 32 << 20 && pods > memory / 4, "the formula is what counts here: {memory}, {files}, {pods}");
+    // Of whole pages.
+    assert_eq!(pods >> 12, left >> 12);
 }
 
 /// Controllers can only be handed down from a cgroup without processes of its own, so gatepost must not sit in the root

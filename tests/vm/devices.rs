@@ -4,7 +4,8 @@ use serde_json::json;
 
 use crate::machine::{Disk, Machine, Vm};
 
-const PLUG: &str = "device_add usb-serial,chardev=line,id=meter,bus=usb.0";
+/// Its other end is nobody, which QEMU would take for an empty socket.
+const PLUG: &str = "device_add usb-serial,chardev=line,id=meter,bus=usb.0,always-plugged=on";
 const PULL: &str = "device_del meter";
 const OPENS: &str = "gatepost exec meter-gateway -- sh -c '(exec 3<>/dev/modbus0) && stat -c %t:%T /dev/modbus0'";
 

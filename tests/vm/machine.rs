@@ -13,7 +13,6 @@ mod qmp;
 
 use std::fs::{self, File};
 use std::io;
-use std::marker::PhantomData;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -33,8 +32,9 @@ pub const BOUND: Duration = Duration::from_mins(6);
 pub const SUPERVISOR: &str = "$(ps | grep '[s]upervise /' | sed 's/^ *//' | cut -d' ' -f1)";
 
 /// What is booted.
+#[derive(Clone)]
 pub struct Machine {
-    /// Name of a file in `board/`.
+    /// Name of an image: that of a file in `board/`, or `qemu-aarch64-crun`.
     pub board: &'static str,
     /// Put behind the image's kernel command line.
     pub append: String,
@@ -46,12 +46,17 @@ pub struct Machine {
     pub agent: bool,
     /// Whether a reset starts the machine again; else QEMU ends at the first one.
     pub resets: bool,
+    /// Whether a reset leaves the memory as it is. Else it is another QEMU: one that resets an armv7 keeps what it has translated, and a
+    /// kernel that unpacks itself over its old code then takes minutes.
+    pub keeps_memory: bool,
 }
 
 impl Machine {
     /// The board as it is, with the agent.
     pub fn new(board: &'static str) -> Self {
-        Self { board, append: String::new(), without_console: false, devices: Vec::new(), agent: true, resets: true }
+        let keeps_memory = board != "qemu-armv7";
+        let (append, devices) = (String::new(), Vec::new());
+        Self { board, append, without_console: false, devices, agent: true, resets: true, keeps_memory }
     }
 
     /// With no pods but those a test gives it, see [`Vm::apply`].
@@ -121,9 +126,13 @@ pub struct Vm<'disk> {
     pub monitor: Monitor,
     qemu: Child,
     agent: Option<Agent>,
+    began: Instant,
+    /// The last command: a test that fails shows what it did, and when.
+    told: String,
     // Sockets and initramfs.
     _directory: TempDir,
-    disk: PhantomData<&'disk Disk>,
+    machine: Machine,
+    disk: &'disk Disk,
 }
 
 impl<'disk> Vm<'disk> {
@@ -150,7 +159,7 @@ impl<'disk> Vm<'disk> {
         qemu.args(["--pdeathsig", "KILL", "--"]).args(words);
         qemu.args(["-nodefaults", "-display", "none", "-chardev", &socket("console"), "-serial", "chardev:console"]);
         qemu.arg("-qmp").arg(format!("unix:{}", directory.path().join("monitor").display()));
-        if !machine.resets {
+        if !machine.resets || !machine.keeps_memory {
             qemu.arg("-no-reboot");
         }
         // With a boot chain of its own the machine reads everything from its card.
@@ -174,11 +183,16 @@ impl<'disk> Vm<'disk> {
         let console = Console::new(accept(&console, &mut qemu));
         let monitor = Monitor::new(accept(&monitor, &mut qemu));
         let agent = machine.agent.then(|| Agent::new(accept(&agent, &mut qemu)));
-        Self { console, monitor, qemu, agent, _directory: directory, disk: PhantomData }
+        let (began, told) = (Instant::now(), String::new());
+        Self { console, monitor, qemu, agent, began, told, _directory: directory, machine: machine.clone(), disk }
     }
 
     /// Carries out a shell command inside, in PID 1's mount namespace: its output and its exit status.
     pub fn run(&mut self, command: &str) -> (String, i32) {
+        if self.told != command {
+            command.clone_into(&mut self.told);
+            eprintln!("{:7.1} s: {command}", self.began.elapsed().as_secs_f32());
+        }
         let agent = self.agent.as_mut().expect("a machine without the agent");
         agent.run(command, BOUND).unwrap_or_else(|error| panic!("{command}: {error}\n{}", self.console.tail()))
     }
@@ -230,6 +244,13 @@ impl<'disk> Vm<'disk> {
 
     /// Waits until the machine has reset itself. It starts again; the agent there is a new one.
     pub fn reset(&mut self) -> String {
+        if !self.machine.keeps_memory {
+            let reason = self.off();
+            self.qemu.wait().unwrap();
+            let machine = self.machine.clone();
+            *self = Self::boot(&machine, self.disk);
+            return reason;
+        }
         let reason = self.event("RESET")["reason"].as_str().unwrap_or_default().to_owned();
         if let Some(agent) = &mut self.agent {
             agent.starts_anew();
