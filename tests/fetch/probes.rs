@@ -79,8 +79,7 @@ fn https_probes_take_any_certificate_and_judge_the_answer_as_kubelet() {
 
 #[test]
 fn a_probe_that_is_sent_on_from_http_to_https_of_the_same_host_goes_there() {
-    build_fetch();
-    let gateway = Gateway::start("");
+    let gateway = Gateway::start(&fetching(""));
     let directory = gateway.path("host");
     let directory = directory.to_str().unwrap();
     let plain = |path: &str| {
@@ -129,8 +128,7 @@ fn an_https_hook_takes_any_answer() {
 
 #[test]
 fn an_https_hook_is_repeated_in_clear_text_where_the_server_speaks_that() {
-    build_fetch();
-    let gateway = Gateway::start("");
+    let gateway = Gateway::start(&fetching(""));
     let directory = gateway.path("host");
     let mut hooked = pod("clear", WAIT);
     hooked["spec"]["containers"][0]["lifecycle"] = json!({"preStop": https("/hook")});
