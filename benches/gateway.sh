@@ -57,7 +57,7 @@ def until(command, satisfied):
 
 running = lambda table: table.count("1/1     Running") == 3
 boot()
-until("cat /proc/mounts", lambda text: " /var/lib " in text)
+until("cat /proc/mounts", lambda text: " /var/lib " in text and " /flash " in text)
 run("cd /flash/manifests && mkdir -p /var/lib/gatepost/manifests && cp 10-* 30-* 40-* /var/lib/gatepost/manifests/")
 until("gatepost get pods 2>&1", running)
 port.sendall(b"0 kill -TERM 1\n")
