@@ -141,6 +141,8 @@ fn exec_with_a_terminal_is_a_session_at_it() {
     terminal.send("echo sle''eping; sleep 1000\r");
     terminal.wait_for("sleeping");
     terminal.send("\x03");
+    // The shell may discard what is typed before it is back.
+    terminal.wait_for("# ");
     terminal.send("echo in''side\r");
     terminal.wait_for("inside");
     terminal.send("exit 7\r");
@@ -195,7 +197,7 @@ fn fish_completes_commands_flags_values_and_pods() {
     assert_eq!(complete("gatepost image im"), ["import"]);
     assert_eq!(complete("gatepost get pods --sel"), ["--selector"]);
     assert_eq!(complete("gatepost get pods -o ya"), ["yaml"]);
-    assert_eq!(complete("gatepost get "), ["events", "nodes", "pod", "pods", "services"]);
+    assert_eq!(complete("gatepost get "), ["events", "manifests", "nodes", "pod", "pods", "services"]);
     assert_eq!(complete("gatepost get pods "), [pod.as_str()]);
     assert_eq!(complete("gatepost logs we"), [pod.as_str()]);
     assert_eq!(complete("gatepost describe pod we"), [pod.as_str()]);

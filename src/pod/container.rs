@@ -114,6 +114,8 @@ pub(crate) enum Step {
     Run,
     /// Asked to create.
     Create,
+    /// The runtime was ended while it created it: it is killed, and its end is awaited.
+    CutOff,
     /// It is created; the next step is to be asked (after `retry`, where the mark could not be written).
     Created { retry: Retry },
     /// Asked for the durable mark.
@@ -228,6 +230,11 @@ impl Container {
                 Step::Created { .. } | Step::Marked => {
                     *step = Step::Launching;
                     turn.ask(Action::StartCreated { seq: *seq });
+                }
+                Step::CutOff => {
+                    if let (seq, Some(Stop::Killed { again })) = (*seq, self.stop) {
+                        self.kill_again(seq, again, scope, turn);
+                    }
                 }
                 Step::Run | Step::Create | Step::Marking { .. } | Step::Launching => {}
             },
@@ -401,7 +408,8 @@ impl Container {
         let (seq, started) = match self.state {
             State::Running { seq, since } => (seq, Some(since)),
             State::Starting {
-                step: Step::Created { .. } | Step::Marking { .. } | Step::Marked | Step::Create, ..
+                step: Step::Created { .. } | Step::Marking { .. } | Step::Marked | Step::Create | Step::CutOff,
+                ..
             } => {
                 let failure = Failure {
                     reason: "RunContainerError".to_owned(),

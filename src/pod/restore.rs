@@ -6,12 +6,15 @@
 //!
 //! | saved as | running | created | exited | gone |
 //! |---|---|---|---|---|
-//! | asked to run or create | Running | start it | its run, or its failed start | start anew under a new number |
+//! | asked to run or create | Running | kill it: its failed start | its run, or its failed start | start anew under a new number |
 //! | created, marking | Running | go on | its failed start | start anew under a new number |
 //! | marked | Running | start it | its failed start | start anew (the start was never asked) |
 //! | asked to start | Running | start it | its run | its run: 137 `ContainerStatusUnknown` |
 //! | running | Running | Running | its run | its run: 137 `ContainerStatusUnknown` |
 //! | unknown | orphan: kill | orphan: kill | remove | – |
+//!
+//! A runtime that was ended while it created an instance may leave a first process that looks created, waits for the rest of its
+//! orders, and soon ends without them: an end that must not be taken for that of the program.
 
 use std::rc::Rc;
 
@@ -171,8 +174,11 @@ impl Container {
             (State::Running { .. }, Some((_, Found::Running { .. } | Found::Created { .. }))) => {
                 self.adopt_health(scope, turn);
             }
-            (State::Starting { step, .. }, Some((_, Found::Created { .. }))) => match *step {
-                Step::Run | Step::Create => self.created(scope, turn),
+            (State::Starting { step, .. }, Some((seq, Found::Created { .. }))) => match *step {
+                Step::Run | Step::Create | Step::CutOff => {
+                    *step = Step::CutOff;
+                    self.kill(seq, turn);
+                }
                 Step::Marking { .. } => *step = Step::Created { retry: Retry::default() },
                 Step::Launching => {
                     *step = if never { Step::Marked } else { Step::Created { retry: Retry::default() } };

@@ -71,9 +71,11 @@ impl Container {
         let now = turn.now.boot;
         let (seq, running) = match self.state {
             State::Running { seq, .. } => (seq, true),
-            State::Starting { seq, step: Step::Created { .. } | Step::Marking { .. } | Step::Marked, .. } => {
-                (seq, false)
-            }
+            State::Starting {
+                seq,
+                step: Step::CutOff | Step::Created { .. } | Step::Marking { .. } | Step::Marked,
+                ..
+            } => (seq, false),
             // Asked to create or start: the answer comes, and what runs then gets its grace.
             State::Starting { .. } => return,
             State::Image { .. } => {
@@ -124,14 +126,19 @@ impl Container {
                     turn.wake_at(end);
                 }
             }
-            Some(Stop::Killed { again }) if now >= again => {
-                let text = format!("Container {} is still there 10 s after SIGKILL; killing it again", self.name);
-                self.record(scope, turn, true, "FailedKillPod", text);
-                self.kill(seq, turn);
-            }
-            Some(Stop::Killed { again }) => turn.wake_at(again),
+            Some(Stop::Killed { again }) => self.kill_again(seq, again, scope, turn),
             Some(Stop::Hook { .. }) | None => {}
         }
+    }
+
+    /// What is killed and still there is killed again when it is time for that.
+    pub(crate) fn kill_again(&mut self, seq: Seq, at: Instant, scope: Scope<'_>, turn: &mut Turn<'_>) {
+        if turn.now.boot < at {
+            return turn.wake_at(at);
+        }
+        let text = format!("Container {} is still there 10 s after SIGKILL; killing it again", self.name);
+        self.record(scope, turn, true, "FailedKillPod", text);
+        self.kill(seq, turn);
     }
 
     /// Asks for the preStop hook, if there is one and time for it, and this is the first stop: an earlier one has had it, or
@@ -171,7 +178,7 @@ impl Container {
         own.or(self.image.as_ref().and_then(|image| image.stop_signal)).unwrap_or(SIGTERM)
     }
 
-    fn kill(&mut self, seq: Seq, turn: &mut Turn<'_>) {
+    pub(crate) fn kill(&mut self, seq: Seq, turn: &mut Turn<'_>) {
         let again = turn.now.boot.after(KILL_AGAIN_MS);
         turn.ask(Action::Kill { seq });
         self.stop = Some(Stop::Killed { again });

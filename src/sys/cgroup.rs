@@ -366,10 +366,14 @@ impl Cgroups {
         Ok(true)
     }
 
-    /// Whether swap can be limited: `memory.memsw.*` on v1; on v2 looked for in the cgroups below the root, which has none itself.
+    /// Whether swap can be limited: `memory.memsw.*` on v1; on v2 looked for in the cgroups below the root, which has none itself,
+    /// and for that passes its controllers on.
     pub fn accounts_swap(&self) -> bool {
         match self.mode() {
             Mode::V2 => self.unified.as_deref().is_some_and(|root| {
+                if let Err(error) = enable_controllers(root) {
+                    log::warn!("{}: the controllers cannot be passed on: {error}", root.display());
+                }
                 subdirectories(root).unwrap_or_default().iter().any(|dir| dir.join("memory.swap.max").exists())
             }),
             Mode::Hybrid | Mode::V1 => {

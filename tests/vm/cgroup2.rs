@@ -41,6 +41,7 @@ fn limits_hold(board: &'static str) {
     // As the container sees them, in its own view of the hierarchy …
     for (file, value) in [
         ("/sys/fs/cgroup/memory.max", "50331648"),
+        ("/sys/fs/cgroup/memory.swap.max", "0"),
         ("/sys/fs/cgroup/memory.oom.group", "1"),
         ("/sys/fs/cgroup/cpu.max", "25000 100000"),
         // A limit is the request too: 256 shares.

@@ -44,8 +44,20 @@ fn an_unfinished_start_goes_on_from_what_is_there() {
     assert_eq!(bench.restore(found(seq, Found::Running { pid: 5 }), false), Vec::<Action>::new());
     assert_eq!(bench.phase("web"), "Running");
 
-    let mut bench = until(RestartPolicy::Always, 2);
-    assert_eq!(bench.restore(found(seq, Found::Created { pid: 5 }), false), [Action::StartCreated { seq }]);
+    // The runtime was ended in its work: whether the process would ever become the program is not known, but it has not yet. Its end
+    // is that of a start, and of no run.
+    for policy in [RestartPolicy::Always, RestartPolicy::Never] {
+        let mut bench = until(policy, 2);
+        let actions = bench.restore(found(seq, Found::Created { pid: 5 }), false);
+        assert_eq!(actions, [Action::Kill { seq }]);
+        let exit = bench.exit_of(1);
+        assert_eq!(words(&bench.tell(Event::Exited { seq, exit })), ["remove"]);
+        let actions = bench.tell(Event::Removed { seq });
+        assert_eq!(words(&actions), ["image app"]);
+        let all = bench.run(actions);
+        assert!(all.iter().any(|action| matches!(action, Action::Start { seq: other, .. } if *other != seq)));
+        assert_eq!(bench.status("web", "app").restart_count, 0);
+    }
 
     let mut bench = until(RestartPolicy::Always, 2);
     let actions = bench.restore(BTreeMap::new(), false);
