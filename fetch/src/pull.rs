@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use gatepost::image::Reference;
 use gatepost::image::pull::{self, Endpoint, Offer, Report, Request, VERSION};
+use gatepost::image::{Reference, sha256_of};
 use gatepost::json;
 use gatepost::probe::words;
 use gatepost::spec::image::{Descriptor, ImageIndex, ImageManifest};
@@ -24,7 +24,7 @@ use rustls::ClientConfig;
 use crate::answer::Response;
 use crate::auth::{Credentials, Party, Session};
 use crate::http::{Ask, Client, Failed};
-use crate::place::{Part, Place, digest_of};
+use crate::place::{Part, Place};
 use crate::proxy::Proxies;
 use crate::resolve::Resolver;
 use crate::stream::Pace;
@@ -138,7 +138,7 @@ impl Pull<'_> {
         let wanted = self.reference.digest().map(str::to_owned);
         let name = wanted.as_deref().or(self.reference.tag()).unwrap_or("latest").to_owned();
         let (document, media_type) = self.document(source, &mut session, &name, wanted.as_deref())?;
-        let top = digest_of(&document);
+        let top = sha256_of(&document);
         if self.present.contains(&top) {
             return Ok(Report { unchanged: true, ..Report::default() });
         }
@@ -264,7 +264,7 @@ impl Pull<'_> {
         let told = told.split(';').next().unwrap_or_default().trim().to_owned();
         let document = response.document(DOCUMENT)?;
         self.add(document.len());
-        let found = digest_of(&document);
+        let found = sha256_of(&document);
         if digest.is_some_and(|digest| digest != found) {
             return Err(Failed::Other(format!("manifest {name} has the wrong digest: its content is {found}")));
         }
