@@ -15,7 +15,7 @@ use gatepost::image::pull::{self, Endpoint, Offer, Report, Request, VERSION};
 use gatepost::image::{Reference, sha256_of};
 use gatepost::json;
 use gatepost::probe::words;
-use gatepost::spec::image::{Descriptor, ImageIndex, ImageManifest};
+use gatepost::spec::image::{Descriptor, INDEX_TYPES, ImageIndex, ImageManifest, MANIFEST_TYPES};
 use gatepost::sys::helper::{Helper, PASSED};
 use gatepost::sys::inherited;
 use gatepost::sys::shared_memory::SharedWords;
@@ -37,12 +37,6 @@ const DOCUMENT: usize = 4 << 20;
 const INDEXES: u32 = 16;
 /// How often in a row a blob may be cut off without any progress.
 const FRUITLESS: u32 = 2;
-/// Media types of indexes, and of manifests.
-const INDEX_TYPES: [&str; 2] =
-    ["application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json"];
-const MANIFEST_TYPES: [&str; 2] =
-    ["application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json"];
-
 /// The task's entry.
 pub(crate) fn main() -> ExitCode {
     let mut helper = match Helper::start("gatepost-fetch pull") {
