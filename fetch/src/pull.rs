@@ -224,13 +224,13 @@ impl Pull<'_> {
             let secret = session.authorization().map(str::to_owned);
             let ask = Ask { url: &url, headers, secret: secret.as_deref(), form: None, tls, common };
             let mut response = self.client.ask(ask)?;
-            match response.status {
+            match response.head.status {
                 200 | 206 | 416 => return Ok(response),
                 401 => {}
                 status => return Err(refused(&url, status)),
             }
             response.discard();
-            let asked: Vec<String> = response.headers("www-authenticate").map(str::to_owned).collect();
+            let asked: Vec<String> = response.head.all("www-authenticate").map(str::to_owned).collect();
             if secret.is_some() && fresh && !session.next(&party) {
                 return Err(refused(&url, 401));
             }
@@ -254,7 +254,7 @@ impl Pull<'_> {
         let accept = [INDEX_TYPES, MANIFEST_TYPES].concat();
         let mut response =
             self.get(source, session, &format!("manifests/{name}"), &[("Accept", &accept.join(", "))])?;
-        let told = response.header("content-type").unwrap_or_default();
+        let told = response.head.find("content-type").unwrap_or_default();
         let told = told.split(';').next().unwrap_or_default().trim().to_owned();
         let document = response.document(DOCUMENT)?;
         self.add(document.len());
@@ -314,12 +314,13 @@ impl Pull<'_> {
         let headers = if part.have > 0 { vec![("Range", range.as_str())] } else { Vec::new() };
         let mut response = self.get(source, session, &format!("blobs/{digest}"), &headers)?;
         let from = response
-            .header("content-range")
+            .head
+            .find("content-range")
             .and_then(|text| text.strip_prefix("bytes ")?.split('-').next()?.parse().ok());
-        if response.status != 206 || from != Some(part.have) {
+        if response.head.status != 206 || from != Some(part.have) {
             // It does not do ranges: from the beginning.
             part.reset()?;
-            if response.status != 200 {
+            if response.head.status != 200 {
                 return Err(Failed::Unreachable(format!("blob {digest}: the server cannot go on in the middle")));
             }
         }
