@@ -127,12 +127,8 @@ impl Supervisor {
         let services = self.manifests.services();
         let now = self.now().wall;
         let before = std::mem::take(&mut self.networks.since);
-        self.networks.since = services
-            .iter()
-            .map(|service| (service.metadata.namespace.clone(), service.metadata.name.clone()))
-            .map(|key| (before.get(&key).copied().unwrap_or(now), key))
-            .map(|(since, key)| (key, since))
-            .collect();
+        let keys = services.iter().map(|service| (service.metadata.namespace.clone(), service.metadata.name.clone()));
+        self.networks.since = keys.map(|key| (key.clone(), before.get(&key).copied().unwrap_or(now))).collect();
         let entries = names::entries(services.iter().map(Rc::as_ref), &candidates, &mut self.networks.chosen);
         if entries != self.networks.entries {
             self.networks.current.clear();
