@@ -14,7 +14,7 @@ use crate::json;
 use crate::manifest::v1::{self, Service};
 use crate::network::names::{self, Candidate, Chosen, Entry, Place};
 use crate::network::{self, Attached};
-use crate::pod::event::{Event, Recorded, Uid};
+use crate::pod::event::{Event, Uid};
 use crate::pod::lookup::Reachable;
 use crate::pod::status::rfc3339;
 use crate::pod::time::Wall;
@@ -103,16 +103,7 @@ impl Supervisor {
         let known = std::mem::replace(&mut self.networks.told, found.clone());
         for message in found.into_iter().filter(|message| !known.contains(message)) {
             log::warn!("{message}");
-            let name = self.config.node_name.clone();
-            self.record(Recorded {
-                pod: Uid::from(name.as_str()),
-                namespace: String::new(),
-                name,
-                field_path: String::new(),
-                warning: true,
-                reason: "SubnetOverlap".to_owned(),
-                message,
-            });
+            self.warn_of_node("SubnetOverlap", message);
             self.changed = true;
         }
     }
