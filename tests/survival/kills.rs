@@ -115,7 +115,9 @@ fn killing_the_supervisor_five_hundred_times_loses_nothing() {
     // It keeps a cgroup open for each helper that ever ran at the same time as others.
     assert!(after.supervisor_descriptors <= before.supervisor_descriptors + 8, "before: {before:?}\nafter: {after:?}");
     after.supervisor_descriptors = before.supervisor_descriptors;
-    assert_eq!(after, before, "init holds {:#?}", node::open_files(gateway.info().init_pid));
+    let info = gateway.info();
+    let log_writer = node::log_writer(info.pid).map(node::open_files);
+    assert_eq!(after, before, "init holds {:#?}, its log writer {log_writer:#?}", node::open_files(info.init_pid));
 }
 
 /// Gives the names and exit codes of the pods that came, and mostly went, meanwhile: each with `restartPolicy: Never`.

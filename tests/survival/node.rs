@@ -35,7 +35,7 @@ impl Traces {
         for child in children_of(info.init_pid) {
             *children.entry(command(child)).or_default() += 1;
         }
-        let log_writer = children_of(info.pid).into_iter().find(|pid| command(*pid).contains("log-writer"));
+        let log_writer = log_writer(info.pid);
         let run = gateway.run_dir();
         let mounts = mount::mounts().unwrap().into_iter().map(|entry| entry.target).filter(|at| at.starts_with(&run));
         let mut directories = BTreeSet::new();
@@ -91,6 +91,11 @@ fn cgroups_below(root: &str) -> BTreeSet<String> {
         }
     }
     found
+}
+
+/// The log writer of a supervisor.
+pub fn log_writer(supervisor: u32) -> Option<u32> {
+    children_of(supervisor).into_iter().find(|pid| command(*pid).contains("log-writer"))
 }
 
 /// How many descriptors a process has open.
