@@ -240,7 +240,7 @@ pub fn quiet(gateway: &Gateway) -> Traces {
     for _ in 0..60 {
         std::thread::sleep(Duration::from_millis(500));
         let now = Traces::of(gateway);
-        if now == last && now.run.is_empty() && now.log_writer_descriptors > 0 {
+        if now == last && now.directories.is_empty() && now.log_writer_descriptors > 0 {
             return now;
         }
         last = now;

@@ -24,8 +24,8 @@ pub struct Traces {
     pub children: BTreeMap<String, usize>,
     pub mounts: BTreeSet<String>,
     pub cgroups: BTreeSet<String>,
-    /// Directories below the run directory.
-    pub run: BTreeSet<String>,
+    /// Directories below the run directory, and those of pods' logs, which the log writer deletes in its own time.
+    pub directories: BTreeSet<String>,
 }
 
 impl Traces {
@@ -39,8 +39,9 @@ impl Traces {
         let run = gateway.run_dir();
         let mounts = mount::mounts().unwrap().into_iter().map(|entry| entry.target).filter(|at| at.starts_with(&run));
         let mut directories = BTreeSet::new();
-        for name in ["containers", "pods", "runtime"] {
-            for entry in fs::read_dir(run.join(name)).unwrap() {
+        let all = ["containers", "pods", "runtime"].map(|name| (name, run.join(name)));
+        for (name, directory) in all.into_iter().chain([("logs", gateway.path("logs"))]) {
+            for entry in fs::read_dir(directory).unwrap() {
                 directories.insert(format!("{name}/{}", entry.unwrap().file_name().to_string_lossy()));
             }
         }
@@ -51,7 +52,7 @@ impl Traces {
             children,
             mounts: mounts.map(|at| at.display().to_string()).collect(),
             cgroups: cgroups_below(&gateway.cgroup_root),
-            run: directories,
+            directories,
         }
     }
 }
