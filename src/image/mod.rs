@@ -4,11 +4,14 @@
 //! ([`worker`]), started by the supervisor or by the commands in [`command`].
 
 mod attributes;
+#[cfg(feature = "complete")]
+pub mod build_flash;
 mod candidate;
 mod change;
 pub mod command;
 mod decompress;
 pub mod error;
+pub mod flash;
 mod import;
 pub mod limits;
 mod lower;
@@ -27,4 +30,4 @@ pub mod worker;
 pub use command::{import_command, list_command, remove_command};
 pub use error::{Error, Result};
 pub use reference::Reference;
-pub use store::{ImageSummary, Store, StoredImage};
+pub use store::{ImageSummary, Store, StoredImage, digest_text, sha256_of};

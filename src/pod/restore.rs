@@ -6,15 +6,17 @@
 //!
 //! | saved as | running | created | exited | gone |
 //! |---|---|---|---|---|
-//! | asked to run or create | Running | kill it: its failed start | its run, or its failed start | start anew under a new number |
-//! | created, marking | Running | go on | its failed start | start anew under a new number |
-//! | marked | Running | start it | its failed start | start anew (the start was never asked) |
+//! | asked to run | Running | kill it: its failed start | its run | start anew under a new number |
+//! | asked to create | kill it: its failed start | kill it: its failed start | its failed start | start anew under a new number |
+//! | created, marking | kill it: its failed start | go on | its failed start | start anew under a new number |
+//! | marked | kill it: its failed start | start it | its failed start | start anew (the start was never asked) |
 //! | asked to start | Running | start it | its run | its run: 137 `ContainerStatusUnknown` |
 //! | running | Running | Running | its run | its run: 137 `ContainerStatusUnknown` |
 //! | unknown | orphan: kill | orphan: kill | remove | – |
 //!
 //! A runtime that was ended while it created an instance may leave a first process that looks created, waits for the rest of its
-//! orders, and soon ends without them: an end that must not be taken for that of the program.
+//! orders, and soon ends without them: an end that must not be taken for that of the program. What has ended and is not yet reaped
+//! looks as if it ran. So nothing that was not asked to start counts as running.
 
 use std::rc::Rc;
 
@@ -170,7 +172,13 @@ impl Container {
             (State::Image { why, .. }, _) => {
                 self.state = State::Waiting { until: None, why: std::mem::replace(why, Why::Starting) };
             }
-            (State::Starting { .. }, Some((_, Found::Running { .. }))) => self.started(scope, turn),
+            (State::Starting { step: Step::Run | Step::Launching, .. }, Some((_, Found::Running { .. }))) => {
+                self.started(scope, turn);
+            }
+            (State::Starting { step, .. }, Some((seq, Found::Running { .. }))) => {
+                *step = Step::CutOff;
+                self.kill(seq, turn);
+            }
             (State::Running { .. }, Some((_, Found::Running { .. } | Found::Created { .. }))) => {
                 self.adopt_health(scope, turn);
             }

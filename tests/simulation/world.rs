@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use gatepost::pod::event::{Action, Condition, ContainerRef, DesiredPod, Event, Seq, Uid};
+use gatepost::pod::event::{Action, Condition, ContainerRef, DesiredPod, Event, Found, Seq, Uid};
 use gatepost::pod::probe::{ProbeKind, ProbeOutcome};
 use gatepost::pod::{BackoffRule, DurableState, Node, Past, SavedNode, SavedPod, Settings};
 use gatepost::sorted::{BTreeMap, BTreeSet};
@@ -364,6 +364,17 @@ impl World {
                 self.machine.rule(&container).clear();
             }
         }
+        // What has ended and is not reaped yet looks as if it ran, and its end is told soon.
+        let mut found = self.machine.found();
+        for (seq, found) in &mut found {
+            if let Found::Exited(exit) = found
+                && self.random.percent(50)
+            {
+                let told = Event::Exited { seq: *seq, exit: exit.clone() };
+                self.reports.push((self.machine.boot + self.random.below(50), told));
+                *found = Found::Running { pid: 1 };
+            }
+        }
         // Through their written form and back.
         let text = gatepost::json::to_string(&self.saved.values().collect::<Vec<_>>()).map_err(|e| e.to_string())?;
         let past = Past {
@@ -371,7 +382,7 @@ impl World {
             pods: gatepost::json::from_str(&text).map_err(|e| e.to_string())?,
             quarantined: self.quarantined.iter().map(|uid| (uid.clone(), "simulated".to_owned())).collect(),
             durable: self.durable.clone(),
-            found: self.machine.found(),
+            found,
             rebooted,
         };
         if rebooted {

@@ -45,11 +45,22 @@ fn an_unfinished_start_goes_on_from_what_is_there() {
     assert_eq!(bench.phase("web"), "Running");
 
     // The runtime was ended in its work: whether the process would ever become the program is not known, but it has not yet. Its end
-    // is that of a start, and of no run.
-    for policy in [RestartPolicy::Always, RestartPolicy::Never] {
-        let mut bench = until(policy, 2);
-        let actions = bench.restore(found(seq, Found::Created { pid: 5 }), false);
-        assert_eq!(actions, [Action::Kill { seq }]);
+    // is that of a start, and of no run; also where it is dead already, which looks as if it ran until it is reaped.
+    let (created, dying) = (Found::Created { pid: 5 }, Found::Running { pid: 5 });
+    let cases = [
+        (RestartPolicy::Always, 2, vec![&created]),
+        (RestartPolicy::Never, 2, vec![&created]),
+        (RestartPolicy::Always, 2, vec![&created, &dying]),
+        (RestartPolicy::Never, 2, vec![&created, &dying]),
+        (RestartPolicy::Never, 2, vec![&dying]),
+        (RestartPolicy::Never, 3, vec![&dying]),
+    ];
+    for (policy, answers, seen) in cases {
+        let mut bench = until(policy, answers);
+        for (nth, of_it) in seen.iter().enumerate() {
+            let actions = bench.restore(found(seq, (*of_it).clone()), false);
+            assert_eq!(actions, [Action::Kill { seq }], "{policy:?} {answers} {nth}");
+        }
         let exit = bench.exit_of(1);
         assert_eq!(words(&bench.tell(Event::Exited { seq, exit })), ["remove"]);
         let actions = bench.tell(Event::Removed { seq });
