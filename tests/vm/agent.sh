@@ -26,16 +26,4 @@ cp "$work/packages/bin/busybox" "$work/agent/busybox"
 modules_pick "$debian_dir/$KERNEL" "$work/agent" "$work/agent/modules" virtio_mmio virtio_console virtio_input
 rm -rf "$work/packages" "$work/list"
 rootfs/cpio.sh "$work" | gzip -9n > "$out/agent"
-
-# A disk with kexec(8), and what it is to load: the kernel and both initramfs.
-if [ "$ARCH" = aarch64 ]; then
-    . rootfs/elf.sh
-    # shellcheck disable=SC2046
-    [ -e "$debian_dir/root-kexec.done" ] || { debian_unpack "$debian_dir/root-kexec" $(debian_closure kexec-tools) && touch "$debian_dir/root-kexec.done"; }
-    copy_with_libraries "$debian_dir/root-kexec" "$work/kexec" /sbin/kexec
-    gunzip < "$out/kernel" > "$work/kexec/kernel"
-    cat "$out/initramfs" "$out/agent" > "$work/kexec/initramfs"
-    rm -f "$out/kexec.squashfs"
-    mksquashfs "$work/kexec" "$out/kexec.squashfs" -comp zstd -all-root -noappend -quiet -no-progress -no-xattrs
-fi
 rm -rf "$work"

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::machine::{BOUND, Disk, Machine, SUPERVISOR, Vm, image};
+use crate::machine::{BOUND, Disk, Machine, SUPERVISOR, Vm};
 
 /// Processes that have ended and that nobody has reaped.
 const ZOMBIES: &str = "grep -l '^State:.Z' /proc/[0-9]*/status 2>/dev/null | wc -l";
@@ -19,13 +19,7 @@ fn machine(board: &'static str) -> Machine {
 
 fn a_signal_to_pid_1_does_what_is_written(board: &'static str) {
     let disk = Disk::fresh(board);
-    let mut first = machine(board);
-    let kexec = image(board).join("kexec.squashfs");
-    if kexec.exists() {
-        let drive = format!("if=none,id=kexec,file={},format=raw,readonly=on", kexec.display());
-        first = first.and(&["-drive", &drive, "-device", "virtio-blk-device,drive=kexec,serial=KEXEC"]);
-    }
-    let mut vm = Vm::boot(&first, &disk);
+    let mut vm = Vm::boot(&machine(board), &disk);
     vm.until_up();
 
     hup_reads_the_manifests_again(&mut vm);
@@ -60,10 +54,6 @@ fn a_signal_to_pid_1_does_what_is_written(board: &'static str) {
     assert!(report["farewell"]["killed"].as_u64().unwrap() >= 2, "{report}");
     assert!(report["farewell"]["took_ms"].as_u64().unwrap() < 15_000, "{report}");
 
-    if board == "qemu-aarch64" {
-        a_kernel_that_is_loaded_is_started_without_a_reset(&mut vm);
-    }
-
     // An orderly poweroff …
     vm.run("kill -USR2 1");
     vm.console.wait_for("init: poweroff (SIGUSR2)", BOUND);
@@ -79,27 +69,6 @@ fn a_signal_to_pid_1_does_what_is_written(board: &'static str) {
     assert!(vm.monitor.wait_for("RESET", Duration::from_secs(25)).is_none(), "the watchdog was left armed");
     assert!(vm.is_on());
     assert!(vm.monitor.events().iter().all(|event| event.name != "SHUTDOWN"));
-}
-
-/// As kexec(8) loads it: the board's firmware and bootloader have no part in that reboot.
-fn a_kernel_that_is_loaded_is_started_without_a_reset(vm: &mut Vm<'_>) {
-    let resets = |vm: &Vm<'_>| vm.monitor.events().iter().filter(|event| event.name == "RESET").count();
-    let before = resets(vm);
-    vm.ok("mount -t squashfs -o ro $(grep -l KEXEC /sys/block/vd*/serial | cut -d/ -f4 | sed s,^,/dev/,) /mnt");
-    vm.ok(
-        "lib=/mnt/lib/aarch64-linux-gnu; /mnt/lib/ld-linux-aarch64.so.1 --library-path $lib:/mnt/usr/lib/aarch64-linux-gnu \
-         /mnt/sbin/kexec -c -l /mnt/kernel --initrd=/mnt/initramfs --reuse-cmdline",
-    );
-    vm.ok("umount /mnt");
-    assert_eq!(vm.ok("cat /sys/kernel/kexec_loaded").trim(), "1");
-    vm.run("kill -TERM 1");
-    vm.console.wait_for("init: reboot (SIGTERM): within", BOUND);
-    vm.console.wait_for("boot: node: ", BOUND);
-    vm.starts_anew();
-    vm.until_up();
-    assert_eq!(resets(vm), before, "that was a reset");
-    let report = vm.ok("gatepost last-boot");
-    assert!(report.contains("reboot: SIGTERM"), "{report}");
 }
 
 /// Where changes cannot be noticed a manifest is seen only then.
