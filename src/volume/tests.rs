@@ -17,8 +17,12 @@ struct Room {
 impl Room {
     fn new(volume: Volume) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let layout =
-            Layout { run: dir.path().join("run"), data: dir.path().join("data"), logs: dir.path().join("logs") };
+        let layout = Layout {
+            run: dir.path().join("run"),
+            data: dir.path().join("data"),
+            logs: dir.path().join("logs"),
+            preload: Vec::new(),
+        };
         let mut pod = Pod::default();
         pod.metadata.uid = "u1".into();
         pod.metadata.namespace = "default".into();
