@@ -63,7 +63,9 @@ impl Room {
         let field = |item: &DownwardApiVolumeFile| Ok(format!("field of {}", item.path));
         let site =
             Site { layout: &self.layout, pod: &self.pod, objects: &self.objects, field: &field, memory_bytes: None };
-        prepare(site).map(|warnings| (path(&self.layout, "u1", &self.pod.spec.volumes[0]), warnings))
+        let remarks = prepare(site)?;
+        assert_eq!(remarks.already_mounted, [] as [String; 0]);
+        Ok((path(&self.layout, "u1", &self.pod.spec.volumes[0]), remarks.warnings))
     }
 }
 
