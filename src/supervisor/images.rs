@@ -8,6 +8,7 @@ use super::Supervisor;
 use super::act::{Task, container_of};
 use super::helpers::{Command, Job, Outcome};
 use super::pulls::{Pull, PullSecrets, Pulls};
+use super::upkeep::Upkeep;
 use crate::image::{ImageSummary, Reference, worker};
 use crate::json;
 use crate::manifest::v1;
@@ -28,6 +29,8 @@ pub(crate) enum ImageTask {
     Unpack(String),
     /// Take in what was pulled under this name.
     Adopt(String),
+    /// Delete what nobody wants, if there is too little room.
+    Collect,
 }
 
 /// The images of this node.
@@ -48,6 +51,7 @@ pub(crate) struct Images {
     /// Images whose layers could not be unpacked, and why.
     broken: BTreeMap<String, String>,
     pub(super) pulls: Pulls,
+    pub(super) upkeep: Upkeep,
 }
 
 impl Images {
@@ -85,7 +89,9 @@ impl Images {
     }
 
     pub(super) fn add(&mut self, task: ImageTask) {
-        self.next.push_back(task);
+        if !self.next.contains(&task) {
+            self.next.push_back(task);
+        }
     }
 
     fn is_asked_for(&self, task: &ImageTask) -> bool {
@@ -167,6 +173,13 @@ impl Supervisor {
 
     fn look_up(&mut self, wanted: &Wanted, container: &ContainerRef) -> Answer {
         let found = self.images.find(&wanted.reference).cloned();
+        if found.is_some()
+            && self.images.doing == Some(ImageTask::Collect)
+            && !self.images.upkeep.spares(&wanted.written)
+        {
+            // It may be gone in a moment.
+            return Answer::Soon;
+        }
         let mut pulled = false;
         let pulls = !wanted.never && self.images.pulls.can;
         if pulls && (wanted.always || found.is_none() || self.images.pulls.knows(&wanted.reference)) {
@@ -231,8 +244,14 @@ impl Supervisor {
             ImageTask::Preload => worker::Command::Preload { paths: self.config.image_preload_path.clone() },
             ImageTask::Unpack(digest) => worker::Command::Unpack { manifest_digest: digest.clone() },
             ImageTask::Adopt(name) => worker::Command::Adopt { name: name.clone() },
+            ImageTask::Collect => self.collection(),
         };
-        let request = worker::Request { version: worker::VERSION, layout: self.config.layout.clone(), command: work };
+        let request = worker::Request {
+            version: worker::VERSION,
+            layout: self.config.layout.clone(),
+            command: work,
+            discard_layers: self.config.image_upkeep.discard_layers,
+        };
         let request = json::to_vec(&request).unwrap_or_default();
         self.images.doing = Some(task.clone());
         let program = self.config.worker_program();
@@ -260,6 +279,11 @@ impl Supervisor {
             _ => why,
         });
         let mut changed = !self.images.listed;
+        if matches!(task, ImageTask::Collect) {
+            self.images_collected(report.as_ref(), failure.as_deref());
+        } else if matches!(task, ImageTask::Preload | ImageTask::Adopt(_)) {
+            self.collect_images_soon();
+        }
         if let Some(report) = report {
             for warning in &report.warnings {
                 log::warn!("images: {warning}");
@@ -275,7 +299,7 @@ impl Supervisor {
                 self.images.unlisted = None;
             }
         }
-        let again = failure.is_some() && !matches!(task, ImageTask::Unpack(_));
+        let again = failure.is_some() && !matches!(task, ImageTask::Unpack(_) | ImageTask::Collect);
         match (task, failure) {
             (ImageTask::List, failure) => {
                 if let Some(why) = failure {
@@ -294,6 +318,8 @@ impl Supervisor {
                 // Others' images did not come by it, and their wait may not be cut short.
                 changed = false;
             }
+            // Nobody waits for what has gone.
+            (ImageTask::Collect, _) => changed = false,
             (ImageTask::Preload | ImageTask::Unpack(_), None) => {}
         }
         self.answer_waiting();
