@@ -153,7 +153,7 @@ impl Contents {
         })
     }
 
-    /// What no image has, and is older than that many seconds; with what it takes on the disk.
+    /// What no image has, and is older than that many seconds, and what nobody pulls any more; with what it takes on the disk.
     pub(super) fn leftovers(&self, store: &Store, keep: &Keep, min_age: u64, now: i64) -> Result<Vec<(Leftover, u64)>> {
         let failed = |e: Errno| Error::io("looking for what imports and pulls have left", e);
         let mut found = Vec::new();
@@ -161,7 +161,7 @@ impl Contents {
         for name in names(store.images.as_fd(), pull::DIRECTORY).map_err(failed)? {
             let path = format!("{}/{}", pull::DIRECTORY, name.to_string_lossy());
             let untouched = age(newest(store.images.as_fd(), &path), now);
-            if !pulls.contains(name.to_string_lossy().as_ref()) && untouched >= min_age.max(PULL_AGE) {
+            if !pulls.contains(name.to_string_lossy().as_ref()) && untouched >= PULL_AGE {
                 let bytes = tree::bytes(store.images.as_fd(), &path);
                 found.push((Leftover::Pull(name), bytes));
             }

@@ -80,6 +80,9 @@ impl Archive {
         header.set_entry_type(EntryType::Regular);
         header.set_mode(0o644);
         header.set_size(size);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
         header.set_cksum();
         self.out.write_all(header.as_bytes()).map_err(failed)
     }

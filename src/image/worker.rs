@@ -79,6 +79,9 @@ pub enum Command {
     Preload {
         /// Directories in order; one that is not there is no error. A directory that is itself an OCI layout is one archive.
         paths: Vec<PathBuf>,
+        /// Images that somebody misses: what has brought one of them is imported again.
+        #[serde(default)]
+        missed: Vec<String>,
     },
     /// Unpacks the missing layers of an image whose blobs are in the store.
     Unpack {
@@ -227,14 +230,14 @@ fn work(
         Command::List | Command::RemoveTree { .. } => {}
         Command::Import { name, remember, .. } => {
             let name = name.as_deref().map(str::parse::<Reference>).transpose()?;
-            let how = How { name: name.as_ref(), remember: *remember, discard_layers };
+            let how = How { name: name.as_ref(), remember: *remember, discard_layers, missed: &[] };
             for archive in archives {
                 import_one(&store, archive, &how, progress, report)?;
             }
         }
         Command::Adopt { name } => adopt(&store, &name.parse()?, discard_layers, progress, report)?,
-        Command::Preload { .. } => {
-            let how = How { name: None, remember: true, discard_layers };
+        Command::Preload { missed, .. } => {
+            let how = How { name: None, remember: true, discard_layers, missed };
             for archive in archives {
                 if let Err(error) = import_one(&store, archive, &how, progress, report) {
                     report.warnings.push(format!("{}: {error}", error.reason()));
@@ -287,6 +290,8 @@ struct How<'a> {
     remember: bool,
     /// Layers are kept unpacked only.
     discard_layers: bool,
+    /// … but not if it has brought one of these.
+    missed: &'a [String],
 }
 
 /// Which file an archive is, to import it only once.
@@ -304,7 +309,24 @@ struct Identity {
 #[derive(Debug, Serialize, Deserialize)]
 struct Remembered {
     version: u32,
-    archives: Vec<Identity>,
+    archives: Vec<Known>,
+}
+
+/// An archive that was imported.
+#[derive(Debug, Serialize, Deserialize)]
+struct Known {
+    #[serde(flatten)]
+    archive: Identity,
+    /// The names of its images.
+    #[serde(default)]
+    names: Vec<String>,
+}
+
+impl Known {
+    /// Whether it has brought one of these; one of an earlier version does not say what it has brought.
+    fn may_have(&self, missed: &[String]) -> bool {
+        missed.iter().any(|name| self.names.is_empty() || self.names.contains(name))
+    }
 }
 
 /// Archives in preload directories that are opened at a time.
@@ -313,7 +335,7 @@ const MAX_ARCHIVES: usize = 512;
 fn open_archives(command: &Command, report: &mut Report) -> Result<Vec<Archive>> {
     match command {
         Command::Import { path, .. } => Ok(vec![open_archive(path)?]),
-        Command::Preload { paths } | Command::Repair { paths } => {
+        Command::Preload { paths, .. } | Command::Repair { paths } => {
             let mut archives = Vec::new();
             for path in preload_candidates(paths, report) {
                 if archives.len() >= MAX_ARCHIVES {
@@ -394,13 +416,15 @@ fn open_archive(path: &Path) -> Result<Archive> {
 
 fn import_one(store: &Store, archive: Archive, how: &How<'_>, progress: &Progress, report: &mut Report) -> Result<()> {
     let mut memory = if how.remember { recall(store) } else { Vec::new() };
-    if memory.contains(&archive.identity) {
+    if memory.iter().any(|known| known.archive == archive.identity && !known.may_have(how.missed)) {
         report.done.push(format!("{} was imported before", archive.label));
         return Ok(());
     }
     let (imported, warnings) = import(store, archive.fd, &archive.label, how.name, how.discard_layers, progress)?;
     report.warnings.extend(warnings);
+    let mut names = Vec::new();
     for image in imported {
+        names.extend(image.names.iter().cloned());
         report.done.push(format!(
             "imported {} ({}) from {}",
             image.names.join(", "),
@@ -409,8 +433,8 @@ fn import_one(store: &Store, archive: Archive, how: &How<'_>, progress: &Progres
         ));
     }
     if how.remember {
-        memory.retain(|known| known.path != archive.identity.path);
-        memory.push(archive.identity);
+        memory.retain(|known| known.archive.path != archive.identity.path);
+        memory.push(Known { archive: archive.identity, names });
         let bytes = json::to_vec(&Remembered { version: VERSION, archives: memory })
             .map_err(|e| Error::Worker(format!("encoding imported.json: {e}")))?;
         replace_durably(&store.layers, "imported.json", &bytes, 0o644)
@@ -444,7 +468,7 @@ fn adopt(
 }
 
 /// What was imported before; nothing if that is not known, since importing again does no harm.
-fn recall(store: &Store) -> Vec<Identity> {
+fn recall(store: &Store) -> Vec<Known> {
     let file = rustix::fs::openat(&store.layers, "imported.json", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
     let bytes = file.ok().and_then(|fd| read_limited(File::from(fd), MAX_DOCUMENT).ok()).unwrap_or_default();
     match json::from_slice::<Remembered>(&bytes) {

@@ -88,6 +88,11 @@ impl Images {
         !self.listed || self.is_asked_for(&ImageTask::Preload)
     }
 
+    /// Whether it is known what is here, and no import is to come.
+    pub(super) fn is_settled(&self) -> bool {
+        !self.importing()
+    }
+
     pub(super) fn add(&mut self, task: ImageTask) {
         if !self.next.contains(&task) {
             self.next.push_back(task);
@@ -180,6 +185,9 @@ impl Supervisor {
             // It may be gone in a moment.
             return Answer::Soon;
         }
+        if found.is_none() && self.preload_again(&wanted.reference) {
+            return Answer::Soon;
+        }
         let mut pulled = false;
         let pulls = !wanted.never && self.images.pulls.can;
         if pulls && (wanted.always || found.is_none() || self.images.pulls.knows(&wanted.reference)) {
@@ -241,7 +249,10 @@ impl Supervisor {
         let Some(task) = self.images.next.pop_front() else { return };
         let work = match &task {
             ImageTask::List => worker::Command::List,
-            ImageTask::Preload => worker::Command::Preload { paths: self.config.image_preload_path.clone() },
+            ImageTask::Preload => worker::Command::Preload {
+                paths: self.config.image_preload_path.clone(),
+                missed: self.images.upkeep.missed().collect(),
+            },
             ImageTask::Unpack(digest) => worker::Command::Unpack { manifest_digest: digest.clone() },
             ImageTask::Adopt(name) => worker::Command::Adopt { name: name.clone() },
             ImageTask::Collect => self.collection(),

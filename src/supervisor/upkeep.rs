@@ -7,9 +7,10 @@
 use super::Supervisor;
 use super::images::ImageTask;
 use crate::image::worker::{Command, Report};
-use crate::image::{Bounds, Keep};
+use crate::image::{Bounds, Keep, Reference};
 use crate::pod::event::{Recorded, Uid};
 use crate::pod::time::Instant;
+use crate::sorted::BTreeSet;
 
 /// kubelet: milliseconds between two collections.
 const AGAIN_MS: u64 = 300_000;
@@ -24,11 +25,19 @@ pub(super) struct Upkeep {
     before: Vec<String>,
     /// What the collection that is under way leaves alone.
     spared: Vec<String>,
+    /// Images that were missed, and whose archives were therefore looked for once more: they may have been deleted since they were
+    /// imported.
+    missed: BTreeSet<String>,
     /// What people were told last.
     told: &'static str,
 }
 
 impl Upkeep {
+    /// What is to be imported though it was before.
+    pub(super) fn missed(&self) -> impl Iterator<Item = String> {
+        self.missed.iter().cloned()
+    }
+
     /// Whether the collection that is under way leaves an image alone, by its name in a manifest.
     pub(super) fn spares(&self, written: &str) -> bool {
         self.spared.iter().any(|spared| spared == written)
@@ -76,6 +85,17 @@ impl Supervisor {
         Command::Collect { bounds, keep, used, known: !self.manifests.has_errors() }
     }
 
+    /// Whether an image that is not here is looked for among the archives once more.
+    pub(super) fn preload_again(&mut self, missed: &Reference) -> bool {
+        let again = !self.config.image_preload_path.is_empty()
+            && self.images.is_settled()
+            && self.images.upkeep.missed.insert(missed.to_string());
+        if again {
+            self.images.add(ImageTask::Preload);
+        }
+        again
+    }
+
     /// What pods want, and what their containers use.
     fn wanted_images(&self) -> Keep {
         let mut keep = Keep::default();
@@ -98,6 +118,9 @@ impl Supervisor {
     /// A collection has ended.
     pub(super) fn images_collected(&mut self, report: Option<&Report>, failure: Option<&str>) {
         self.images.upkeep.spared.clear();
+        if report.is_some_and(|report| !report.done.is_empty()) {
+            self.images.upkeep.missed.clear();
+        }
         let collected = report.and_then(|report| report.collected.clone()).unwrap_or_default();
         let (reason, message) = match failure {
             Some(why) => ("ImageGCFailed", why.to_owned()),
