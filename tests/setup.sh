@@ -12,7 +12,7 @@ image="qemu-system-arm squashfs-tools mtools fdisk kmod cpio fakeroot binutils e
 case ${1:-} in
 image) packages="skopeo umoci buildah busybox-static ca-certificates make git $cross $image" ;;
 cross) packages=$cross ;;
-test) packages="$packages attr fish iproute2 libcap2-bin mount python3 shellcheck strace docker-registry apache2-utils openssl python3-grpcio rsync util-linux zsh zstd $cross $image" ;;
+test) packages="$packages attr fish iproute2 libcap2-bin mount python3 shellcheck strace docker-registry apache2-utils openssl python3-grpcio rsync util-linux zsh zstd erofs-utils squashfs-tools $cross $image" ;;
 esac
 
 die() {
@@ -93,5 +93,5 @@ fi
 
 if [ "${1:-}" = test ] && ! command -v cargo-deny >/dev/null 2>&1; then
     echo "setup: installing cargo-deny" >&2
-    cargo install --quiet --locked cargo-deny || die "could not install cargo-deny from the crate registry."
+    cargo install --quiet --debug --locked cargo-deny || die "could not install cargo-deny from the crate registry."
 fi

@@ -15,8 +15,6 @@ pub struct Config {
     pub node_name: String,
     /// Manifest directories in order; a later one replaces an object of the same kind, namespace and name.
     pub static_pod_path: Vec<PathBuf>,
-    /// Directories whose image archives are imported at start.
-    pub image_preload_path: Vec<PathBuf>,
     /// The OCI runtime: a name looked up in `PATH`, or an absolute path.
     pub runtime: String,
     /// Where state, images, logs and sockets lie.
@@ -267,7 +265,6 @@ impl Default for Config {
         Self {
             node_name: String::new(),
             static_pod_path: vec![PathBuf::from("/etc/kubernetes/manifests")],
-            image_preload_path: Vec::new(),
             pod_security: Level::Privileged,
             runtime: "runc".to_owned(),
             layout: Layout::default(),

@@ -187,6 +187,8 @@ pub struct Info {
     pub data: PathBuf,
     /// Root of the container logs.
     pub logs: PathBuf,
+    /// Directories with images that came with the node.
+    pub preload: Vec<PathBuf>,
     /// The program that reads manifests and images.
     pub worker: PathBuf,
     /// RFC 3339; when this supervisor started.
@@ -208,9 +210,6 @@ pub struct Info {
     /// The devices of the setting `devices` by name, and whether each is there.
     #[serde(default)]
     pub devices: BTreeMap<String, bool>,
-    /// Where image archives lie that are imported at start.
-    #[serde(default)]
-    pub preload: Vec<PathBuf>,
     /// Layers are kept unpacked only.
     #[serde(default)]
     pub discard_layers: bool,

@@ -4,6 +4,8 @@
 //! ([`worker`]), started by the supervisor or by the commands in [`command`].
 
 mod attributes;
+#[cfg(feature = "complete")]
+pub mod build_flash;
 mod candidate;
 mod change;
 mod collect;
@@ -11,6 +13,7 @@ pub mod command;
 mod contents;
 mod decompress;
 pub mod error;
+pub mod flash;
 mod garbage;
 mod import;
 mod layers;
@@ -36,4 +39,4 @@ pub use contents::Keep;
 pub use error::{Error, Result};
 pub use garbage::{Amount, Collected, Usage};
 pub use reference::Reference;
-pub use store::{ImageSummary, Store, StoredImage};
+pub use store::{ImageSummary, Store, StoredImage, digest_text, sha256_of};

@@ -44,7 +44,7 @@ pub struct Store {
 }
 
 /// One image as `image ls` shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ImageSummary {
     /// Full names, sorted; none for an image whose name has moved on to a newer one.
@@ -73,6 +73,12 @@ pub struct ImageSummary {
     pub index_digest: Option<String>,
     /// The signal that stops it, as the image says.
     pub stop_signal: Option<String>,
+    /// The description it runs from, if it is none of the store ([`super::flash`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flash: Option<String>,
+    /// Why it cannot be used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 /// One image, ready to make a bundle of.
@@ -156,6 +162,8 @@ impl Store {
                     stop_signal: config.config().as_ref().and_then(|c| c.stop_signal().clone()),
                     layers,
                     manifest_digest: digest,
+                    flash: None,
+                    problem: None,
                 }),
                 Err(error) => problems.push(format!("image {}: {error}", name.unwrap_or(digest))),
             }
@@ -321,12 +329,12 @@ pub(crate) fn chain_ids(diff_ids: &[String]) -> Result<Vec<String>> {
 }
 
 /// `sha256:<hex>` of some bytes.
-pub(crate) fn sha256_of(bytes: &[u8]) -> String {
+pub fn sha256_of(bytes: &[u8]) -> String {
     digest_text(Sha256::digest(bytes).as_slice())
 }
 
 /// `sha256:<hex>` of a finished hash.
-pub(crate) fn digest_text(hash: &[u8]) -> String {
+pub fn digest_text(hash: &[u8]) -> String {
     use std::fmt::Write as _;
     hash.iter().fold("sha256:".to_owned(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");

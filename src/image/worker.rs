@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use super::collect::Bounds;
 use super::contents::Keep;
 use super::error::{Error, Result};
+use super::flash::{self, FlashImage};
 use super::garbage::{self, Collected, Usage};
 use super::import::{adopt_layout, import, unpack_stored};
 use super::limits::MAX_DOCUMENT;
@@ -217,6 +218,8 @@ fn work(
     // Makes the directories, so that they can be the new root's.
     let mut store = Store::open(layout)?;
     let archives = open_archives(&request.command, report)?;
+    let flash = flash::list(&layout.preload);
+    let on_flash = if request.command == Command::Verify { flash::open_layers(&flash) } else { Vec::new() };
     if confined {
         let (images, layers) = (layout.images(), layout.layers());
         let state = confine::worker(&layout.data, &[(&images, "images"), (&layers, "layers")]);
@@ -250,8 +253,17 @@ fn work(
             report.warnings.extend(warnings);
             report.done.push(format!("unpacked image {manifest_digest}"));
         }
-        Command::Remove { name, in_use } => garbage::remove(&store, name, in_use, report)?,
-        Command::Verify => verify::verify(&store, progress, report)?,
+        Command::Remove { name, in_use } => {
+            garbage::remove(&store, name, in_use, report).map_err(|error| match error {
+                Error::NotFound(_) => flash::refuse_removal(&flash, name).unwrap_or(error),
+                error => error,
+            })?
+        }
+        Command::Verify => {
+            verify::verify(&store, progress, report)?;
+            let count = flash::verify(on_flash, progress, &mut report.warnings);
+            report.done.push(format!("verified {count} layers on flash"));
+        }
         Command::Repair { .. } => {
             let archives = archives.into_iter().map(|archive| (archive.label, archive.fd)).collect();
             verify::repair(&store, archives, progress, report)?;
@@ -261,18 +273,28 @@ fn work(
             save(&store, name, out, progress, report)?;
         }
         Command::Collect { bounds, keep, used, known } => {
-            garbage::collect(&store, bounds, keep, used, *known, report)?;
+            garbage::collect(&store, bounds, &in_store(keep, &flash), used, *known, report)?;
         }
-        Command::Prune { all, keep } => garbage::prune(&store, *all, keep, report)?,
+        Command::Prune { all, keep } => garbage::prune(&store, *all, &in_store(keep, &flash), report)?,
         Command::Usage { .. } => {}
     }
     let (images, problems) = store.list()?;
     report.images = images;
     report.warnings.extend(problems);
     if let Command::Usage { keep } = &request.command {
-        garbage::usage(&store, keep, report)?;
+        let keep = in_store(keep, &flash);
+        garbage::usage(&store, &keep, report)?;
     }
+    report.warnings.extend(flash.iter().filter_map(|image| image.found.as_ref().err().cloned()));
+    // Behind those of the store, which count first where both have a name.
+    report.images.extend(flash.into_iter().map(FlashImage::summary));
     Ok(())
+}
+
+/// What must stay of the store: images that run from flash are not in its index.
+fn in_store(keep: &Keep, flash: &[FlashImage]) -> Keep {
+    let in_use = keep.in_use.iter().filter(|digest| !flash.iter().any(|image| image.has_digest(digest)));
+    Keep { wanted: keep.wanted.clone(), in_use: in_use.cloned().collect() }
 }
 
 /// An archive opened before confinement.
@@ -373,6 +395,7 @@ fn preload_candidates(paths: &[PathBuf], report: &mut Report) -> Vec<PathBuf> {
             .flatten()
             .filter(|entry| !entry.file_name().as_encoded_bytes().starts_with(b"."))
             .map(|entry| entry.path())
+            .filter(|path| !flash::is_part(path))
             .filter(|path| path.is_file() || path.join("index.json").is_file())
             .collect();
         here.sort();

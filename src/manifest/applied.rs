@@ -5,6 +5,7 @@
 
 use serde_json::Value as Json;
 
+use super::desired::ObjectKey;
 use crate::document::{self, Node, SyntaxError, Value, canonical_json};
 use crate::sorted::BTreeMap;
 
@@ -13,17 +14,6 @@ pub const FILE: &str = "applied.yaml";
 
 /// What stands at the top of the file.
 const HEADER: &str = "# Written by `gatepost apply`; `gatepost rollback` takes the last change back.\n";
-
-/// What tells documents apart.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct DocumentKey {
-    /// Kind as written: a Deployment is one, although a pod comes of it.
-    pub kind: String,
-    /// Namespace; `default` where none is written.
-    pub namespace: String,
-    /// Name as written.
-    pub name: String,
-}
 
 /// What becomes of a document by a change. kubectl: the words of `apply` and `delete`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,7 +71,8 @@ pub enum AppliedError {
 /// The documents, each kind, namespace and name once.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Applied {
-    documents: BTreeMap<DocumentKey, Json>,
+    /// By what is written: a Deployment is one, although a pod comes of it.
+    documents: BTreeMap<ObjectKey, Json>,
 }
 
 impl Applied {
@@ -125,9 +116,9 @@ impl Applied {
         if namespace.is_empty() {
             "default".clone_into(&mut namespace);
         }
-        let key = DocumentKey { kind, namespace, name };
+        let key = ObjectKey { kind, namespace, name };
         if self.documents.contains_key(&key) {
-            let DocumentKey { kind, namespace, name } = key;
+            let ObjectKey { kind, namespace, name } = key;
             return Err(AppliedError::Twice { line: node.line, kind, namespace, name });
         }
         self.documents.insert(key, json);
@@ -140,8 +131,13 @@ impl Applied {
     }
 
     /// What tells its documents apart.
-    pub fn keys(&self) -> impl Iterator<Item = &DocumentKey> {
+    pub fn keys(&self) -> impl Iterator<Item = &ObjectKey> {
         self.documents.keys()
+    }
+
+    /// Whether it holds the document.
+    pub fn contains(&self, key: &ObjectKey) -> bool {
+        self.documents.contains_key(key)
     }
 
     /// These documents, in place of those of the same kind, namespace and name.
@@ -165,8 +161,8 @@ impl Applied {
     }
 
     /// What becomes of each document on the way to `after`.
-    pub fn changes_to(&self, after: &Self) -> Vec<(DocumentKey, Change)> {
-        let change = |key: &DocumentKey, document: &Json| match self.documents.get(key) {
+    pub fn changes_to(&self, after: &Self) -> Vec<(ObjectKey, Change)> {
+        let change = |key: &ObjectKey, document: &Json| match self.documents.get(key) {
             None => Change::Created,
             Some(before) if canonical_json(before) == canonical_json(document) => Change::Unchanged,
             Some(_) => Change::Configured,

@@ -16,6 +16,7 @@ mod load;
 mod loaded;
 mod names;
 mod qos;
+mod quote;
 mod service;
 pub mod source;
 #[cfg(test)]
@@ -33,4 +34,5 @@ pub use fields::fields_reference;
 pub use load::{Rules, load};
 pub use loaded::{Loaded, Object, Warning};
 pub use qos::{QosClass, qos_class};
+pub use quote::quoted;
 pub use verdict::{DocumentVerdict, PodSecurity, VerdictError, validate_bytes, validate_files};

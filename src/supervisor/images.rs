@@ -120,7 +120,7 @@ pub(super) struct Wanted {
 /// What is known of an image.
 enum Answer {
     /// It is here; `true`: pulled just now.
-    Ready(ImageSummary, bool),
+    Ready(Box<ImageSummary>, bool),
     /// A worker is at it.
     Soon,
     Failed(Failure),
@@ -177,7 +177,10 @@ impl Supervisor {
     }
 
     fn look_up(&mut self, wanted: &Wanted, container: &ContainerRef) -> Answer {
-        let found = self.images.find(&wanted.reference).cloned();
+        let (found, problem) = match self.images.find(&wanted.reference).cloned() {
+            Some(ImageSummary { problem: Some(problem), .. }) => (None, Some(problem)),
+            found => (found, None),
+        };
         if found.is_some()
             && self.images.doing == Some(ImageTask::Collect)
             && !self.images.upkeep.spares(&wanted.written)
@@ -185,7 +188,7 @@ impl Supervisor {
             // It may be gone in a moment.
             return Answer::Soon;
         }
-        if found.is_none() && self.preload_again(&wanted.reference) {
+        if found.is_none() && problem.is_none() && self.preload_again(&wanted.reference) {
             return Answer::Soon;
         }
         let mut pulled = false;
@@ -206,7 +209,7 @@ impl Supervisor {
             }
         }
         match found {
-            Some(image) if image.unpacked => Answer::Ready(image, pulled),
+            Some(image) if image.unpacked => Answer::Ready(Box::new(image), pulled),
             Some(image) => {
                 if let Some(why) = self.images.broken.get(&image.manifest_digest) {
                     return Answer::Failed(Failure { reason: "ImageInspectError".to_owned(), message: why.clone() });
@@ -223,7 +226,10 @@ impl Supervisor {
                 self.images.next.extend(failed);
                 Answer::Soon
             }
-            None => Answer::Failed(match &self.images.unlisted {
+            None => Answer::Failed(match problem.as_ref().or(self.images.unlisted.as_ref()) {
+                Some(why) if problem.is_some() => {
+                    Failure { reason: "ImageInspectError".to_owned(), message: why.clone() }
+                }
                 Some(why) => {
                     let message = format!("this node's images are not known: {why}");
                     Failure { reason: "ImageInspectError".to_owned(), message }
@@ -250,7 +256,7 @@ impl Supervisor {
         let work = match &task {
             ImageTask::List => worker::Command::List,
             ImageTask::Preload => worker::Command::Preload {
-                paths: self.config.image_preload_path.clone(),
+                paths: self.config.layout.preload.clone(),
                 missed: self.images.upkeep.missed().collect(),
             },
             ImageTask::Unpack(digest) => worker::Command::Unpack { manifest_digest: digest.clone() },
@@ -310,7 +316,12 @@ impl Supervisor {
                 self.images.unlisted = None;
             }
         }
-        let again = failure.is_some() && !matches!(task, ImageTask::Unpack(_) | ImageTask::Collect);
+        // What lies on flash may come and go without a word.
+        let again = match task {
+            ImageTask::Unpack(_) | ImageTask::Collect => false,
+            ImageTask::List => failure.is_some() || !self.config.layout.preload.is_empty(),
+            ImageTask::Preload | ImageTask::Adopt(_) => failure.is_some(),
+        };
         match (task, failure) {
             (ImageTask::List, failure) => {
                 if let Some(why) = failure {

@@ -234,6 +234,20 @@ impl Supervisor {
         self.tell_event_watchers();
     }
 
+    /// An event of the node.
+    pub(super) fn warn_of_node(&mut self, reason: &str, message: String) {
+        let name = self.config.node_name.clone();
+        self.record(Recorded {
+            pod: name.as_str().into(),
+            namespace: String::new(),
+            name,
+            field_path: String::new(),
+            warning: true,
+            reason: reason.to_owned(),
+            message,
+        });
+    }
+
     /// Stores the event log; it costs no disk.
     pub(super) fn store_events(&self) {
         if let Err(error) = volatile::write(&self.config.layout.run.join("events.json"), &self.events) {

@@ -102,6 +102,7 @@ impl Supervisor {
             run: self.config.layout.run.clone(),
             data: self.config.layout.data.clone(),
             logs: self.config.layout.logs.clone(),
+            preload: self.config.layout.preload.clone(),
             worker: self.config.worker_program(),
             started_at: rfc3339(self.started_at),
             pid: std::process::id(),
@@ -111,7 +112,6 @@ impl Supervisor {
             pods_memory: self.pods_memory,
             reserved_cpu: self.config.reserved.cpu_milli,
             devices: self.known_devices(),
-            preload: self.config.image_preload_path.clone(),
             discard_layers: self.config.image_upkeep.discard_layers,
             features: self.features.as_ref().map(|features| features.works.clone()).unwrap_or_default(),
         }

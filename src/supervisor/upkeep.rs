@@ -87,7 +87,7 @@ impl Supervisor {
 
     /// Whether an image that is not here is looked for among the archives once more.
     pub(super) fn preload_again(&mut self, missed: &Reference) -> bool {
-        let again = !self.config.image_preload_path.is_empty()
+        let again = !self.config.layout.preload.is_empty()
             && self.images.is_settled()
             && self.images.upkeep.missed.insert(missed.to_string());
         if again {
