@@ -123,7 +123,7 @@ pub(super) fn verify(invocation: &Invocation) -> Outcome {
             match session::order(invocation, Call::PullAgain { image: image.clone() }) {
                 Ok(message) => output::print(&format!("{message}\n"))?,
                 Err(error) => {
-                    output::note(&format!("image {image} stays damaged; import it again, or remove it: {error}"))
+                    output::note(&format!("image {image} stays damaged; import it again, or remove it: {error}"));
                 }
             }
         }

@@ -55,7 +55,7 @@ impl Space {
     }
 
     /// Bytes that must come free, when the use has reached the upper threshold.
-    pub(super) fn to_free(&self, bounds: &Bounds) -> Option<u64> {
+    pub(super) fn to_free(self, bounds: &Bounds) -> Option<u64> {
         // kubelet: an upper threshold of 100 switches it off.
         if bounds.high >= 100 || self.total == 0 || self.used_percent() < u64::from(bounds.high) {
             return None;
@@ -122,6 +122,9 @@ mod tests {
 
     const NOW: i64 = 1_000_000;
 
+    /// What it shows, images, bytes to free, who goes, bytes freed.
+    type Row = (&'static str, Vec<Held>, u64, &'static [&'static str], u64);
+
     fn held(digest: &str, used: i64, wanted: bool, parts: &[(&str, u64)]) -> Held {
         let parts = parts.iter().map(|(part, size)| ((*part).to_owned(), *size)).collect();
         Held { digest: digest.to_owned(), used, wanted, parts }
@@ -130,8 +133,7 @@ mod tests {
     #[test]
     fn what_goes_is_unwanted_old_and_the_least_recently_used() {
         let one = |digest: &str, used, wanted| held(digest, used, wanted, &[(digest, 10)]);
-        // Images, bytes to free, who goes, bytes freed.
-        let table: [(&str, Vec<Held>, u64, &[&str], u64); 8] = [
+        let table: [Row; 8] = [
             ("nothing is there", vec![], 10, &[], 0),
             ("the oldest first", vec![one("a", 5, false), one("b", 3, false), one("c", 4, false)], 15, &["b", "c"], 20),
             ("no more than needed", vec![one("a", 1, false), one("b", 2, false)], 10, &["a"], 10),

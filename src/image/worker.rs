@@ -257,7 +257,7 @@ fn work(
             garbage::remove(&store, name, in_use, report).map_err(|error| match error {
                 Error::NotFound(_) => flash::refuse_removal(&flash, name).unwrap_or(error),
                 error => error,
-            })?
+            })?;
         }
         Command::Verify => {
             verify::verify(&store, progress, report)?;
