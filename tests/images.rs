@@ -17,10 +17,14 @@ mod digests;
 mod hostile;
 #[path = "images/limits.rs"]
 mod limits;
+#[path = "images/rsync.rs"]
+mod rsync;
 #[path = "images/sparse.rs"]
 mod sparse;
 #[path = "images/tools.rs"]
 mod tools;
+#[path = "images/upkeep.rs"]
+mod upkeep;
 
 use std::path::{Path, PathBuf};
 

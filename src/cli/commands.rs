@@ -1,9 +1,10 @@
 //! [`COMMANDS`]: every command a person types.
 
 use super::command::{Command, Flag, Words};
+use super::image_commands::{IMAGE_DF, IMAGE_IMPORT, IMAGE_LS, IMAGE_PRUNE, IMAGE_RM, IMAGE_SAVE, IMAGE_VERIFY};
 use super::{
-    boot_chart, completion, console, describe, exec, gateway, get, image, last_boot, logs, order, output, run, top,
-    version, worker,
+    boot_chart, completion, console, describe, exec, gateway, get, last_boot, logs, order, output, run, top, version,
+    worker,
 };
 use crate::policy::LEVELS;
 
@@ -22,21 +23,13 @@ const CONTAINER: Flag = Flag {
     values: &[],
 };
 
-const DATA_DIR: Flag = Flag {
-    long: "data-dir",
-    short: None,
-    value: Some("DIR"),
-    help: "Directory of the image store's data (default: that of the running gatepost, else /var/lib/gatepost)",
-    values: &[],
-};
-
 /// A flag without a value.
-const fn switch(long: &'static str, short: Option<char>, help: &'static str) -> Flag {
+pub(super) const fn switch(long: &'static str, short: Option<char>, help: &'static str) -> Flag {
     Flag { long, short, value: None, help, values: &[] }
 }
 
 /// A flag with a free value.
-const fn value(long: &'static str, short: Option<char>, name: &'static str, help: &'static str) -> Flag {
+pub(super) const fn value(long: &'static str, short: Option<char>, name: &'static str, help: &'static str) -> Flag {
     Flag { long, short, value: Some(name), help, values: &[] }
 }
 
@@ -238,41 +231,8 @@ pub(super) const COMMANDS: &[Command] = &[
         action: boot_chart::run,
     },
     VALIDATE,
-    Command {
-        name: "image ls",
-        args: "",
-        summary: "List the images in the store",
-        about: "",
-        flags: &[
-            Flag {
-                long: "output",
-                short: Some('o'),
-                value: Some("FORMAT"),
-                help: "json: for programs",
-                values: &["json"],
-            },
-            switch("no-headers", None, "No header line"),
-            DATA_DIR,
-        ],
-        examples: &[],
-        words: Words::None,
-        online: true,
-        action: image::ls,
-    },
-    Command {
-        name: "image import",
-        args: "FILE...",
-        summary: "Import images from docker-archives and OCI archives or layouts",
-        about: "Plain, gzip or zstd. Every digest is checked. Pods that wait for an image start at once.",
-        flags: &[value("name", None, "IMAGE", "Name to give to the image instead of its own; for one file"), DATA_DIR],
-        examples: &[
-            ("gatepost image import web.tar.zst", "from a file"),
-            ("gatepost image import --name web:1 layout/", "from an OCI layout, under another name"),
-        ],
-        words: Words::Files,
-        online: true,
-        action: image::import,
-    },
+    IMAGE_LS,
+    IMAGE_IMPORT,
     #[cfg(feature = "complete")]
     Command {
         name: "image build-flash",
@@ -294,19 +254,13 @@ pub(super) const COMMANDS: &[Command] = &[
         examples: &[("gatepost image build-flash web.tar flash/images/", "beside the archives of a node")],
         words: Words::Files,
         online: false,
-        action: image::build_flash,
+        action: super::image::build_flash,
     },
-    Command {
-        name: "image rm",
-        args: "IMAGE...",
-        summary: "Remove images from the store",
-        about: "An image goes with its last name. One that a container uses stays.",
-        flags: &[DATA_DIR],
-        examples: &[("gatepost image rm docker.io/library/web:1", "by name")],
-        words: Words::None,
-        online: true,
-        action: image::rm,
-    },
+    IMAGE_SAVE,
+    IMAGE_RM,
+    IMAGE_PRUNE,
+    IMAGE_DF,
+    IMAGE_VERIFY,
     Command {
         name: "last-boot",
         args: "",

@@ -10,11 +10,12 @@ use super::failure::{Failure, Outcome};
 use super::invocation::Invocation;
 use super::progress::Progress;
 use super::view::{list, or_none, text};
-use super::{age, output, session, tabs, worker};
+use super::{age, image_upkeep, output, session, tabs, worker};
 use crate::config::Layout;
 use crate::control::Call;
-use crate::image::worker::Report;
-use crate::image::{ImageSummary, import_command, list_command, remove_command};
+use crate::image::command::call;
+use crate::image::worker::{Command, Report};
+use crate::image::{ImageSummary, import_command, remove_command};
 use crate::json;
 
 /// `gatepost image ls`.
@@ -25,7 +26,8 @@ pub(super) fn ls(invocation: &Invocation) -> Outcome {
         Some("json") => true,
         Some(other) => return Err(Failure::unknown("output format", other, ["json"], "Formats: json")),
     };
-    let report = finished(list_command(&worker::program(invocation), &layout(invocation)))?;
+    let keep = session::pods(invocation).map(|snapshot| image_upkeep::keep(&snapshot.pods)).unwrap_or_default();
+    let report = finished(call(&worker::program(invocation), &layout(invocation), Command::Usage { keep }, |_| ()))?;
     if json {
         let images = json::to_value(&report.images).map_err(|error| Failure::failed(error.to_string()))?;
         output::print(&output::to_json(&images))?;
@@ -46,10 +48,11 @@ pub(super) fn import(invocation: &Invocation) -> Outcome {
         _ => {}
     }
     let (program, layout) = (worker::program(invocation), layout(invocation));
+    let discard = session::info(invocation).is_ok_and(|info| info.discard_layers);
     each(invocation, |word| {
         let path = Path::new(word);
-        let mut progress = Progress::new(&path.display().to_string());
-        let report = import_command(&program, &layout, path, name, |step| {
+        let mut progress = Progress::new("importing", &path.display().to_string());
+        let report = import_command(&program, &layout, path, name, discard, |step| {
             progress.step(step.done, step.total, &step.what);
         });
         progress.end();
@@ -71,7 +74,7 @@ pub(super) fn build_flash(invocation: &Invocation) -> Outcome {
     let (archive, worker) = (Path::new(archive), worker::program(invocation));
     let build =
         build_flash::Build { worker: &worker, archive, name: invocation.value("name")?, kind, out: Path::new(out) };
-    let mut progress = Progress::new(&archive.display().to_string());
+    let mut progress = Progress::new("reading", &archive.display().to_string());
     let report = build_flash::build(&build, |step| progress.step(step.done, step.total, &step.what));
     progress.end();
     let report = finished(report)?;
@@ -97,11 +100,11 @@ pub(super) fn rm(invocation: &Invocation) -> Outcome {
 /// Does the work for each word, prints what was done, and tells a running supervisor. One failure does not keep the others from theirs.
 fn each(invocation: &Invocation, mut work: impl FnMut(&std::ffi::OsStr) -> crate::image::Result<Report>) -> Outcome {
     let mut status = ExitCode::SUCCESS;
-    let mut changed = false;
+    let mut done = false;
     for word in &invocation.words {
         match finished(work(word)) {
             Ok(report) => {
-                changed = true;
+                done = true;
                 for line in &report.done {
                     output::print(&format!("{line}\n"))?;
                 }
@@ -113,23 +116,28 @@ fn each(invocation: &Invocation, mut work: impl FnMut(&std::ffi::OsStr) -> crate
             }
         }
     }
-    if changed {
-        // Nobody has to be told when nobody is there.
-        if let Ok(mut client) = session::connect(invocation) {
-            client.ask(Call::ImagesChanged)?;
-        }
+    if done {
+        changed(invocation)?;
     }
     Ok(status)
 }
 
+/// Tells a running supervisor. Nobody has to be told when nobody is there.
+pub(super) fn changed(invocation: &Invocation) -> Outcome<()> {
+    if let Ok(mut client) = session::connect(invocation) {
+        client.ask(Call::ImagesChanged)?;
+    }
+    Ok(())
+}
+
 /// The worker's report, when it says that all was done.
-fn finished(report: crate::image::Result<Report>) -> Outcome<Report> {
+pub(super) fn finished(report: crate::image::Result<Report>) -> Outcome<Report> {
     let report = report.map_err(|error| Failure::failed(error.to_string()))?;
     if report.ok { Ok(report) } else { Err(Failure::failed(report.message)) }
 }
 
 /// Where the store lies: as told, else where the running gatepost has it, else the default.
-fn layout(invocation: &Invocation) -> Layout {
+pub(super) fn layout(invocation: &Invocation) -> Layout {
     let mut layout = invocation.layout();
     if let Some(data) = invocation.raw("data-dir") {
         layout.data = PathBuf::from(data);
@@ -140,7 +148,7 @@ fn layout(invocation: &Invocation) -> Layout {
 }
 
 /// Manifest digests of the images that containers use.
-fn in_use(pods: &[Value]) -> Vec<String> {
+pub(super) fn in_use(pods: &[Value]) -> Vec<String> {
     let statuses = pods.iter().flat_map(|pod| {
         ["/status/containerStatuses", "/status/initContainerStatuses"].iter().flat_map(|field| list(pod, field))
     });
@@ -157,7 +165,7 @@ fn in_use(pods: &[Value]) -> Vec<String> {
 fn table(images: &[ImageSummary], headers: bool, now: i64) -> String {
     let mut lines = String::new();
     if headers {
-        lines.push_str("IMAGE\tIMAGE ID\tPLATFORM\tCREATED\tSIZE\n");
+        lines.push_str("IMAGE\tIMAGE ID\tPLATFORM\tCREATED\tSIZE\tSHARED\tOWN\n");
     }
     // What not even a name is known of has its warning.
     for image in images.iter().filter(|image| image.problem.is_none() || !image.names.is_empty()) {
@@ -167,8 +175,9 @@ fn table(images: &[ImageSummary], headers: bool, now: i64) -> String {
         let names = if image.names.is_empty() { &none[..] } else { &image.names };
         for name in names {
             let place = if image.flash.is_some() { " (flash)" } else { "" };
-            let size = bytes(image.size);
-            writeln!(lines, "{}\t{id}\t{}\t{created}\t{size}{place}", or_none(name), or_none(&image.platform)).ok();
+            let [shared, own] = [image.shared, image.own].map(|size| size.map_or_else(String::new, bytes));
+            let (platform, size) = (or_none(&image.platform), bytes(image.size));
+            writeln!(lines, "{}\t{id}\t{platform}\t{created}\t{size}{place}\t{shared}\t{own}", or_none(name)).ok();
         }
     }
     tabs::align(&lines, tabs::TABLE)

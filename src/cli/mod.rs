@@ -18,6 +18,8 @@ mod get;
 mod help;
 mod host;
 mod image;
+mod image_commands;
+mod image_upkeep;
 mod invocation;
 mod last_boot;
 mod logs;

@@ -20,10 +20,10 @@ pub(super) struct Progress {
 
 impl Progress {
     /// Begins; without a terminal it says so in one line.
-    pub(super) fn new(name: &str) -> Self {
+    pub(super) fn new(doing: &str, name: &str) -> Self {
         let live = io::stderr().is_terminal();
         if !live {
-            output::note(&format!("importing {name}"));
+            output::note(&format!("{doing} {name}"));
         }
         Self { name: name.to_owned(), live, drawn: None }
     }

@@ -11,9 +11,10 @@ use std::process::{Command as Process, ExitCode};
 use super::command::{Action, Command};
 use super::commands::{APPLY, DELETE, ROLLBACK, VALIDATE};
 use super::failure::{Failure, Outcome};
+use super::image_commands::{IMAGE_DF, IMAGE_IMPORT, IMAGE_LS, IMAGE_PRUNE, IMAGE_RM, IMAGE_SAVE, IMAGE_VERIFY};
 use super::invocation::{self, Invocation, Wanted};
 use super::roles::Role;
-use super::{apply, ended, output, session, stderr_log, validate, version};
+use super::{apply, ended, image, image_upkeep, output, session, stderr_log, validate, version};
 #[cfg(feature = "complete")]
 use crate::config::OWN_BINARY;
 use crate::config::{Config, WORKER_REMEDY};
@@ -24,9 +25,20 @@ use crate::sys::{confine, inherited};
 /// As in `roles`.
 pub(super) const ROLES: &[Role] = &[("read-manifests", read_manifests), ("image-worker", crate::image::worker::main)];
 
-/// Commands that read manifests, and what does them.
-static COMMANDS: &[(Command, Action)] =
-    &[(VALIDATE, validate::run), (APPLY, apply::apply), (ROLLBACK, apply::rollback), (DELETE, apply::delete)];
+/// Commands that read manifests or images, and what does them.
+static COMMANDS: &[(Command, Action)] = &[
+    (VALIDATE, validate::run),
+    (APPLY, apply::apply),
+    (ROLLBACK, apply::rollback),
+    (DELETE, apply::delete),
+    (IMAGE_LS, image::ls),
+    (IMAGE_IMPORT, image::import),
+    (IMAGE_SAVE, image_upkeep::save),
+    (IMAGE_RM, image::rm),
+    (IMAGE_PRUNE, image_upkeep::prune),
+    (IMAGE_DF, image_upkeep::df),
+    (IMAGE_VERIFY, image_upkeep::verify),
+];
 
 /// Entry of the binary `gatepost-worker`.
 pub fn worker() -> ExitCode {

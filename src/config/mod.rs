@@ -18,7 +18,7 @@ pub use layout::Layout;
 pub use lenient::lenient;
 pub use read::{ConfigError, load, parse};
 pub use settings::{
-    Backoff, Config, Console, ConsoleShell, LogLimits, OWN_BINARY, Reserved, WORKER_REMEDY, WritableLayer,
+    Backoff, Config, Console, ConsoleShell, ImageUpkeep, LogLimits, OWN_BINARY, Reserved, WORKER_REMEDY, WritableLayer,
 };
 pub use table::reference;
 

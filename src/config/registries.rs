@@ -1,11 +1,11 @@
-//! The setting `registries`, read: which endpoints are asked for an image.
+//! The settings for images, read: which endpoints are asked for one, and what is kept of them.
 
 use std::path::PathBuf;
 
 use serde_json::Value as Json;
 
 use super::read::Reading;
-use super::settings::{Config, Endpoint, Registry};
+use super::settings::{Config, Endpoint, ImageUpkeep, Registry};
 
 impl Reading {
     pub(super) fn fill_registries(&mut self, config: &mut Config) {
@@ -18,6 +18,7 @@ impl Reading {
         if let Some(fallback) = self.get("imagePullFallback").and_then(Json::as_bool) {
             config.pull_strictly = !fallback;
         }
+        self.fill_upkeep(&mut config.image_upkeep);
         let registries = self.get("registries").and_then(Json::as_object).cloned().unwrap_or_default();
         for (host, value) in registries {
             let mut mirrors = Vec::new();
@@ -34,6 +35,28 @@ impl Reading {
             let [mirrors_only, plain_http, skip_verify] =
                 ["mirrorsOnly", "plainHTTP", "skipVerify"].map(|key| is_true(&value, key));
             config.registries.insert(host, Registry { mirrors, mirrors_only, plain_http, skip_verify, ca, auth });
+        }
+    }
+
+    /// kubelet's rules for its own settings, and its words.
+    fn fill_upkeep(&mut self, upkeep: &mut ImageUpkeep) {
+        const HIGH: &str = "imageGCHighThresholdPercent";
+        const LOW: &str = "imageGCLowThresholdPercent";
+        for (key, target) in [(HIGH, &mut upkeep.high), (LOW, &mut upkeep.low)] {
+            match self.get(key).and_then(Json::as_i64).map(u8::try_from) {
+                Some(Ok(percent)) if percent <= 100 => *target = percent,
+                Some(_) => self.wrong(key, "must be between 0 and 100, inclusive"),
+                None => {}
+            }
+        }
+        if upkeep.low >= upkeep.high {
+            self.wrong(LOW, &format!("{} must be less than {HIGH} {}", upkeep.low, upkeep.high));
+        }
+        if let Some(age) = self.duration("imageMinimumGCAge") {
+            upkeep.min_age = age.as_secs();
+        }
+        if let Some(discard) = self.get("discardUnpackedLayers").and_then(Json::as_bool) {
+            upkeep.discard_layers = discard;
         }
     }
 }
@@ -90,5 +113,24 @@ mod tests {
         assert!(
             parse("f", b"registries: {a: {mirrors: [{url: b}]}}", &[]).unwrap_err().to_string().contains("no address")
         );
+    }
+
+    #[test]
+    fn thresholds_follow_kubelets_rules() {
+        let upkeep = |text: &str| parse("f", text.as_bytes(), &[]).map(|config| config.image_upkeep);
+        let default = upkeep("").unwrap();
+        assert_eq!((default.high, default.low, default.min_age, default.discard_layers), (85, 80, 120, false));
+        let text = "imageGCHighThresholdPercent: 60\nimageGCLowThresholdPercent: 0\nimageMinimumGCAge: 1h\ndiscardUnpackedLayers: true\n";
+        let set = upkeep(text).unwrap();
+        assert_eq!((set.high, set.low, set.min_age, set.discard_layers), (60, 0, 3600, true));
+        for (text, wrong) in [
+            ("imageGCHighThresholdPercent: 101\n", "imageGCHighThresholdPercent: must be between 0 and 100, inclusive"),
+            ("imageGCLowThresholdPercent: -1\n", "imageGCLowThresholdPercent: must be between 0 and 100, inclusive"),
+            ("imageGCHighThresholdPercent: 70\n", "80 must be less than imageGCHighThresholdPercent 70"),
+            ("imageGCLowThresholdPercent: 85\n", "85 must be less than imageGCHighThresholdPercent 85"),
+        ] {
+            let error = upkeep(text).unwrap_err().to_string();
+            assert!(error.contains(wrong), "{text}: {error}");
+        }
     }
 }

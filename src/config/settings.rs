@@ -54,6 +54,9 @@ pub struct Config {
     /// With the pull policy `Always` the image that is here will not do when no registry can be reached.
     #[serde(default)]
     pub pull_strictly: bool,
+    /// What is kept of images.
+    #[serde(default)]
+    pub image_upkeep: ImageUpkeep,
     /// The binary with TLS; empty: `gatepost-fetch` beside this one.
     #[serde(default)]
     pub fetch_binary: PathBuf,
@@ -97,6 +100,26 @@ pub struct Config {
     /// Defaults stand in for something that is not known: the file or a key could not be used, or nothing was read.
     #[serde(default)]
     pub stands_in: bool,
+}
+
+/// What is kept of images. The names of the settings are kubelet's, and containerd's for [`Self::discard_layers`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ImageUpkeep {
+    /// From this use of their file system on, in percent, images that nobody wants are removed.
+    pub high: u8,
+    /// … until no more than this is used.
+    pub low: u8,
+    /// An image younger than this is not removed, in seconds.
+    pub min_age: u64,
+    /// Layers are kept unpacked only.
+    pub discard_layers: bool,
+}
+
+impl Default for ImageUpkeep {
+    fn default() -> Self {
+        Self { high: 85, low: 80, min_age: 120, discard_layers: false }
+    }
 }
 
 /// What the pods leave to the rest of the node. kubelet: `systemReserved` and `kubeReserved` together.
@@ -262,6 +285,7 @@ impl Default for Config {
             pull_stall: Duration::from_mins(1),
             pull_bandwidth: 0,
             pull_strictly: false,
+            image_upkeep: ImageUpkeep::default(),
             cni_conf_dir: PathBuf::from("/etc/cni/net.d"),
             cni_bin_dir: ["/opt/cni/bin", "/usr/lib/cni"].map(PathBuf::from).to_vec(),
             pod_subnet: String::new(),

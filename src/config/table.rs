@@ -190,6 +190,26 @@ pub(super) static CONFIG: Object = Object {
              the image that is on this node is taken then, with a warning.",
         ),
         setting(
+            "imageGCHighThresholdPercent",
+            Kind::Int32,
+            "From this use of their file system on images that nobody wants are removed; 100: never. Default: 85.",
+        ),
+        setting(
+            "imageGCLowThresholdPercent",
+            Kind::Int32,
+            "… the least recently used first, until no more than this is used. Default: 80.",
+        ),
+        setting(
+            "imageMinimumGCAge",
+            Kind::Text(&DURATION),
+            "An image that came, or was used, less than this ago is not removed. Default: `2m`.",
+        ),
+        setting(
+            "discardUnpackedLayers",
+            Kind::Bool,
+            "`true`: layers are kept unpacked only, which halves what an import writes; other tools can no longer copy images out of the store. As containerd's `discard_unpacked_layers`. Default: `false`.",
+        ),
+        setting(
             "fetchBinary",
             Kind::String,
             "The program `gatepost-fetch`, without which nothing is pulled and probes by https and grpc are refused. Default: `gatepost-fetch` beside `gatepost`.",

@@ -58,6 +58,11 @@ pub enum Call {
     },
     /// Images were imported or removed: pods that wait for one try again at once. Answer: [`Reply::Done`].
     ImagesChanged,
+    /// Pull an image although it is here: blobs of it are damaged. Answer: [`Reply::Done`].
+    PullAgain {
+        /// Its name.
+        image: String,
+    },
     /// Read the manifests again now. Answer: [`Reply::Done`].
     Reload,
     /// Who is there. Answer: [`Reply::Info`].
@@ -205,6 +210,9 @@ pub struct Info {
     /// The devices of the setting `devices` by name, and whether each is there.
     #[serde(default)]
     pub devices: BTreeMap<String, bool>,
+    /// Layers are kept unpacked only.
+    #[serde(default)]
+    pub discard_layers: bool,
 }
 
 /// What can be read of a request of any version.

@@ -46,7 +46,7 @@ pub fn build(build: &Build<'_>, progress: impl FnMut(&Step)) -> Result<Report> {
     let out = fs::canonicalize(build.out).map_err(|e| failed(build.out, e))?;
     let scratch = Scratch(out.join(format!(".build-flash-{}", std::process::id())));
     let layout = Layout { data: scratch.0.clone(), preload: Vec::new(), ..Layout::default() };
-    let mut report = import_command(build.worker, &layout, build.archive, build.name, progress)?;
+    let mut report = import_command(build.worker, &layout, build.archive, build.name, false, progress)?;
     if !report.ok {
         return Ok(report);
     }

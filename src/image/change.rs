@@ -14,6 +14,7 @@ use super::lower::open_directory;
 use super::store::{CONTAINERD_NAME, REF_NAME, Store, blob_path, hex_of, link_name, name_of};
 use super::tree;
 use crate::json;
+use crate::sorted;
 use crate::spec::image::{Descriptor, ImageIndex};
 use crate::sys::replace::replace_durably;
 
@@ -31,6 +32,10 @@ pub(crate) struct Change<'a> {
     new_layers: BTreeMap<String, String>,
     entries: Vec<Descriptor>,
     counter: u64,
+    /// Layers are kept unpacked only.
+    pub(crate) discard_layers: bool,
+    /// As [`Store::checked_layers`], and what was checked since; read when it is first needed.
+    checked: Option<sorted::BTreeMap<String, (String, u64)>>,
     _lock: OwnedFd,
 }
 
@@ -60,8 +65,15 @@ impl<'a> Change<'a> {
             new_layers: BTreeMap::new(),
             entries: Vec::new(),
             counter: 0,
+            discard_layers: false,
+            checked: None,
             _lock: lock,
         })
+    }
+
+    /// Whether a change is under way, or was interrupted, in one of the store's directories.
+    pub(crate) fn is_staging(dir: &OwnedFd) -> bool {
+        rustix::fs::statat(dir, STAGING, AtFlags::SYMLINK_NOFOLLOW).is_ok()
     }
 
     /// A new file in staging that is to become a blob, or is only needed for a while.
@@ -122,6 +134,11 @@ impl<'a> Change<'a> {
         Ok(())
     }
 
+    /// Layer blobs whose content is known.
+    pub(crate) fn checked(&mut self) -> &mut sorted::BTreeMap<String, (String, u64)> {
+        self.checked.get_or_insert_with(|| self.store.checked_layers())
+    }
+
     /// Size of a blob that is stored or staged.
     pub(crate) fn blob_size(&self, digest: &str) -> Option<u64> {
         match self.new_blobs.get(digest) {
@@ -145,6 +162,7 @@ impl<'a> Change<'a> {
         Ok((name, dir))
     }
 
+    /// The staged layer is to have this chain id: from now on it can be opened, and when the change is committed it must be complete.
     pub(crate) fn adopt_layer(&mut self, name: String, chain: &str) {
         self.new_layers.insert(chain.to_owned(), name);
     }

@@ -105,6 +105,11 @@ impl FlashImage {
         }
     }
 
+    /// Whether its manifest is this one.
+    pub(super) fn has_digest(&self, digest: &str) -> bool {
+        self.found.as_ref().is_ok_and(|found| found.description.manifest_digest == digest)
+    }
+
     /// As `image ls` shows it.
     pub(super) fn summary(self) -> ImageSummary {
         let flash = Some(self.path.display().to_string());
@@ -116,6 +121,8 @@ impl FlashImage {
         };
         let Found { description, config, chains } = found;
         ImageSummary {
+            own: None,
+            shared: None,
             names: self.names,
             platform: Platform::of_config(&config).to_string(),
             created: config.created().clone(),

@@ -1,8 +1,10 @@
-//! [`Lower`]: what the layers below show, merged by overlayfs' rules, without mounting anything.
+//! [`Lower`]: what the layers below show, merged by overlayfs' rules, without mounting anything. A layer may be unpacked while the
+//! one below it is: it waits ([`Gate`]) when it first needs to know what is there.
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
@@ -10,6 +12,35 @@ use rustix::io::Errno;
 /// The unpacked layers below the one being written, top layer first.
 pub(crate) struct Lower {
     layers: Vec<OwnedFd>,
+    /// The topmost of them may still be written; all others were complete before it began to wait for them.
+    top: Option<Arc<Gate>>,
+}
+
+/// Opens when a layer is complete, so that the one above it can be begun before that.
+#[derive(Debug, Default)]
+pub(crate) struct Gate {
+    complete: Mutex<Option<bool>>,
+    changed: Condvar,
+}
+
+impl Gate {
+    /// The layer is complete, or never will be.
+    pub(crate) fn open(&self, complete: bool) {
+        *self.complete.lock().unwrap_or_else(PoisonError::into_inner) = Some(complete);
+        self.changed.notify_all();
+    }
+
+    /// Waits.
+    fn pass(&self) -> rustix::io::Result<()> {
+        let mut complete = self.complete.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            match *complete {
+                Some(true) => return Ok(()),
+                Some(false) => return Err(Errno::CANCELED),
+                None => complete = self.changed.wait(complete).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
 }
 
 /// What a path is in the merged view.
@@ -25,9 +56,14 @@ pub(crate) enum Found {
 }
 
 impl Lower {
-    /// `layers`: open layer directories, top layer first.
-    pub(crate) fn new(layers: Vec<OwnedFd>) -> Self {
-        Self { layers }
+    /// `layers`: open layer directories, top layer first; that one is complete when `top` opens.
+    pub(crate) fn new(layers: Vec<OwnedFd>, top: Option<Arc<Gate>>) -> Self {
+        Self { layers, top }
+    }
+
+    /// Waits until all of them are complete.
+    pub(crate) fn wait(&self) -> rustix::io::Result<()> {
+        self.top.as_ref().map_or(Ok(()), |top| top.pass())
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -36,6 +72,7 @@ impl Lower {
 
     /// Looks a path up, component by component, following no symbolic link.
     pub(crate) fn find(&self, path: &[CString]) -> rustix::io::Result<Found> {
+        self.wait()?;
         let mut here: Vec<OwnedFd> = Vec::new();
         let mut first = true;
         for (index, name) in path.iter().enumerate() {

@@ -43,7 +43,7 @@ pub(crate) enum Blob<'a> {
     File(File),
     Range(Range<'a>),
     /// Already in staging, by name.
-    Staged(&'a str),
+    Staged(String),
 }
 
 impl Source {
@@ -173,7 +173,7 @@ impl Source {
                             return Ok(Some(Blob::Range(Range { file, at: *offset, left: *size })));
                         }
                         (Some(Member::Staged { name }), _) => {
-                            return Ok(Some(Blob::Staged(name)));
+                            return Ok(Some(Blob::Staged(name.clone())));
                         }
                         (None | Some(Member::At { .. }), _) => return Ok(None),
                     }
@@ -197,7 +197,7 @@ impl Source {
             None => return Ok(None),
             Some(Blob::File(file)) => read_limited(file, MAX_DOCUMENT),
             Some(Blob::Range(range)) => read_limited(range, MAX_DOCUMENT),
-            Some(Blob::Staged(name)) => read_limited(change.open_staged(name)?, MAX_DOCUMENT),
+            Some(Blob::Staged(name)) => read_limited(change.open_staged(&name)?, MAX_DOCUMENT),
         };
         bytes.map(Some).map_err(|e| e.within(path.to_owned()))
     }
@@ -208,6 +208,18 @@ pub(crate) struct Range<'a> {
     file: &'a File,
     at: u64,
     left: u64,
+}
+
+impl<'a> Range<'a> {
+    /// The file it is a part of.
+    pub(crate) fn file(&self) -> &'a File {
+        self.file
+    }
+
+    /// Where the rest of it begins.
+    pub(crate) fn position(&self) -> u64 {
+        self.at
+    }
 }
 
 impl Read for Range<'_> {

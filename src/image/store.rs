@@ -22,6 +22,7 @@ use super::platform::Platform;
 use super::reference::Reference;
 use crate::config::Layout;
 use crate::json::{self, Deserialize, Serialize};
+use crate::sorted::BTreeMap;
 use crate::spec::image::{Descriptor, ImageConfiguration, ImageIndex, ImageManifest};
 
 /// Annotation of an index entry: the full, normalised name.
@@ -30,6 +31,8 @@ pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 pub(crate) const CONTAINERD_NAME: &str = "io.containerd.image.name";
 /// Annotation of an index entry: digest of the multi-platform index the manifest was chosen from.
 pub(crate) const INDEX_DIGEST: &str = "gatepost.io/index-digest";
+/// Annotation of an index entry whose layers are kept unpacked only: their blobs need not be there.
+pub(crate) const LAYERS_ONLY: &str = "gatepost.io/layers-unpacked-only";
 /// Hex digits of a chain id in a short link name: 80 bits, and a clash is refused at import.
 const LINK_DIGITS: usize = 20;
 
@@ -54,8 +57,14 @@ pub struct ImageSummary {
     pub platform: String,
     /// RFC 3339 time of its making, as the image says.
     pub created: Option<String>,
-    /// Bytes of configuration and layers as stored.
+    /// Bytes of configuration and layers as they come.
     pub size: u64,
+    /// Bytes on the disk, blobs and unpacked layers, that no other image has; where that was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own: Option<u64>,
+    /// … that others have, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared: Option<u64>,
     /// Chain ids, bottom layer first.
     pub layers: Vec<String>,
     /// Whether every layer is unpacked, so that a container can start.
@@ -134,12 +143,20 @@ impl Store {
                 continue;
             }
             match self.load(&digest) {
+                Ok((manifest, _, layers)) if self.is_lost(entry, &manifest, &layers) => {
+                    let name = name.unwrap_or(digest);
+                    problems.push(format!(
+                        "image {name}: a layer is gone, and its blob was not kept (setting discardUnpackedLayers); import it again"
+                    ));
+                }
                 Ok((manifest, config, layers)) => images.push(ImageSummary {
                     names: name.into_iter().collect(),
                     config_digest: manifest.config().digest().clone(),
                     platform: Platform::of_config(&config).to_string(),
                     created: config.created().clone(),
                     size: size_of(&manifest),
+                    own: None,
+                    shared: None,
                     unpacked: layers.iter().all(|chain| self.has_layer(hex_of(chain))),
                     index_digest: annotation(entry, INDEX_DIGEST).map(str::to_owned),
                     stop_signal: config.config().as_ref().and_then(|c| c.stop_signal().clone()),
@@ -159,6 +176,16 @@ impl Store {
             (a.names.is_empty(), &a.names, &a.manifest_digest).cmp(&(b.names.is_empty(), &b.names, &b.manifest_digest))
         });
         Ok((images, problems))
+    }
+
+    /// Whether an image can never be unpacked again: its layers were kept unpacked only, and one of them is gone.
+    fn is_lost(&self, entry: &Descriptor, manifest: &ImageManifest, layers: &[String]) -> bool {
+        annotation(entry, LAYERS_ONLY).is_some()
+            && manifest
+                .layers()
+                .iter()
+                .zip(layers)
+                .any(|(blob, chain)| !self.has_layer(hex_of(chain)) && self.blob_size(blob.digest()).is_none())
     }
 
     /// The image a reference names: by digest when it has one (of the manifest, or of the index it was chosen from),
@@ -220,13 +247,16 @@ impl Store {
         Ok((manifest, config, layers))
     }
 
-    /// Whether an image here has this layer with this content: it was checked when that image came.
-    pub(crate) fn has_checked(&self, blob: &str, diff_id: &str) -> bool {
-        let index = self.index().unwrap_or_default();
-        index.manifests().iter().filter_map(|entry| self.load(entry.digest()).ok()).any(|(manifest, config, _)| {
-            let mut layers = manifest.layers().iter().zip(config.rootfs().diff_ids());
-            layers.any(|(layer, content)| layer.digest() == blob && content == diff_id)
-        })
+    /// Blobs of the layers that images here have, each with the digest of its content and its size: that was checked when they came.
+    pub(crate) fn checked_layers(&self) -> BTreeMap<String, (String, u64)> {
+        let mut checked = BTreeMap::default();
+        for entry in self.index().unwrap_or_default().manifests() {
+            let Ok((manifest, config, _)) = self.load(entry.digest()) else { continue };
+            for (layer, content) in manifest.layers().iter().zip(config.rootfs().diff_ids()) {
+                checked.insert(layer.digest().clone(), (content.clone(), layer.size()));
+            }
+        }
+        checked
     }
 
     /// A small blob, digest checked.

@@ -10,27 +10,31 @@ use std::process::ExitCode;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::change::Change;
+use super::collect::Bounds;
+use super::contents::Keep;
 use super::error::{Error, Result};
 use super::flash::{self, FlashImage};
+use super::garbage::{self, Collected, Usage};
 use super::import::{adopt_layout, import, unpack_stored};
 use super::limits::MAX_DOCUMENT;
-use super::pipeline::hash_only;
 use super::progress::Progress;
 use super::pull;
 use super::reference::Reference;
+use super::save::save;
 use super::source::is_directory;
-use super::store::{ImageSummary, Store, hex_of, name_of, read_limited};
-use super::tree;
+use super::store::{ImageSummary, Store, read_limited};
+use super::{tree, verify};
 use crate::config::Layout;
 use crate::json::{self, Deserialize, Serialize};
-use crate::sorted::BTreeSet;
 use crate::sys::helper::Helper;
 use crate::sys::replace::replace_durably;
 use crate::sys::{confine, inherited};
 
 /// Version of request and report.
 pub const VERSION: u32 = 1;
+
+/// Descriptor of the file that an image is saved to.
+pub(super) const OUTPUT: RawFd = 5;
 
 /// Descriptor of the progress lines; it need not be there.
 pub(super) const PROGRESS: RawFd = 4;
@@ -45,6 +49,9 @@ pub struct Request {
     pub layout: Layout,
     /// The work.
     pub command: Command,
+    /// Layers are kept unpacked only.
+    #[serde(default)]
+    pub discard_layers: bool,
 }
 
 /// One kind of work.
@@ -73,6 +80,9 @@ pub enum Command {
     Preload {
         /// Directories in order; one that is not there is no error. A directory that is itself an OCI layout is one archive.
         paths: Vec<PathBuf>,
+        /// Images that somebody misses: what has brought one of them is imported again.
+        #[serde(default)]
+        missed: Vec<String>,
     },
     /// Unpacks the missing layers of an image whose blobs are in the store.
     Unpack {
@@ -94,6 +104,40 @@ pub enum Command {
     },
     /// Reads every blob again and compares its digest; looks for missing layers.
     Verify,
+    /// The same, and puts what is damaged or missing right.
+    Repair {
+        /// Archives, and directories of such, that may have it; `imagePreloadPath` and what a person names.
+        paths: Vec<PathBuf>,
+    },
+    /// Writes an image as an OCI archive to descriptor 5.
+    Save {
+        /// Its name or digest.
+        name: String,
+    },
+    /// Notes which images are used; deletes leftovers and, when the disk is too full, images that nobody wants.
+    Collect {
+        /// When.
+        bounds: Bounds,
+        /// What must stay.
+        keep: Keep,
+        /// Images that were used until now, as manifests name them.
+        #[serde(default)]
+        used: Vec<String>,
+        /// That is all that must stay. If not, no image is deleted.
+        known: bool,
+    },
+    /// Deletes leftovers and images without a name.
+    Prune {
+        /// Every image that nobody wants.
+        all: bool,
+        /// What must stay.
+        keep: Keep,
+    },
+    /// Measures what images take on the disk.
+    Usage {
+        /// What must stay, so that the rest can be told.
+        keep: Keep,
+    },
 }
 
 /// How it went.
@@ -114,6 +158,12 @@ pub struct Report {
     pub done: Vec<String>,
     /// What the user should know although it worked.
     pub warnings: Vec<String>,
+    /// Of `Collect` and `Prune`.
+    pub collected: Option<Collected>,
+    /// Of `Usage`.
+    pub usage: Option<Usage>,
+    /// Of `Verify` and `Repair`: names of images that are damaged, or still are.
+    pub damaged: Vec<String>,
 }
 
 /// Entry of the role.
@@ -123,8 +173,9 @@ pub fn main() -> ExitCode {
         Err(status) => return status,
     };
     let progress = Progress::new(inherited::take(PROGRESS).ok().map(File::from));
+    let output = inherited::take(OUTPUT).ok().map(File::from);
     let report = match helper.request(VERSION) {
-        Ok(request) => run(&request, &progress, true),
+        Ok(request) => run(&request, &progress, output, true),
         Err(error) => failure(&Error::Worker(error)),
     };
     helper.report(&report, report.ok)
@@ -132,9 +183,9 @@ pub fn main() -> ExitCode {
 
 /// Does the work in this process and gives the report. `confined`: give up everything that is not needed first (for a
 /// process of its own only).
-pub(crate) fn run(request: &Request, progress: &Progress, confined: bool) -> Report {
+pub(crate) fn run(request: &Request, progress: &Progress, output: Option<File>, confined: bool) -> Report {
     let mut report = Report { version: VERSION, ok: true, ..Report::default() };
-    if let Err(error) = work(request, progress, confined, &mut report) {
+    if let Err(error) = work(request, progress, output, confined, &mut report) {
         let failed = failure(&error);
         report = Report { images: Vec::new(), done: report.done, warnings: report.warnings, ..failed };
     }
@@ -151,7 +202,13 @@ fn failure(error: &Error) -> Report {
     }
 }
 
-fn work(request: &Request, progress: &Progress, confined: bool, report: &mut Report) -> Result<()> {
+fn work(
+    request: &Request,
+    progress: &Progress,
+    output: Option<File>,
+    confined: bool,
+    report: &mut Report,
+) -> Result<()> {
     // Owners, modes and devices come from the images alone.
     rustix::process::umask(Mode::empty());
     let layout = &request.layout;
@@ -171,18 +228,21 @@ fn work(request: &Request, progress: &Progress, confined: bool, report: &mut Rep
             store = Store::open(&Layout { data: "/".into(), ..layout.clone() })?;
         }
     }
+    let discard_layers = request.discard_layers;
     match &request.command {
         Command::List | Command::RemoveTree { .. } => {}
         Command::Import { name, remember, .. } => {
             let name = name.as_deref().map(str::parse::<Reference>).transpose()?;
+            let how = How { name: name.as_ref(), remember: *remember, discard_layers, missed: &[] };
             for archive in archives {
-                import_one(&store, archive, name.as_ref(), *remember, progress, report)?;
+                import_one(&store, archive, &how, progress, report)?;
             }
         }
-        Command::Adopt { name } => adopt(&store, &name.parse()?, progress, report)?,
-        Command::Preload { .. } => {
+        Command::Adopt { name } => adopt(&store, &name.parse()?, discard_layers, progress, report)?,
+        Command::Preload { missed, .. } => {
+            let how = How { name: None, remember: true, discard_layers, missed };
             for archive in archives {
-                if let Err(error) = import_one(&store, archive, None, true, progress, report) {
+                if let Err(error) = import_one(&store, archive, &how, progress, report) {
                     report.warnings.push(format!("{}: {error}", error.reason()));
                 }
             }
@@ -193,23 +253,48 @@ fn work(request: &Request, progress: &Progress, confined: bool, report: &mut Rep
             report.warnings.extend(warnings);
             report.done.push(format!("unpacked image {manifest_digest}"));
         }
-        Command::Remove { name, in_use } => remove(&store, name, in_use, report).map_err(|error| match error {
-            Error::NotFound(_) => flash::refuse_removal(&flash, name).unwrap_or(error),
-            error => error,
-        })?,
+        Command::Remove { name, in_use } => {
+            garbage::remove(&store, name, in_use, report).map_err(|error| match error {
+                Error::NotFound(_) => flash::refuse_removal(&flash, name).unwrap_or(error),
+                error => error,
+            })?;
+        }
         Command::Verify => {
-            verify(&store, progress, report)?;
+            verify::verify(&store, progress, report)?;
             let count = flash::verify(on_flash, progress, &mut report.warnings);
             report.done.push(format!("verified {count} layers on flash"));
         }
+        Command::Repair { .. } => {
+            let archives = archives.into_iter().map(|archive| (archive.label, archive.fd)).collect();
+            verify::repair(&store, archives, progress, report)?;
+        }
+        Command::Save { name } => {
+            let out = output.ok_or_else(|| Error::Worker("no file to write to was given".to_owned()))?;
+            save(&store, name, out, progress, report)?;
+        }
+        Command::Collect { bounds, keep, used, known } => {
+            garbage::collect(&store, bounds, &in_store(keep, &flash), used, *known, report)?;
+        }
+        Command::Prune { all, keep } => garbage::prune(&store, *all, &in_store(keep, &flash), report)?,
+        Command::Usage { .. } => {}
     }
     let (images, problems) = store.list()?;
     report.images = images;
     report.warnings.extend(problems);
+    if let Command::Usage { keep } = &request.command {
+        let keep = in_store(keep, &flash);
+        garbage::usage(&store, &keep, report)?;
+    }
     report.warnings.extend(flash.iter().filter_map(|image| image.found.as_ref().err().cloned()));
     // Behind those of the store, which count first where both have a name.
     report.images.extend(flash.into_iter().map(FlashImage::summary));
     Ok(())
+}
+
+/// What must stay of the store: images that run from flash are not in its index.
+fn in_store(keep: &Keep, flash: &[FlashImage]) -> Keep {
+    let in_use = keep.in_use.iter().filter(|digest| !flash.iter().any(|image| image.has_digest(digest)));
+    Keep { wanted: keep.wanted.clone(), in_use: in_use.cloned().collect() }
 }
 
 /// An archive opened before confinement.
@@ -217,6 +302,18 @@ struct Archive {
     label: String,
     fd: OwnedFd,
     identity: Identity,
+}
+
+/// How an archive is imported.
+struct How<'a> {
+    /// The name to give instead of the archive's own.
+    name: Option<&'a Reference>,
+    /// Skip it if it was imported before.
+    remember: bool,
+    /// Layers are kept unpacked only.
+    discard_layers: bool,
+    /// … but not if it has brought one of these.
+    missed: &'a [String],
 }
 
 /// Which file an archive is, to import it only once.
@@ -234,7 +331,24 @@ struct Identity {
 #[derive(Debug, Serialize, Deserialize)]
 struct Remembered {
     version: u32,
-    archives: Vec<Identity>,
+    archives: Vec<Known>,
+}
+
+/// An archive that was imported.
+#[derive(Debug, Serialize, Deserialize)]
+struct Known {
+    #[serde(flatten)]
+    archive: Identity,
+    /// The names of its images.
+    #[serde(default)]
+    names: Vec<String>,
+}
+
+impl Known {
+    /// Whether it has brought one of these; one of an earlier version does not say what it has brought.
+    fn may_have(&self, missed: &[String]) -> bool {
+        missed.iter().any(|name| self.names.is_empty() || self.names.contains(name))
+    }
 }
 
 /// Archives in preload directories that are opened at a time.
@@ -243,7 +357,7 @@ const MAX_ARCHIVES: usize = 512;
 fn open_archives(command: &Command, report: &mut Report) -> Result<Vec<Archive>> {
     match command {
         Command::Import { path, .. } => Ok(vec![open_archive(path)?]),
-        Command::Preload { paths } => {
+        Command::Preload { paths, .. } | Command::Repair { paths } => {
             let mut archives = Vec::new();
             for path in preload_candidates(paths, report) {
                 if archives.len() >= MAX_ARCHIVES {
@@ -323,22 +437,17 @@ fn open_archive(path: &Path) -> Result<Archive> {
     Ok(Archive { label: path.display().to_string(), fd, identity })
 }
 
-fn import_one(
-    store: &Store,
-    archive: Archive,
-    name: Option<&Reference>,
-    remember: bool,
-    progress: &Progress,
-    report: &mut Report,
-) -> Result<()> {
-    let mut memory = if remember { recall(store) } else { Vec::new() };
-    if memory.contains(&archive.identity) {
+fn import_one(store: &Store, archive: Archive, how: &How<'_>, progress: &Progress, report: &mut Report) -> Result<()> {
+    let mut memory = if how.remember { recall(store) } else { Vec::new() };
+    if memory.iter().any(|known| known.archive == archive.identity && !known.may_have(how.missed)) {
         report.done.push(format!("{} was imported before", archive.label));
         return Ok(());
     }
-    let (imported, warnings) = import(store, archive.fd, &archive.label, name, progress)?;
+    let (imported, warnings) = import(store, archive.fd, &archive.label, how.name, how.discard_layers, progress)?;
     report.warnings.extend(warnings);
+    let mut names = Vec::new();
     for image in imported {
+        names.extend(image.names.iter().cloned());
         report.done.push(format!(
             "imported {} ({}) from {}",
             image.names.join(", "),
@@ -346,9 +455,9 @@ fn import_one(
             archive.label
         ));
     }
-    if remember {
-        memory.retain(|known| known.path != archive.identity.path);
-        memory.push(archive.identity);
+    if how.remember {
+        memory.retain(|known| known.archive.path != archive.identity.path);
+        memory.push(Known { archive: archive.identity, names });
         let bytes = json::to_vec(&Remembered { version: VERSION, archives: memory })
             .map_err(|e| Error::Worker(format!("encoding imported.json: {e}")))?;
         replace_durably(&store.layers, "imported.json", &bytes, 0o644)
@@ -358,12 +467,18 @@ fn import_one(
 }
 
 /// What was pulled goes once it is in the store, and also when it is not what it should be: the next try then begins anew.
-fn adopt(store: &Store, name: &Reference, progress: &Progress, report: &mut Report) -> Result<()> {
+fn adopt(
+    store: &Store,
+    name: &Reference,
+    discard_layers: bool,
+    progress: &Progress,
+    report: &mut Report,
+) -> Result<()> {
     let failed = |e: Errno| Error::io("opening what was pulled", e);
     let path = format!("{}/{}", pull::DIRECTORY, pull::directory_of(name));
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let directory = rustix::fs::openat(&store.images, &path, flags, Mode::empty()).map_err(failed)?;
-    let adopted = adopt_layout(store, directory, &name.to_string(), name, progress);
+    let adopted = adopt_layout(store, directory, &name.to_string(), name, discard_layers, progress);
     if adopted.as_ref().err().is_none_or(|error| !matches!(error, Error::Io { .. })) {
         let parent = rustix::fs::openat(&store.images, pull::DIRECTORY, flags, Mode::empty()).map_err(failed)?;
         let name = CString::new(pull::directory_of(name)).unwrap_or_default();
@@ -376,94 +491,13 @@ fn adopt(store: &Store, name: &Reference, progress: &Progress, report: &mut Repo
 }
 
 /// What was imported before; nothing if that is not known, since importing again does no harm.
-fn recall(store: &Store) -> Vec<Identity> {
+fn recall(store: &Store) -> Vec<Known> {
     let file = rustix::fs::openat(&store.layers, "imported.json", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
     let bytes = file.ok().and_then(|fd| read_limited(File::from(fd), MAX_DOCUMENT).ok()).unwrap_or_default();
     match json::from_slice::<Remembered>(&bytes) {
         Ok(known) if known.version == VERSION => known.archives,
         _ => Vec::new(),
     }
-}
-
-fn remove(store: &Store, name: &str, in_use: &[String], report: &mut Report) -> Result<()> {
-    let mut change = Change::begin(store)?;
-    let mut index = store.index()?;
-    let by_digest = name.rsplit('@').next().filter(|digest| digest.starts_with("sha256:")).map(str::to_owned);
-    let full = match &by_digest {
-        Some(_) => String::new(),
-        None => name.parse::<Reference>()?.to_string(),
-    };
-    let is_meant = |entry: &crate::spec::image::Descriptor| match &by_digest {
-        Some(digest) => entry.digest() == digest,
-        None => name_of(entry).is_some_and(|known| known == full),
-    };
-    let meant: Vec<String> = index.manifests().iter().filter(|e| is_meant(e)).map(|e| e.digest().clone()).collect();
-    let Some(digest) = meant.first().cloned() else {
-        return Err(Error::NotFound(format!("no image {name}; `gatepost image ls` shows what there is")));
-    };
-    let kept: Vec<_> = index.manifests().iter().filter(|e| !is_meant(e)).cloned().collect();
-    let last = !kept.iter().any(|entry| *entry.digest() == digest);
-    if last && in_use.contains(&digest) {
-        return Err(Error::InUse(format!("image {name} is used by a container; delete the pod's manifest first")));
-    }
-    let gone = if last { store.load(&digest).ok() } else { None };
-    let mut needed = BTreeSet::new();
-    for entry in &kept {
-        let (manifest, _, layers) = store
-            .load(entry.digest())
-            .map_err(|e| e.within(format!("image {} cannot be read, so what it needs is not known", entry.digest())))?;
-        needed.insert(manifest.config().digest().clone());
-        needed.extend(manifest.layers().iter().map(|layer| layer.digest().clone()));
-        needed.extend(layers.into_iter().map(|chain| format!("layer {chain}")));
-    }
-    index.set_manifests(kept);
-    change.write_index(&index)?;
-    report.done.push(format!("removed the name {name}"));
-    if let Some((manifest, _, layers)) = gone {
-        for chain in layers.iter().filter(|chain| !needed.contains(&format!("layer {chain}"))) {
-            change.delete_layer(chain)?;
-        }
-        let blobs = manifest.layers().iter().chain([manifest.config()]).map(|blob| blob.digest().clone());
-        for blob in blobs.filter(|blob| !needed.contains(blob)) {
-            change.delete_blob(&blob)?;
-        }
-        change.delete_blob(&digest)?;
-        report.done.push(format!("deleted image {digest}"));
-    }
-    Ok(())
-}
-
-fn verify(store: &Store, progress: &Progress, report: &mut Report) -> Result<()> {
-    let mut seen = BTreeSet::new();
-    for entry in store.index()?.manifests() {
-        let name = name_of(entry).unwrap_or_else(|| entry.digest().clone());
-        let (manifest, _, layers) = match store.load(entry.digest()) {
-            Ok(loaded) => loaded,
-            Err(error) => {
-                report.warnings.push(format!("image {name}: {error}"));
-                continue;
-            }
-        };
-        for layer in manifest.layers() {
-            let digest = layer.digest().clone();
-            if !seen.insert(digest.clone()) {
-                continue;
-            }
-            let checked = store.open_blob(&digest).and_then(|mut blob| hash_only(&mut blob, None, progress, &digest));
-            match checked {
-                Ok((found, size)) if found == digest && size == layer.size() => {}
-                Ok((found, _)) => report
-                    .warnings
-                    .push(format!("image {name}: blob {digest} is damaged: its content has the digest {found}")),
-                Err(error) => report.warnings.push(format!("image {name}: {error}")),
-            }
-        }
-        for chain in layers.iter().filter(|chain| !store.has_layer(hex_of(chain))) {
-            report.warnings.push(format!("image {name}: layer {chain} is not unpacked"));
-        }
-    }
-    report.done.push(format!("verified {} blobs", seen.len()));
-    Ok(())
 }
 
 fn remove_tree(layout: &Layout, path: &Path, confined: bool, report: &mut Report) -> Result<()> {

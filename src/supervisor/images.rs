@@ -8,6 +8,7 @@ use super::Supervisor;
 use super::act::{Task, container_of};
 use super::helpers::{Command, Job, Outcome};
 use super::pulls::{Pull, PullSecrets, Pulls};
+use super::upkeep::Upkeep;
 use crate::image::{ImageSummary, Reference, worker};
 use crate::json;
 use crate::manifest::v1;
@@ -28,6 +29,8 @@ pub(crate) enum ImageTask {
     Unpack(String),
     /// Take in what was pulled under this name.
     Adopt(String),
+    /// Delete what nobody wants, if there is too little room.
+    Collect,
 }
 
 /// The images of this node.
@@ -48,6 +51,7 @@ pub(crate) struct Images {
     /// Images whose layers could not be unpacked, and why.
     broken: BTreeMap<String, String>,
     pub(super) pulls: Pulls,
+    pub(super) upkeep: Upkeep,
 }
 
 impl Images {
@@ -84,8 +88,15 @@ impl Images {
         !self.listed || self.is_asked_for(&ImageTask::Preload)
     }
 
+    /// Whether it is known what is here, and no import is to come.
+    pub(super) fn is_settled(&self) -> bool {
+        !self.importing()
+    }
+
     pub(super) fn add(&mut self, task: ImageTask) {
-        self.next.push_back(task);
+        if !self.next.contains(&task) {
+            self.next.push_back(task);
+        }
     }
 
     fn is_asked_for(&self, task: &ImageTask) -> bool {
@@ -170,6 +181,16 @@ impl Supervisor {
             Some(ImageSummary { problem: Some(problem), .. }) => (None, Some(problem)),
             found => (found, None),
         };
+        if found.is_some()
+            && self.images.doing == Some(ImageTask::Collect)
+            && !self.images.upkeep.spares(&wanted.written)
+        {
+            // It may be gone in a moment.
+            return Answer::Soon;
+        }
+        if found.is_none() && problem.is_none() && self.preload_again(&wanted.reference) {
+            return Answer::Soon;
+        }
         let mut pulled = false;
         let pulls = !wanted.never && self.images.pulls.can;
         if pulls && (wanted.always || found.is_none() || self.images.pulls.knows(&wanted.reference)) {
@@ -234,11 +255,20 @@ impl Supervisor {
         let Some(task) = self.images.next.pop_front() else { return };
         let work = match &task {
             ImageTask::List => worker::Command::List,
-            ImageTask::Preload => worker::Command::Preload { paths: self.config.layout.preload.clone() },
+            ImageTask::Preload => worker::Command::Preload {
+                paths: self.config.layout.preload.clone(),
+                missed: self.images.upkeep.missed().collect(),
+            },
             ImageTask::Unpack(digest) => worker::Command::Unpack { manifest_digest: digest.clone() },
             ImageTask::Adopt(name) => worker::Command::Adopt { name: name.clone() },
+            ImageTask::Collect => self.collection(),
         };
-        let request = worker::Request { version: worker::VERSION, layout: self.config.layout.clone(), command: work };
+        let request = worker::Request {
+            version: worker::VERSION,
+            layout: self.config.layout.clone(),
+            command: work,
+            discard_layers: self.config.image_upkeep.discard_layers,
+        };
         let request = json::to_vec(&request).unwrap_or_default();
         self.images.doing = Some(task.clone());
         let program = self.config.worker_program();
@@ -266,6 +296,11 @@ impl Supervisor {
             _ => why,
         });
         let mut changed = !self.images.listed;
+        if matches!(task, ImageTask::Collect) {
+            self.images_collected(report.as_ref(), failure.as_deref());
+        } else if matches!(task, ImageTask::Preload | ImageTask::Adopt(_)) {
+            self.collect_images_soon();
+        }
         if let Some(report) = report {
             for warning in &report.warnings {
                 log::warn!("images: {warning}");
@@ -283,7 +318,7 @@ impl Supervisor {
         }
         // What lies on flash may come and go without a word.
         let again = match task {
-            ImageTask::Unpack(_) => false,
+            ImageTask::Unpack(_) | ImageTask::Collect => false,
             ImageTask::List => failure.is_some() || !self.config.layout.preload.is_empty(),
             ImageTask::Preload | ImageTask::Adopt(_) => failure.is_some(),
         };
@@ -305,6 +340,8 @@ impl Supervisor {
                 // Others' images did not come by it, and their wait may not be cut short.
                 changed = false;
             }
+            // Nobody waits for what has gone.
+            (ImageTask::Collect, _) => changed = false,
             (ImageTask::Preload | ImageTask::Unpack(_), None) => {}
         }
         self.answer_waiting();

@@ -192,6 +192,11 @@ impl Manifests {
         self.problems.iter().map(line_of).collect()
     }
 
+    /// Whether documents are in error, so that not all that is wanted is known.
+    pub(super) fn has_errors(&self) -> bool {
+        self.problems.iter().any(|problem| problem.error)
+    }
+
     /// Pods of which no version was ever good, as v1 objects that say why.
     pub(super) fn refused_pods(&self) -> Vec<Value> {
         let mut refused: BTreeMap<(String, String), Vec<&Problem>> = BTreeMap::new();
@@ -458,7 +463,7 @@ impl Supervisor {
         self.guard.keep_only(|uid| pods.iter().any(|p| p.pod.metadata.uid == uid));
         self.inbox.push_back(Event::Desired(pods));
         // A pod whose manifest is in error may be wanted all the same.
-        if !self.manifests.problems.iter().any(|problem| problem.error) {
+        if !self.manifests.has_errors() {
             self.sweep_once();
         }
     }

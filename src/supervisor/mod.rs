@@ -15,6 +15,7 @@
 //! | `instance` | one run of one container |
 //! | `manifests`, `watch` | the desired pods |
 //! | `images` | which images are there |
+//! | `upkeep` | when images go that nobody wants |
 //! | `conditions`, `look` | start conditions |
 //! | `devices`, `find_devices` | devices that pods ask for |
 //! | `network` | how pods are attached, and their names |
@@ -54,6 +55,7 @@ mod safe_mode;
 mod start;
 mod sweep;
 mod token;
+mod upkeep;
 mod volumes;
 mod watch;
 
@@ -245,6 +247,7 @@ impl Supervisor {
         self.keep_names();
         self.start_waiting();
         self.tend_volumes(now.boot);
+        self.tend_images(now.boot);
         self.save_clock_if_due();
         self.look_at_paths(now.boot);
         self.look_for_devices(now.boot);
@@ -307,6 +310,7 @@ impl Supervisor {
             self.devices.deadline(),
             emptying,
             self.rest_at,
+            self.collection_deadline(),
             self.clock_due,
         ];
         rooms.into_iter().chain(others).flatten().min()

@@ -66,6 +66,7 @@ impl Supervisor {
         match result::<Option<Prepared>>(outcome, "FailedKillPod") {
             Ok(_) => {
                 self.note_detached(&pod);
+                self.collect_images_soon();
                 if self.discard.remove(&pod).unwrap_or(false)
                     && !self.node.is_evicted(&pod)
                     && let Some(known) = self.node.pod(&pod)

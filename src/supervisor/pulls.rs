@@ -15,6 +15,7 @@ use super::Supervisor;
 use super::act::{Task, container_of};
 use super::helpers::{Command, Job, Outcome};
 use super::images::{ImageTask, Wanted};
+use crate::control::Reply;
 use crate::image::{Reference, pull};
 use crate::json;
 use crate::manifest::{base64, v1};
@@ -63,6 +64,8 @@ struct Order {
     secrets: PullSecrets,
     asked: Instant,
     begun: Instant,
+    /// Although it is here.
+    again: bool,
 }
 
 /// How a pull ended.
@@ -140,11 +143,38 @@ impl Supervisor {
         if !self.images.pulls.is_asked_for(&wanted.reference) {
             let now = self.now().boot;
             let (reference, written) = (wanted.reference.clone(), wanted.written.clone());
-            let order = Order { reference, written, secrets: wanted.secrets.clone(), asked: now, begun: now };
+            let order =
+                Order { reference, written, secrets: wanted.secrets.clone(), asked: now, begun: now, again: false };
             self.tell_of_image(container, false, "Pulling", format!("Pulling image \"{}\"", order.written));
             self.images.pulls.next.push_back(order);
         }
         Pull::Soon
+    }
+
+    /// Somebody has found that blobs of an image are damaged, and has deleted them.
+    pub(super) fn pull_again(&mut self, image: &str) -> Reply {
+        let refuse = |message: String| Reply::Error { message, remedy: "import it again".to_owned() };
+        let Ok(reference) = image.parse::<Reference>() else { return refuse(format!("{image:?} is no image name")) };
+        if !self.images.pulls.can {
+            return refuse("nothing pulls here, since gatepost-fetch is not installed".to_owned());
+        }
+        let is_it = |name: &str| name.parse::<Reference>().is_ok_and(|named| named == reference);
+        let pods = self.node.uids().filter_map(|uid| self.node.pod(uid));
+        let user = pods.into_iter().find(|pod| {
+            pod.spec.init_containers.iter().chain(&pod.spec.containers).any(|container| is_it(&container.image))
+                || pod
+                    .spec
+                    .volumes
+                    .iter()
+                    .filter_map(|volume| volume.image.as_ref())
+                    .any(|image| is_it(&image.reference))
+        });
+        let secrets = user.map(|pod| self.pull_secrets(&pod)).unwrap_or_default();
+        let now = self.now().boot;
+        let written = image.to_owned();
+        self.images.pulls.next.push_back(Order { reference, written, secrets, asked: now, begun: now, again: true });
+        self.work_at_pulls();
+        Reply::Done { message: format!("{image} is pulled again; `gatepost image verify` says when it is whole") }
     }
 
     /// Begins the next pull.
@@ -155,7 +185,7 @@ impl Supervisor {
         let Some(mut order) = self.images.pulls.next.pop_front() else { return };
         order.begun = self.now().boot;
         let endpoints = self.config.endpoints_of(order.reference.domain());
-        let present = self.images.find(&order.reference).filter(|image| image.unpacked);
+        let present = self.images.find(&order.reference).filter(|image| image.unpacked && !order.again);
         let stall = u64::try_from(self.config.pull_stall.as_millis()).unwrap_or(u64::MAX);
         let some = |path: std::path::PathBuf| Some(path).filter(|path| !path.as_os_str().is_empty());
         let request = pull::Request {
@@ -226,7 +256,15 @@ impl Supervisor {
                 self.images.pulls.adopting.insert(name.clone(), (order, report));
                 self.images.add(ImageTask::Adopt(name));
             }
-            (Ok(report), _) => drop(self.images.pulls.ended.insert(name, failed(report.error, report.unreachable))),
+            (Ok(report), _) => {
+                if report.error.contains("No space left") {
+                    self.collect_images_soon();
+                }
+                if order.again {
+                    log::warn!("image {name} is not pulled again: {}", report.error);
+                }
+                self.images.pulls.ended.insert(name, failed(report.error, report.unreachable));
+            }
             (Err(_), Outcome::Failed(_, why)) => {
                 drop(self.images.pulls.ended.insert(name, failed(format!("gatepost-fetch: {why}"), false)));
             }

@@ -54,8 +54,10 @@ impl Supervisor {
             }),
             Call::ImagesChanged => {
                 self.list_images();
+                self.collect_images_soon();
                 Reply::Done { message: String::new() }
             }
+            Call::PullAgain { image } => self.pull_again(&image),
             Call::Reload => {
                 self.manifests.accept_devices();
                 self.read_manifests_now();
@@ -110,6 +112,7 @@ impl Supervisor {
             pods_memory: self.pods_memory,
             reserved_cpu: self.config.reserved.cpu_milli,
             devices: self.known_devices(),
+            discard_layers: self.config.image_upkeep.discard_layers,
             features: self.features.as_ref().map(|features| features.works.clone()).unwrap_or_default(),
         }
     }

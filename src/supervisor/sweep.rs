@@ -15,6 +15,7 @@ impl Supervisor {
         if std::mem::replace(&mut self.swept, true) {
             return;
         }
+        self.collect_images_soon();
         let request = LeftoversRequest {
             version: VERSION,
             layout: self.config.layout.clone(),

@@ -134,6 +134,10 @@ impl Gateway {
             // Whether it was built before may make no difference.
             config = config + "fetchBinary: " + gateway.path("no-fetch").to_str().unwrap() + "\n";
         }
+        if !settings.contains("imageGCHighThresholdPercent:") {
+            // However full this machine's disk is.
+            config += "imageGCHighThresholdPercent: 100\n";
+        }
         if !settings.contains("cniConfDir:") {
             // Not what this machine has.
             config = config + "cniConfDir: " + gateway.path("cni").to_str().unwrap() + "\n";

@@ -122,7 +122,7 @@ fn what_was_preloaded_once_is_not_read_again() {
     let node = Node::new();
     gzip_layout(&node.path("flash/app"), "example.com/app:1", &[Layer::new().file("a", "1")]);
     std::fs::write(node.path("flash/broken.tar"), "no archive").unwrap();
-    let preload = Command::Preload { paths: vec![node.path("flash"), node.path("missing")] };
+    let preload = Command::Preload { paths: vec![node.path("flash"), node.path("missing")], missed: Vec::new() };
     let first = node.call(preload.clone());
     assert!(first.ok && first.done[0].starts_with("imported example.com/app:1"), "{first:?}");
     assert!(first.warnings.iter().any(|w| w.contains("broken.tar")), "the broken one is named: {first:?}");

@@ -96,3 +96,33 @@ fn an_image_with_a_damaged_layer_says_why_and_is_tried_again_with_backoff_only()
     let waited = second_of("lastTimestamp") - second_of("firstTimestamp");
     assert!(waited >= 9, "tried again after {waited} s");
 }
+
+#[test]
+fn images_that_nobody_wants_go_when_the_disk_is_full_and_come_back_from_their_archive_when_wanted() {
+    // Every disk is fuller than one percent.
+    let settings = "imagePreloadPath: BASE/preload\nimageGCHighThresholdPercent: 1\nimageGCLowThresholdPercent: 0\nimageMinimumGCAge: 0s\n";
+    let mut gateway = Gateway::without_images(settings);
+    std::fs::create_dir(gateway.path("preload")).unwrap();
+    std::fs::copy(sample_images().join("busybox.tar"), gateway.path("preload/busybox.tar")).unwrap();
+    gateway.apply(&pod("web", WAIT));
+    gateway.run(true);
+    gateway.ready("web");
+    // It cannot come to so little, and says so.
+    let told = gateway.events().into_iter().find(|event| event["reason"] == "FreeDiskSpaceFailed");
+    let event = told.unwrap_or_else(|| {
+        gateway.until("FreeDiskSpaceFailed", |_| gateway.events().iter().any(|e| e["reason"] == "FreeDiskSpaceFailed"));
+        gateway.events().into_iter().find(|event| event["reason"] == "FreeDiskSpaceFailed").unwrap()
+    });
+    assert_eq!((&event["involvedObject"]["kind"], &event["type"]), (&json!("Node"), &json!("Warning")));
+    assert!(gateway.ok(&["image", "ls"]).contains("sample/busybox:1"), "it is wanted");
+    gateway.remove("web.yaml");
+    gateway.until("the image is gone", |_| !gateway.ok(&["image", "ls"]).contains("busybox"));
+    gateway.apply(&pod("again", WAIT));
+    gateway.ready("again");
+    assert!(gateway.ok(&["image", "prune", "--all"]).contains("0B came free"));
+    assert!(gateway.ok(&["image", "df"]).contains("unpacked layers"));
+    gateway.ok(&["image", "verify", "--repair"]);
+    let saved = gateway.path("saved.tar");
+    gateway.ok(&["image", "save", "sample/busybox:1", "-o", saved.to_str().unwrap()]);
+    assert!(std::fs::metadata(saved).unwrap().len() > 100_000);
+}
