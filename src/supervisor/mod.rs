@@ -54,6 +54,7 @@ mod safe_mode;
 mod start;
 mod sweep;
 mod token;
+mod trust;
 mod volumes;
 mod watch;
 

@@ -96,3 +96,23 @@ fn an_image_with_a_damaged_layer_says_why_and_is_tried_again_with_backoff_only()
     let waited = second_of("lastTimestamp") - second_of("firstTimestamp");
     assert!(waited >= 9, "tried again after {waited} s");
 }
+
+#[test]
+fn a_pull_secret_that_is_not_there_is_told_and_keeps_nothing_from_starting() {
+    let gateway = Gateway::start("");
+    let mut web = pod("web", WAIT);
+    web["spec"]["imagePullSecrets"] = json!([{"name": "site"}, {"name": "other"}]);
+    gateway.write(
+        "other.yaml",
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "other"},
+            "type": "kubernetes.io/dockerconfigjson", "stringData": {".dockerconfigjson": "{}"}})
+        .to_string(),
+    );
+    gateway.apply(&web);
+    gateway.ready("web");
+    gateway.event(
+        "web",
+        "Unable to retrieve some image pull secrets (site); attempting to pull the image may not succeed.",
+    );
+    assert!(gateway.ok(&["get", "events"]).contains("FailedToRetrieveImagePullSecret"));
+}
