@@ -4,7 +4,7 @@
 
 use std::ffi::CString;
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
@@ -203,8 +203,13 @@ fn text(options: &ReadOptions) -> String {
 /// File names and sizes in a container's log directory.
 fn files(log: &Path) -> Vec<(String, u64)> {
     let entries = fs::read_dir(log.parent().unwrap()).unwrap().map(Result::unwrap);
-    let mut files: Vec<_> =
-        entries.map(|entry| (entry.file_name().into_string().unwrap(), entry.metadata().unwrap().len())).collect();
+    // The writer removes old ones meanwhile.
+    let mut files: Vec<_> = entries
+        .filter_map(|entry| match entry.metadata() {
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            metadata => Some((entry.file_name().into_string().unwrap(), metadata.unwrap().len())),
+        })
+        .collect();
     files.sort();
     files
 }

@@ -3,6 +3,9 @@
 
 mod runtime_support;
 
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 
 use gatepost::manifest::v1::{EmptyDirVolumeSource, Volume};
@@ -71,6 +74,34 @@ fn nothing_is_left_of_runc_killed_at_any_instant() {
 #[test]
 fn nothing_is_left_of_crun_killed_at_any_instant() {
     launch_is_killed("crun", 40, "bbbb0002");
+}
+
+#[test]
+fn a_container_goes_although_commands_in_it_were_killed_half_way() {
+    let node = Node::new("runc");
+    let pod = pod("bbbb0004", &[("c", "sleep 600")]);
+    node.prepare(&pod);
+    node.launch(&node.launch_request(&pod, "c", "c-1")).unwrap();
+    let root = node.layout.runtime_root();
+    let mut delays = Delays::new();
+    for _ in 0..40 {
+        let program = ["/bin/true".into()];
+        let mut child = node.runtime.exec(&root, "c-1", false, &program).stdin(Stdio::null()).spawn().unwrap();
+        delays.wait(30_000);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let state = root.join("c-1");
+    let left = mount::mounts().unwrap().iter().filter(|m| m.target.starts_with(&state)).count();
+    println!("{left} of 40 killed commands left a mount");
+    // The moment is short: it is made here if none was hit.
+    let copy = state.join("runc.copy");
+    fs::write(&copy, "").unwrap();
+    mount::bind(Path::new("/proc/self/exe"), &copy).unwrap();
+    node.cleanup(&pod, "c-1");
+    node.teardown("bbbb0004");
+    assert!(!state.exists());
+    assert!(!mount::mounts().unwrap().iter().any(|m| m.target.starts_with(&root)));
 }
 
 #[test]

@@ -93,5 +93,5 @@ fi
 
 if [ "${1:-}" = test ] && ! command -v cargo-deny >/dev/null 2>&1; then
     echo "setup: installing cargo-deny" >&2
-    cargo install --quiet --locked cargo-deny || die "could not install cargo-deny from the crate registry."
+    cargo install --quiet --debug --locked cargo-deny || die "could not install cargo-deny from the crate registry."
 fi

@@ -22,8 +22,7 @@ pub(crate) type Idle = Rc<RefCell<Vec<(String, Stream)>>>;
 
 /// One answer.
 pub(crate) struct Response {
-    pub(crate) status: u16,
-    headers: Vec<(String, String)>,
+    pub(crate) head: Head,
     pub(crate) body: Body,
 }
 
@@ -44,16 +43,7 @@ impl Response {
         let home = Some((Rc::clone(idle), name.to_owned())).filter(|_| stays);
         let mut body = Body { stream: Some(stream), home, rest: text, at: 0, framing };
         body.settle();
-        Ok(Self { status: head.status, headers: head.headers, body })
-    }
-
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
-    }
-
-    /// All headers of a name.
-    pub(crate) fn headers<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.headers.iter().filter(move |(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        Ok(Self { head, body })
     }
 
     /// The body, if it is not longer than that.
@@ -95,8 +85,14 @@ impl Head {
         Some(Self { status, minor, headers })
     }
 
-    fn find(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    /// The first header of a name.
+    pub(crate) fn find(&self, name: &str) -> Option<&str> {
+        self.all(name).next()
+    }
+
+    /// All headers of a name.
+    pub(crate) fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.headers.iter().filter(move |(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
     fn stays(&self) -> bool {

@@ -166,7 +166,7 @@ fn token(parameters: &str, secret: Option<&Secret>, party: &Party<'_>) -> Result
     let (secret, form) = (basic.as_deref(), form.as_deref());
     let ask = Ask { url: &server, headers: &[], secret, form, tls, common: party.common };
     let mut response = party.client.ask(ask)?;
-    match response.status {
+    match response.head.status {
         200 => {}
         400 | 401 | 403 => {
             response.discard();

@@ -76,10 +76,10 @@ impl Client {
             let same = at.same_server(ask.url);
             let kept = if same { ask } else { Ask { secret: None, form: None, tls: ask.common, ..ask } };
             let mut response = self.once(&Ask { url: &at, ..kept })?;
-            if !matches!(response.status, 301 | 302 | 303 | 307 | 308) {
+            if !matches!(response.head.status, 301 | 302 | 303 | 307 | 308) {
                 return Ok(response);
             }
-            let location = response.header("location").unwrap_or_default();
+            let location = response.head.find("location").unwrap_or_default();
             let next = at.joined(location).ok_or_else(|| {
                 Failed::Other(format!("{at} redirects to {location:?}, which is neither http nor https"))
             })?;

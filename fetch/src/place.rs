@@ -7,8 +7,8 @@ use std::os::unix::fs::{PermissionsExt as _, lchown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use gatepost::image::Reference;
 use gatepost::image::pull::{DIRECTORY, directory_of};
+use gatepost::image::{Reference, digest_text};
 use gatepost::probe::words;
 use gatepost::sys::confine;
 use sha2::{Digest as _, Sha256};
@@ -120,7 +120,7 @@ impl Part {
 
     /// It is complete: takes its name, or is thrown away when it is not what the name says.
     pub(crate) fn finish(self, digest: &str) -> Result<(), Failed> {
-        let found = text_of(self.hash.0.finalize().as_slice());
+        let found = digest_text(self.hash.0.finalize().as_slice());
         if found == digest {
             return fs::rename(&self.begun, &self.path).map_err(on_disk(&self.path));
         }
@@ -146,15 +146,6 @@ fn hex_of(digest: &str) -> Result<&str, Failed> {
     let hex = digest.strip_prefix("sha256:").filter(|hex| hex.len() == 64);
     hex.filter(|hex| hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')))
         .ok_or_else(|| Failed::Other(format!("digest {digest:?} is not supported; images here are named by sha256")))
-}
-
-/// The digest of a document.
-pub(crate) fn digest_of(bytes: &[u8]) -> String {
-    text_of(Sha256::digest(bytes).as_slice())
-}
-
-fn text_of(hash: &[u8]) -> String {
-    hash.iter().fold("sha256:".to_owned(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 fn on_disk(path: &Path) -> impl Fn(io::Error) -> Failed {

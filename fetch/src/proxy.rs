@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use gatepost::network;
+
 use crate::url::Url;
 
 /// Which proxy a server is asked through.
@@ -37,24 +39,11 @@ impl Proxies {
                 || *none == host
                 || *none == port
                 || host.ends_with(&format!(".{none}"))
-                || address.is_some_and(|address| contains(none, address))
+                || address.is_some_and(|address| network::holds(none, address))
         };
         let proxy = if url.secure { &self.https } else { &self.http };
         proxy.as_ref().filter(|_| !local && !self.none.iter().any(spares))
     }
-}
-
-/// Whether an address lies in a network such as `10.0.0.0/8`.
-fn contains(network: &str, address: IpAddr) -> bool {
-    let bits = |address: IpAddr| match address {
-        IpAddr::V4(address) => (u128::from(address.to_bits()) << 96, 32),
-        IpAddr::V6(address) => (address.to_bits(), 128),
-    };
-    let Some((base, length)) = network.split_once('/') else { return false };
-    let (Ok(base), Ok(length)) = (base.parse::<IpAddr>(), length.parse::<u32>()) else { return false };
-    let ((base, width), (address, other)) = (bits(base), bits(address));
-    let differs = (base ^ address).checked_shr(128_u32.saturating_sub(length)).unwrap_or(0);
-    width == other && length <= width && differs == 0
 }
 
 #[cfg(test)]

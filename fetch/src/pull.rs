@@ -11,11 +11,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use gatepost::image::Reference;
 use gatepost::image::pull::{self, Endpoint, Offer, Report, Request, VERSION};
+use gatepost::image::{Reference, sha256_of};
 use gatepost::json;
 use gatepost::probe::words;
-use gatepost::spec::image::{Descriptor, ImageIndex, ImageManifest};
+use gatepost::spec::image::{Descriptor, INDEX_TYPES, ImageIndex, ImageManifest, MANIFEST_TYPES};
 use gatepost::sys::helper::{Helper, PASSED};
 use gatepost::sys::inherited;
 use gatepost::sys::shared_memory::SharedWords;
@@ -24,7 +24,7 @@ use rustls::ClientConfig;
 use crate::answer::Response;
 use crate::auth::{Credentials, Party, Session};
 use crate::http::{Ask, Client, Failed};
-use crate::place::{Part, Place, digest_of};
+use crate::place::{Part, Place};
 use crate::proxy::Proxies;
 use crate::resolve::Resolver;
 use crate::stream::Pace;
@@ -37,12 +37,6 @@ const DOCUMENT: usize = 4 << 20;
 const INDEXES: u32 = 16;
 /// How often in a row a blob may be cut off without any progress.
 const FRUITLESS: u32 = 2;
-/// Media types of indexes, and of manifests.
-const INDEX_TYPES: [&str; 2] =
-    ["application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json"];
-const MANIFEST_TYPES: [&str; 2] =
-    ["application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json"];
-
 /// The task's entry.
 pub(crate) fn main() -> ExitCode {
     let mut helper = match Helper::start("gatepost-fetch pull") {
@@ -138,7 +132,7 @@ impl Pull<'_> {
         let wanted = self.reference.digest().map(str::to_owned);
         let name = wanted.as_deref().or(self.reference.tag()).unwrap_or("latest").to_owned();
         let (document, media_type) = self.document(source, &mut session, &name, wanted.as_deref())?;
-        let top = digest_of(&document);
+        let top = sha256_of(&document);
         if self.present.contains(&top) {
             return Ok(Report { unchanged: true, ..Report::default() });
         }
@@ -230,13 +224,13 @@ impl Pull<'_> {
             let secret = session.authorization().map(str::to_owned);
             let ask = Ask { url: &url, headers, secret: secret.as_deref(), form: None, tls, common };
             let mut response = self.client.ask(ask)?;
-            match response.status {
+            match response.head.status {
                 200 | 206 | 416 => return Ok(response),
                 401 => {}
                 status => return Err(refused(&url, status)),
             }
             response.discard();
-            let asked: Vec<String> = response.headers("www-authenticate").map(str::to_owned).collect();
+            let asked: Vec<String> = response.head.all("www-authenticate").map(str::to_owned).collect();
             if secret.is_some() && fresh && !session.next(&party) {
                 return Err(refused(&url, 401));
             }
@@ -260,11 +254,11 @@ impl Pull<'_> {
         let accept = [INDEX_TYPES, MANIFEST_TYPES].concat();
         let mut response =
             self.get(source, session, &format!("manifests/{name}"), &[("Accept", &accept.join(", "))])?;
-        let told = response.header("content-type").unwrap_or_default();
+        let told = response.head.find("content-type").unwrap_or_default();
         let told = told.split(';').next().unwrap_or_default().trim().to_owned();
         let document = response.document(DOCUMENT)?;
         self.add(document.len());
-        let found = digest_of(&document);
+        let found = sha256_of(&document);
         if digest.is_some_and(|digest| digest != found) {
             return Err(Failed::Other(format!("manifest {name} has the wrong digest: its content is {found}")));
         }
@@ -320,12 +314,13 @@ impl Pull<'_> {
         let headers = if part.have > 0 { vec![("Range", range.as_str())] } else { Vec::new() };
         let mut response = self.get(source, session, &format!("blobs/{digest}"), &headers)?;
         let from = response
-            .header("content-range")
+            .head
+            .find("content-range")
             .and_then(|text| text.strip_prefix("bytes ")?.split('-').next()?.parse().ok());
-        if response.status != 206 || from != Some(part.have) {
+        if response.head.status != 206 || from != Some(part.have) {
             // It does not do ranges: from the beginning.
             part.reset()?;
-            if response.status != 200 {
+            if response.head.status != 200 {
                 return Err(Failed::Unreachable(format!("blob {digest}: the server cannot go on in the middle")));
             }
         }

@@ -8,7 +8,10 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, CipherSuite, ClientConfig, DigitallySignedStruct, Error, ProtocolVersion, RootCertStore,
+    SignatureScheme,
+};
 
 /// Without looking at certificates, as kubelet probes.
 pub(crate) fn unverified() -> Result<Arc<ClientConfig>, Error> {
@@ -88,14 +91,20 @@ impl ServerCertVerifier for ChainOrKnown {
     }
 }
 
+/// Suites whose cipher is cheap without instructions of its own.
+const CHACHA20: [CipherSuite; 3] = [
+    CipherSuite::TLS13_CHACHA20_POLY1305_SHA256,
+    CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+    CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+];
+
 /// Ciphers in the order of their cost here: few of these machines have instructions for AES.
 fn provider() -> CryptoProvider {
     let mut provider = rustls_rustcrypto::provider();
     if !cfg!(target_arch = "x86_64") {
-        let is_chacha = |suite: &rustls::SupportedCipherSuite| format!("{:?}", suite.suite()).contains("CHACHA20");
-        provider
-            .cipher_suites
-            .sort_by_key(|suite| (suite.version().version != rustls::ProtocolVersion::TLSv1_3, !is_chacha(suite)));
+        provider.cipher_suites.sort_by_key(|suite| {
+            (suite.version().version != ProtocolVersion::TLSv1_3, !CHACHA20.contains(&suite.suite()))
+        });
     }
     provider
 }

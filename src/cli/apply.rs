@@ -1,7 +1,6 @@
 //! `gatepost apply`, `gatepost delete -f`, `gatepost rollback`: objects that are brought to this node by hand. They lie in one file of
 //! the last manifest directory, so that a change of several counts whole or not at all; the other directories stay as delivered.
 
-use std::io::{self, Read as _};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -10,8 +9,8 @@ use super::invocation::Invocation;
 use super::manifests::reading;
 use super::{output, validate};
 use crate::control::Reading;
-use crate::manifest::applied::{Applied, AppliedError, Change, DocumentKey, FILE};
-use crate::manifest::desired::DesiredSet;
+use crate::manifest::applied::{Applied, AppliedError, Change, FILE};
+use crate::manifest::desired::{DesiredSet, ObjectKey};
 use crate::manifest::source::{self, Limits, read_manifests};
 use crate::policy::Level;
 use crate::state::history::History;
@@ -21,17 +20,18 @@ use crate::trust;
 pub(super) fn apply(invocation: &Invocation) -> Outcome {
     invocation.at_most(0)?;
     let reading = reading(invocation)?;
-    let named = read(invocation, Some(&reading))?;
+    let request = request(&reading);
+    let named = read(invocation, Some(&request))?;
     let dry_run = invocation.has("dry-run");
     let history = open(&reading)?;
     let before = present(&history)?;
     let after = before.with(&named);
-    let wrong = forebodings(&reading, &named, &after);
+    let wrong = forebodings(&request, &named, &after);
     if !wrong.is_empty() {
         return Err(Failure::failed(format!("nothing was applied:\n{}", wrong.join("\n"))));
     }
     let changes = before.changes_to(&after);
-    let changes = changes.into_iter().filter(|(key, _)| named.keys().any(|named| named == key));
+    let changes = changes.into_iter().filter(|(key, _)| named.contains(key));
     finish(&history, &after, changes, dry_run)
 }
 
@@ -44,7 +44,7 @@ pub(super) fn delete(invocation: &Invocation) -> Outcome {
     let before = present(&history)?;
     let after = before.without(&named);
     let changes = before.changes_to(&after).into_iter().filter(|(_, change)| *change == Change::Deleted);
-    let missing = named.keys().filter(|key| !before.keys().any(|there| there == *key));
+    let missing = named.keys().filter(|key| !before.contains(key));
     let missing: Vec<String> =
         missing.map(|key| format!("error: {} is not among what was applied", shown(key))).collect();
     finish(&history, &after, changes, false)?;
@@ -73,7 +73,7 @@ pub(super) fn rollback(invocation: &Invocation) -> Outcome {
 }
 
 /// The objects of all files named, checked as this node would if it is known how.
-fn read(invocation: &Invocation, reading: Option<&Reading>) -> Outcome<Applied> {
+fn read(invocation: &Invocation, request: Option<&source::Request>) -> Outcome<Applied> {
     let files = invocation.values("filename")?;
     if files.is_empty() {
         return Err(invocation.misuse("name a file with -f, or - for standard input"));
@@ -84,12 +84,11 @@ fn read(invocation: &Invocation, reading: Option<&Reading>) -> Outcome<Applied> 
     for file in files {
         let content = content(file)?;
         let (content, within) = split(&content);
-        let signature = match reading {
-            Some(reading) => needed(reading, given.next().or(within))?,
+        let signature = match request {
+            Some(request) => needed(request, given.next().or(within))?,
             None => None,
         };
-        if let Some(reading) = reading {
-            let request = request(reading);
+        if let Some(request) = request {
             let (errors, warnings) = validate::findings(file, content, request.rules());
             output::warn(&warnings);
             if !errors.is_empty() {
@@ -103,7 +102,7 @@ fn read(invocation: &Invocation, reading: Option<&Reading>) -> Outcome<Applied> 
         };
         match found {
             Ok(found) => {
-                let twice = all.keys().find(|key| found.keys().any(|other| other == *key)).cloned();
+                let twice = all.keys().find(|key| found.contains(key)).cloned();
                 let twice =
                     twice.map(|key| format!("{file}: {} is in another file, too; name one of them", shown(&key)));
                 wrong.extend(twice);
@@ -138,8 +137,8 @@ fn split(content: &[u8]) -> (&[u8], Option<Vec<u8>>) {
 }
 
 /// The signature if this node wants one. It is looked at with the documents.
-fn needed(reading: &Reading, signature: Option<Vec<u8>>) -> Outcome<Option<Vec<u8>>> {
-    match (reading.keys.is_empty(), signature) {
+fn needed(request: &source::Request, signature: Option<Vec<u8>>) -> Outcome<Option<Vec<u8>>> {
+    match (request.keys.is_empty(), signature) {
         (true, _) => Ok(None),
         (false, Some(signature)) => Ok(Some(signature)),
         (false, None) => Err(Failure::failed(
@@ -153,10 +152,7 @@ fn content(file: &str) -> Outcome<Vec<u8>> {
         return source::read_file(Path::new(file), crate::manifest::MAX_FILE_BYTES)
             .map_err(|error| Failure::failed(format!("{file}: {error}")));
     }
-    let mut bytes = Vec::new();
-    let read = io::stdin().lock().take(validate::MOST).read_to_end(&mut bytes);
-    read.map_err(|error| Failure::failed(format!("cannot read standard input: {error}")))?;
-    Ok(bytes)
+    validate::standard_input()
 }
 
 /// The file of the last directory. A node with one directory has it as delivered.
@@ -180,11 +176,10 @@ fn damaged(error: &AppliedError) -> Failure {
 }
 
 /// What would be wrong with these objects beside all others of this node: limits of a namespace, pods that wait for each other.
-fn forebodings(reading: &Reading, named: &Applied, after: &Applied) -> Vec<String> {
-    let request = request(reading);
-    let mut report = read_manifests(&request);
+fn forebodings(request: &source::Request, named: &Applied, after: &Applied) -> Vec<String> {
+    let mut report = read_manifests(request);
     let before = DesiredSet::default().update(&report).problems;
-    report.suppose(&request, FILE, after.render().as_bytes());
+    report.suppose(request, FILE, after.render().as_bytes());
     let problems = DesiredSet::default().update(&report).problems;
     let of_named = |kind: &str, namespace: &str| named.keys().any(|key| key.kind == kind && key.namespace == namespace);
     let new = problems.into_iter().filter(|problem| problem.error && !before.contains(problem));
@@ -212,7 +207,7 @@ fn request(reading: &Reading) -> source::Request {
 fn finish(
     history: &History,
     after: &Applied,
-    changes: impl Iterator<Item = (DocumentKey, Change)>,
+    changes: impl Iterator<Item = (ObjectKey, Change)>,
     dry_run: bool,
 ) -> Outcome {
     if dry_run {
@@ -225,7 +220,7 @@ fn finish(
     Ok(ExitCode::SUCCESS)
 }
 
-fn print(changes: impl Iterator<Item = (DocumentKey, Change)>, end: &str) -> Outcome<()> {
+fn print(changes: impl Iterator<Item = (ObjectKey, Change)>, end: &str) -> Outcome<()> {
     for (key, change) in changes {
         output::print(&format!("{} {}{end}\n", shown(&key), change.word()))?;
     }
@@ -233,7 +228,7 @@ fn print(changes: impl Iterator<Item = (DocumentKey, Change)>, end: &str) -> Out
 }
 
 /// `pod/web`, and the namespace if it is not the usual one.
-fn shown(key: &DocumentKey) -> String {
+fn shown(key: &ObjectKey) -> String {
     let name = format!("{}/{}", key.kind.to_ascii_lowercase(), key.name);
     if key.namespace == "default" { name } else { format!("{name} in namespace {}", key.namespace) }
 }

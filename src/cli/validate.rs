@@ -12,7 +12,7 @@ use crate::manifest::{DocumentVerdict, Rules, validate_bytes, validate_files};
 use crate::policy::{LEVELS, Level};
 
 /// Bytes read from standard input: more than any file may have, so that the limit itself is reported as for files.
-pub(super) const MOST: u64 = 64 << 20;
+const MOST: u64 = 64 << 20;
 
 /// `gatepost validate`.
 pub(super) fn run(invocation: &Invocation) -> Outcome {
@@ -36,10 +36,7 @@ pub(super) fn run(invocation: &Invocation) -> Outcome {
         if invocation.words.len() > 1 {
             return Err(invocation.misuse("- cannot stand beside files"));
         }
-        let mut bytes = Vec::new();
-        let read = io::stdin().lock().take(MOST).read_to_end(&mut bytes);
-        read.map_err(|error| Failure::failed(format!("cannot read standard input: {error}")))?;
-        validate_bytes("<stdin>", &bytes, rules)
+        validate_bytes("<stdin>", &standard_input()?, rules)
     } else {
         validate_files(&invocation.words, rules)
     };
@@ -58,6 +55,14 @@ pub(super) fn run(invocation: &Invocation) -> Outcome {
         output::print(&report(&verdicts))?;
     }
     Ok(if verdicts.iter().all(|verdict| verdict.ok) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// All of it, but for what is too long for any file.
+pub(super) fn standard_input() -> Outcome<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let read = io::stdin().lock().take(MOST).read_to_end(&mut bytes);
+    read.map_err(|error| Failure::failed(format!("cannot read standard input: {error}")))?;
+    Ok(bytes)
 }
 
 /// What of these bytes would be refused, and what is odd: a line each.

@@ -253,14 +253,7 @@ impl Reading {
         self.path("logDir", &mut config.layout.logs);
         self.path("resolvConf", &mut config.resolv_conf);
         if let Some(domain) = self.text("clusterDomain") {
-            let label = |part: &str| {
-                let edge = |b: Option<&u8>| b.is_some_and(u8::is_ascii_alphanumeric);
-                let bytes = part.as_bytes();
-                edge(bytes.first())
-                    && edge(bytes.last())
-                    && bytes.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'-')
-            };
-            if !domain.is_empty() && !domain.split('.').all(label) {
+            if !domain.is_empty() && !is_dns_name(&domain) {
                 self.wrong("clusterDomain", &format!("{domain:?} is no domain such as cluster.local"));
             }
             config.cluster_domain = domain;

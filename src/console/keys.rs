@@ -355,7 +355,7 @@ mod tests {
         assert_eq!(type_in(&mut keys, b"a", 0), [Wish::Apply]);
         keys.paste(0);
         assert_eq!(type_in(&mut keys, b"kind: Pod\r# END of it\r\x1b\ttab\r", 10), []);
-        assert!(keys.prompt().contains("26 bytes"), "{}", keys.prompt());
+        assert!(keys.prompt().contains("27 bytes"), "{}", keys.prompt());
         assert_eq!(keys.deadline(), Some(10 + PATIENCE_MS));
         let pasted = Wish::Pasted(b"kind: Pod\n# END of it\n\ttab\n".to_vec());
         assert_eq!(type_in(&mut keys, b"# END \rs", 20), [pasted, Wish::Status]);

@@ -9,7 +9,7 @@ use super::reference::Reference;
 use super::source::Source;
 use super::store::{CONTAINERD_NAME, REF_NAME, annotation, blob_path, parse, sha256_of};
 use crate::json::{self, Deserialize};
-use crate::spec::image::{CONFIG, Descriptor, ImageIndex, ImageManifest, MANIFEST};
+use crate::spec::image::{CONFIG, Descriptor, INDEX_TYPES, ImageIndex, ImageManifest, MANIFEST};
 
 /// An image of the archive, chosen for this node, not yet stored.
 pub(super) struct Candidate {
@@ -108,7 +108,7 @@ fn choose(
         *budget = budget
             .checked_sub(1)
             .ok_or_else(|| Error::Limit(format!("its indexes lead to more than {MAX_MANIFESTS} manifests")))?;
-        let found = if is_index(entry.media_type()) {
+        let found = if INDEX_TYPES.contains(&entry.media_type().as_str()) {
             let digest = entry.digest().clone();
             let nested: ImageIndex = parse(&layout_document(source, change, entry)?, "index")?;
             choose(source, change, nested.manifests(), Some(from.unwrap_or(&digest)), budget, offered)?
@@ -272,20 +272,6 @@ fn stem_of(label: &str) -> String {
         stem = stem.strip_suffix(suffix).unwrap_or(stem);
     }
     stem.to_ascii_lowercase()
-}
-
-fn is_index(media_type: &str) -> bool {
-    matches!(
-        media_type,
-        "application/vnd.oci.image.index.v1+json" | "application/vnd.docker.distribution.manifest.list.v2+json"
-    )
-}
-
-pub(super) fn is_manifest(media_type: &str) -> bool {
-    matches!(
-        media_type,
-        "application/vnd.oci.image.manifest.v1+json" | "application/vnd.docker.distribution.manifest.v2+json"
-    )
 }
 
 pub(super) fn check_config_type(media_type: &str) -> Result<()> {

@@ -27,4 +27,4 @@ pub mod worker;
 pub use command::{import_command, list_command, remove_command};
 pub use error::{Error, Result};
 pub use reference::Reference;
-pub use store::{ImageSummary, Store, StoredImage};
+pub use store::{ImageSummary, Store, StoredImage, digest_text, sha256_of};

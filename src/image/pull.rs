@@ -5,13 +5,13 @@
 
 use std::path::PathBuf;
 
-use super::candidate::{check_config_type, check_layer_type, is_manifest};
+use super::candidate::{check_config_type, check_layer_type};
 use super::limits::MAX_LAYERS;
 use super::platform::Platform;
 use super::reference::Reference;
 use super::store::sha256_of;
 use crate::json::{Deserialize, Serialize};
-use crate::spec::image::{Descriptor, ImageManifest};
+use crate::spec::image::{Descriptor, ImageManifest, MANIFEST_TYPES};
 
 /// Version of [`Request`] and [`Report`].
 pub const VERSION: u32 = 1;
@@ -106,7 +106,7 @@ pub enum Offer {
 /// What an entry of an index is to this node.
 pub fn offer(entry: &Descriptor) -> Offer {
     match entry.platform() {
-        _ if !is_manifest(entry.media_type()) => Offer::Nothing,
+        _ if !MANIFEST_TYPES.contains(&entry.media_type().as_str()) => Offer::Nothing,
         None => Offer::Suits(0),
         Some(platform) if platform.os() == "unknown" => Offer::Nothing,
         Some(platform) => {

@@ -291,12 +291,12 @@ pub(crate) fn chain_ids(diff_ids: &[String]) -> Result<Vec<String>> {
 }
 
 /// `sha256:<hex>` of some bytes.
-pub(crate) fn sha256_of(bytes: &[u8]) -> String {
+pub fn sha256_of(bytes: &[u8]) -> String {
     digest_text(Sha256::digest(bytes).as_slice())
 }
 
 /// `sha256:<hex>` of a finished hash.
-pub(crate) fn digest_text(hash: &[u8]) -> String {
+pub fn digest_text(hash: &[u8]) -> String {
     use std::fmt::Write as _;
     hash.iter().fold("sha256:".to_owned(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");

@@ -46,31 +46,29 @@ pub(super) fn aggregate(spec: &Json, which: Aggregate) -> Amounts {
 /// its overhead.
 pub fn pod_amounts(pod: &Json) -> [Amounts; 2] {
     let spec = pod.get("spec").unwrap_or(&Json::Null);
-    let list = |of: &Json, key: &str| {
-        let list = of.get(key).and_then(Json::as_object).into_iter().flatten();
-        list.filter_map(|(name, amount)| Some((name.clone(), Quantity::parse(amount.as_str()?).ok()?)))
-            .collect::<Amounts>()
-    };
-    let overhead = list(spec, "overhead");
-    [("requests", Aggregate::Requests), ("limits", Aggregate::Limits)].map(|(key, which)| {
+    let overhead = parsed(spec.get("overhead"));
+    [Aggregate::Requests, Aggregate::Limits].map(|which| {
         let mut sum = aggregate(spec, which);
-        sum.extend(list(spec.get("resources").unwrap_or(&Json::Null), key));
-        for (name, amount) in &overhead {
-            if let Some(known) = sum.get_mut(name) {
-                *known = known.plus(*amount);
-            } else if which == Aggregate::Requests {
-                sum.insert(name.clone(), *amount);
-            }
+        sum.extend(amounts(spec, which));
+        let mut overhead = overhead.clone();
+        if which == Aggregate::Limits {
+            // What is not limited stays so.
+            overhead.retain(|name, _| sum.contains_key(name));
         }
+        add(&mut sum, &overhead);
         sum
     })
 }
 
-fn amounts(container: &Json, which: Aggregate) -> Amounts {
+/// Of a container, or of a pod as a whole.
+fn amounts(of: &Json, which: Aggregate) -> Amounts {
     let key = if which == Aggregate::Requests { "requests" } else { "limits" };
-    let list = container.get("resources").and_then(|resources| resources.get(key)).and_then(Json::as_object);
-    let parsed = |(name, amount): (&String, &Json)| Some((name.clone(), Quantity::parse(amount.as_str()?).ok()?));
-    list.into_iter().flatten().filter_map(parsed).collect()
+    parsed(of.get("resources").and_then(|resources| resources.get(key)))
+}
+
+fn parsed(list: Option<&Json>) -> Amounts {
+    let list = list.and_then(Json::as_object).into_iter().flatten();
+    list.filter_map(|(name, amount)| Some((name.clone(), Quantity::parse(amount.as_str()?).ok()?))).collect()
 }
 
 fn add(sum: &mut Amounts, more: &Amounts) {

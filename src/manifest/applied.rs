@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use serde_json::{Value as Json, json};
 
+use super::desired::ObjectKey;
 use crate::document::{self, Node, SyntaxError, Value, base64, canonical_json};
 use crate::sorted::BTreeMap;
 use crate::trust::Keys;
@@ -21,17 +22,6 @@ const HEADER: &str = "# Written by `gatepost apply`; `gatepost rollback` takes t
 
 /// Kind and version of an entry that holds signed bytes.
 const SIGNED: (&str, &str) = ("Signed", "gatepost.io/v1");
-
-/// What tells documents apart.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct DocumentKey {
-    /// Kind as written: a Deployment is one, although a pod comes of it.
-    pub kind: String,
-    /// Namespace; `default` where none is written.
-    pub namespace: String,
-    /// Name as written.
-    pub name: String,
-}
 
 /// What becomes of a document by a change. kubectl: the words of `apply` and `delete`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,7 +79,8 @@ pub enum AppliedError {
 /// The documents, each kind, namespace and name once.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Applied {
-    documents: BTreeMap<DocumentKey, Document>,
+    /// By what is written: a Deployment is one, although a pod comes of it.
+    documents: BTreeMap<ObjectKey, Document>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -135,7 +126,7 @@ impl Applied {
                 let signature = base64::decode(text("signature")).unwrap_or_default();
                 let all = Self::signed(text("content").as_bytes(), &signature)?;
                 let named = node.get("objects").map(Node::to_json).unwrap_or_default();
-                let counts = |key: &DocumentKey| named.as_array().is_some_and(|all| all.contains(&key.path().into()));
+                let counts = |key: &ObjectKey| named.as_array().is_some_and(|all| all.contains(&path(key).into()));
                 applied.documents.extend(all.documents.into_iter().filter(|(key, _)| counts(key)));
             } else {
                 applied.add(node)?;
@@ -175,9 +166,9 @@ impl Applied {
         if namespace.is_empty() {
             "default".clone_into(&mut namespace);
         }
-        let key = DocumentKey { kind, namespace, name };
+        let key = ObjectKey { kind, namespace, name };
         if self.documents.contains_key(&key) {
-            let DocumentKey { kind, namespace, name } = key;
+            let ObjectKey { kind, namespace, name } = key;
             return Err(AppliedError::Twice { line: node.line, kind, namespace, name });
         }
         self.documents.insert(key, Document { json, source: None });
@@ -190,8 +181,13 @@ impl Applied {
     }
 
     /// What tells its documents apart.
-    pub fn keys(&self) -> impl Iterator<Item = &DocumentKey> {
+    pub fn keys(&self) -> impl Iterator<Item = &ObjectKey> {
         self.documents.keys()
+    }
+
+    /// Whether it holds the document.
+    pub fn contains(&self, key: &ObjectKey) -> bool {
+        self.documents.contains_key(key)
     }
 
     /// These documents, in place of those of the same kind, namespace and name.
@@ -215,8 +211,8 @@ impl Applied {
     }
 
     /// What becomes of each document on the way to `after`.
-    pub fn changes_to(&self, after: &Self) -> Vec<(DocumentKey, Change)> {
-        let change = |key: &DocumentKey, document: &Document| match self.documents.get(key) {
+    pub fn changes_to(&self, after: &Self) -> Vec<(ObjectKey, Change)> {
+        let change = |key: &ObjectKey, document: &Document| match self.documents.get(key) {
             None => Change::Created,
             Some(before) if canonical_json(&before.json) == canonical_json(&document.json) => Change::Unchanged,
             Some(_) => Change::Configured,
@@ -232,8 +228,8 @@ impl Applied {
         for (key, document) in &self.documents {
             let Some(source) = &document.source else { continue };
             match sources.iter_mut().find(|(known, _)| *known == source) {
-                Some((_, keys)) => keys.push(key.path()),
-                None => sources.push((source, vec![key.path()])),
+                Some((_, keys)) => keys.push(path(key)),
+                None => sources.push((source, vec![path(key)])),
             }
         }
         let unsigned = self.documents.values().filter(|document| document.source.is_none());
@@ -247,10 +243,8 @@ impl Applied {
     }
 }
 
-impl DocumentKey {
-    fn path(&self) -> String {
-        format!("{}/{}/{}", self.kind, self.namespace, self.name)
-    }
+fn path(key: &ObjectKey) -> String {
+    format!("{}/{}/{}", key.kind, key.namespace, key.name)
 }
 
 fn lines(documents: impl Iterator<Item = String>) -> String {
@@ -274,7 +268,7 @@ pub(super) fn unfold<'a>(bytes: &'a [u8], keys: Option<&Result<Keys, String>>) -
     if let Some(keys) = keys {
         let keys = keys.as_ref().map_err(Clone::clone)?;
         let mut good: Vec<&Rc<Source>> = Vec::new();
-        for (DocumentKey { kind, namespace, name }, document) in &all.documents {
+        for (ObjectKey { kind, namespace, name }, document) in &all.documents {
             let what = format!("{kind} {namespace}/{name}");
             let Some(source) = &document.source else {
                 return Err(format!(

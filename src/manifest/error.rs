@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::quote::quoted;
 use crate::json::{Deserialize, Serialize};
 
 /// One thing that is wrong with one field.
@@ -139,50 +140,6 @@ impl Errors {
     pub(super) fn one_of(&mut self, field: &str, value: &str, known: &[&str]) {
         if !known.contains(&value) {
             self.unsupported(field, value, known);
-        }
-    }
-}
-
-/// As Go quotes text: what cannot be printed is escaped, so that a message stays on its line.
-fn quoted(text: &str) -> String {
-    let mut out = String::from("\"");
-    for letter in text.chars() {
-        match letter {
-            '"' | '\\' => out.extend(['\\', letter]),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '\0'..=' ' | '\x7f' if letter != ' ' => out.push_str(&match letter as u32 {
-                7 => "\\a".to_owned(),
-                8 => "\\b".to_owned(),
-                11 => "\\v".to_owned(),
-                12 => "\\f".to_owned(),
-                code => format!("\\x{code:02x}"),
-            }),
-            '\u{80}'..='\u{a0}' | '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202f}' | '\u{feff}' => {
-                out.push_str(&format!("\\u{:04x}", letter as u32));
-            }
-            _ => out.push(letter),
-        }
-    }
-    out.push('"');
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::quoted;
-
-    #[test]
-    fn values_are_quoted_as_go_quotes_them() {
-        for (text, expected) in [
-            ("a b", r#""a b""#),
-            ("\"\\", r#""\"\\""#),
-            ("\ttab\n", r#""\ttab\n""#),
-            ("\x01\x07\x0b\x7f", r#""\x01\a\v\x7f""#),
-            ("ü\u{2028}\u{85}", "\"ü\\u2028\\u0085\""),
-        ] {
-            assert_eq!(quoted(text), expected, "{text:?}");
         }
     }
 }

@@ -7,7 +7,7 @@
 //! | `attachment` | plugins run for a pod ([`attach`], [`detach`]), and what is kept of that below `/run` |
 //! | `plugin` | one call of a plugin |
 //! | `reservations` | addresses that pods of the boot before hold |
-//! | `subnet` | subnets that overlap with routes of the node; pure |
+//! | `subnet` | subnets that overlap with routes of the node, and what lies in one; pure |
 //! | `names` | names in `/etc/hosts`; pure |
 //! | `links` | environment variables of Services; pure |
 //!
@@ -25,4 +25,4 @@ mod subnet;
 
 pub use attachment::{Attached, Setting, attach, attached, detach};
 pub use links::links;
-pub use subnet::{PodSubnet, overlaps};
+pub use subnet::{PodSubnet, holds, overlaps};

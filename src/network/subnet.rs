@@ -1,4 +1,5 @@
-//! [`PodSubnet`]: where pods get their addresses from, and [`overlaps`] with what the node reaches elsewhere.
+//! [`PodSubnet`]: where pods get their addresses from, [`overlaps`] with what the node reaches elsewhere, and what a subnet
+//! [`holds`].
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -58,6 +59,12 @@ pub fn overlaps<'a>(subnets: impl IntoIterator<Item = &'a PodSubnet>, routes_v4:
         }
     }
     found
+}
+
+/// Whether an address lies in a subnet such as `10.0.0.0/8`.
+pub fn holds(subnet: &str, address: IpAddr) -> bool {
+    // No subnet has more bits than that.
+    parse(subnet).is_some_and(|net| net.meets(Net { address, length: 128 }))
 }
 
 /// Addresses with the same first bits.

@@ -1,7 +1,7 @@
 //! `fieldRef` and `resourceFieldRef` of environment variables and downwardAPI volumes: [`value`], [`downward_item`].
 
 use super::{BundleInput, ConfigError, NodeFacts, resources};
-use crate::manifest::v1;
+use crate::manifest::{quoted, v1};
 
 /// The field's value in a variable; a missing label or annotation is empty.
 pub(crate) fn value(input: &BundleInput, path: &str) -> Result<String, ConfigError> {
@@ -57,37 +57,4 @@ fn of_metadata(metadata: &v1::ObjectMeta, path: &str) -> Option<String> {
             }
         }
     })
-}
-
-/// As Go's `%q` writes it, which readers of such files take apart.
-fn quoted(text: &str) -> String {
-    let mut out = String::from('"');
-    for character in text.chars() {
-        match character {
-            '"' | '\\' => out.extend(['\\', character]),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '\x07' => out.push_str("\\a"),
-            '\x08' => out.push_str("\\b"),
-            '\x0c' => out.push_str("\\f"),
-            '\x0b' => out.push_str("\\v"),
-            '\0'..='\x1f' | '\x7f' => out.push_str(&format!("\\x{:02x}", u32::from(character))),
-            '\u{80}'..='\u{a0}' | '\u{ad}' => out.push_str(&format!("\\u{:04x}", u32::from(character))),
-            _ => out.push(character),
-        }
-    }
-    out.push('"');
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::quoted;
-
-    #[test]
-    fn text_is_quoted_as_go_does() {
-        assert_eq!(quoted("plain ü"), "\"plain ü\"");
-        assert_eq!(quoted("a\"b\\c\nd\te\x01\x7f\u{85}"), r#""a\"b\\c\nd\te\x01\x7f\u0085""#);
-    }
 }

@@ -63,6 +63,8 @@ pub fn clean(request: &CleanupRequest) -> Result<(), Failure> {
     let state = layout.runtime_root().join(id);
 
     end_processes(&cgroups, request)?;
+    // runc that enters a container mounts a copy of itself there for a moment, and may be killed in that moment.
+    mount::detach_below(&state).map_err(context(REASON, "unmounting below", &state))?;
     if state.join("state.json").exists() || state.join("status").exists() {
         ask_runtime(request, &container);
         end_processes(&cgroups, request)?;

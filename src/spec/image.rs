@@ -6,6 +6,11 @@ use crate::sorted::BTreeMap;
 
 /// Media type of a manifest.
 pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+/// Media types of manifests, the one of OCI first.
+pub const MANIFEST_TYPES: [&str; 2] = [MANIFEST, "application/vnd.docker.distribution.manifest.v2+json"];
+/// Media types of indexes, the one of OCI first.
+pub const INDEX_TYPES: [&str; 2] =
+    ["application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json"];
 /// Media type of an image's configuration.
 pub const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 /// Media type of a layer.

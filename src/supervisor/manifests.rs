@@ -226,46 +226,33 @@ impl Manifests {
 
     /// Each object of each file, and each file that is refused, in the order in which they count.
     fn told(&self) -> Vec<Manifest> {
-        let mut all = Vec::new();
+        let counts: BTreeMap<ObjectKey, &Desired> =
+            self.desired.iter().map(|desired| (ObjectKey::of(&desired.object), desired)).collect();
+        let mut all: Vec<(Option<ObjectKey>, Manifest)> = Vec::new();
         for directory in &self.set.directories {
             for file in &directory.files {
                 let path = directory.path.join(&file.name);
-                all.extend(file.objects.iter().map(|object| self.of_object(object, &path)));
+                let keys = file.objects.iter().map(ObjectKey::of);
+                all.extend(keys.map(|key| (Some(key.clone()), good_once(counts.get(&key).copied(), key, &path))));
             }
         }
         for problem in self.problems.iter().filter(|problem| problem.error) {
-            let told = all.iter_mut().find(|manifest| {
-                manifest.file == problem.file && problem.object.as_ref().is_some_and(|key| is_of(manifest, key))
-            });
-            if let Some(told) = told {
+            let about = |key: &Option<ObjectKey>| key.is_some() && *key == problem.object;
+            let told = all.iter_mut().find(|(key, manifest)| about(key) && manifest.file == problem.file);
+            if let Some((_, told)) = told {
                 if told.state == ManifestState::InEffect {
                     told.state = ManifestState::LastGood;
                     told.message = line_of(problem);
                 }
                 continue;
             }
-            let (kind, namespace, name) = match &problem.object {
-                Some(key) => (key.kind.clone(), key.namespace.clone(), key.name.clone()),
-                None => Default::default(),
-            };
+            let key = problem.object.clone();
+            let (kind, namespace, name) =
+                key.clone().map(|key| (key.kind, key.namespace, key.name)).unwrap_or_default();
             let (file, message) = (problem.file.clone(), line_of(problem));
-            all.push(Manifest { kind, namespace, name, file, state: ManifestState::Refused, message });
+            all.push((key, Manifest { kind, namespace, name, file, state: ManifestState::Refused, message }));
         }
-        all
-    }
-
-    /// What became of an object that was good at least once.
-    fn of_object(&self, object: &Object, file: &Path) -> Manifest {
-        let key = ObjectKey::of(object);
-        let counts = self.desired.iter().find(|desired| ObjectKey::of(&desired.object) == key);
-        let (state, message) = match counts {
-            Some(counts) if counts.file != file => (ManifestState::Replaced, format!("by {}", counts.file.display())),
-            Some(Desired { manifest_error: Some(error), .. }) => (ManifestState::LastGood, error.clone()),
-            Some(_) => (ManifestState::InEffect, String::new()),
-            None => (ManifestState::Refused, String::new()),
-        };
-        let ObjectKey { kind, namespace, name } = key;
-        Manifest { kind, namespace, name, file: file.to_owned(), state, message }
+        all.into_iter().map(|(_, manifest)| manifest).collect()
     }
 
     /// The pods as the core wants them.
@@ -309,8 +296,16 @@ impl<'a> Named<'a> {
     }
 }
 
-fn is_of(manifest: &Manifest, key: &ObjectKey) -> bool {
-    manifest.kind == key.kind && manifest.namespace == key.namespace && manifest.name == key.name
+/// What became of an object that was good at least once, by the one of its key that counts.
+fn good_once(counts: Option<&Desired>, key: ObjectKey, file: &Path) -> Manifest {
+    let (state, message) = match counts {
+        Some(counts) if counts.file != file => (ManifestState::Replaced, format!("by {}", counts.file.display())),
+        Some(Desired { manifest_error: Some(error), .. }) => (ManifestState::LastGood, error.clone()),
+        Some(_) => (ManifestState::InEffect, String::new()),
+        None => (ManifestState::Refused, String::new()),
+    };
+    let ObjectKey { kind, namespace, name } = key;
+    Manifest { kind, namespace, name, file: file.to_owned(), state, message }
 }
 
 fn line_of(problem: &Problem) -> String {

@@ -17,7 +17,6 @@ use super::persist;
 use crate::config::{Config, Layout};
 use crate::json;
 use crate::manifest::desired::{self, DesiredSet};
-use crate::pod::event::Recorded;
 use crate::pod::time;
 use crate::pod::{DurableState, SavedNode, SavedPod};
 use crate::state::{durable, volatile};
@@ -82,16 +81,7 @@ impl Supervisor {
             self.config.layout.state().display()
         );
         log::error!("{message}");
-        let name = self.config.node_name.clone();
-        self.record(Recorded {
-            pod: name.as_str().into(),
-            namespace: String::new(),
-            name,
-            field_path: String::new(),
-            warning: true,
-            reason: "StateNotRead".to_owned(),
-            message,
-        });
+        self.warn_of_node("StateNotRead", message);
     }
 }
 

@@ -14,7 +14,7 @@ use crate::json;
 use crate::manifest::v1::{self, Service};
 use crate::network::names::{self, Candidate, Chosen, Entry, Place};
 use crate::network::{self, Attached};
-use crate::pod::event::{Event, Recorded, Uid};
+use crate::pod::event::{Event, Uid};
 use crate::pod::lookup::Reachable;
 use crate::pod::status::rfc3339;
 use crate::pod::time::Wall;
@@ -103,16 +103,7 @@ impl Supervisor {
         let known = std::mem::replace(&mut self.networks.told, found.clone());
         for message in found.into_iter().filter(|message| !known.contains(message)) {
             log::warn!("{message}");
-            let name = self.config.node_name.clone();
-            self.record(Recorded {
-                pod: Uid::from(name.as_str()),
-                namespace: String::new(),
-                name,
-                field_path: String::new(),
-                warning: true,
-                reason: "SubnetOverlap".to_owned(),
-                message,
-            });
+            self.warn_of_node("SubnetOverlap", message);
             self.changed = true;
         }
     }
@@ -127,12 +118,8 @@ impl Supervisor {
         let services = self.manifests.services();
         let now = self.now().wall;
         let before = std::mem::take(&mut self.networks.since);
-        self.networks.since = services
-            .iter()
-            .map(|service| (service.metadata.namespace.clone(), service.metadata.name.clone()))
-            .map(|key| (before.get(&key).copied().unwrap_or(now), key))
-            .map(|(since, key)| (key, since))
-            .collect();
+        let keys = services.iter().map(|service| (service.metadata.namespace.clone(), service.metadata.name.clone()));
+        self.networks.since = keys.map(|key| (key.clone(), before.get(&key).copied().unwrap_or(now))).collect();
         let entries = names::entries(services.iter().map(Rc::as_ref), &candidates, &mut self.networks.chosen);
         if entries != self.networks.entries {
             self.networks.current.clear();

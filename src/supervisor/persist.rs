@@ -222,16 +222,7 @@ impl Supervisor {
     /// The key of the state is not the right one, or not there.
     pub(super) fn tell_withheld(&mut self, why: String) {
         log::error!("{why}");
-        let name = self.config.node_name.clone();
-        self.record(Recorded {
-            pod: name.as_str().into(),
-            namespace: String::new(),
-            name,
-            field_path: String::new(),
-            warning: true,
-            reason: "StateNotSealed".to_owned(),
-            message: why,
-        });
+        self.warn_of_node("StateNotSealed", why);
     }
 
     /// The event log as an earlier supervisor left it.
@@ -249,6 +240,20 @@ impl Supervisor {
         self.events.record(event, self.now().wall);
         self.events_changed = true;
         self.tell_event_watchers();
+    }
+
+    /// An event of the node.
+    pub(super) fn warn_of_node(&mut self, reason: &str, message: String) {
+        let name = self.config.node_name.clone();
+        self.record(Recorded {
+            pod: name.as_str().into(),
+            namespace: String::new(),
+            name,
+            field_path: String::new(),
+            warning: true,
+            reason: reason.to_owned(),
+            message,
+        });
     }
 
     /// Stores the event log; it costs no disk.

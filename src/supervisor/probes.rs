@@ -15,7 +15,7 @@ use super::start::host_ips;
 use super::token::Token;
 use crate::json;
 use crate::oci;
-use crate::pod::event::{ContainerRef, Event, HookKind, Recorded, Seq};
+use crate::pod::event::{ContainerRef, Event, HookKind, Seq};
 use crate::pod::probe::{ProbeKind, ProbeOutcome};
 use crate::pod::time::Instant;
 use crate::probe::fetch::{self, Question};
@@ -369,27 +369,12 @@ impl Supervisor {
         let ok = matches!(outcome, Outcome::Good | Outcome::Warned(_));
         match outcome {
             Outcome::Good => {}
-            Outcome::Warned(message) => self.tell_fallback(purpose, message),
+            Outcome::Warned(message) => self.warn_of_pod(&purpose.container.pod, "LifecycleHTTPFallback", message),
             Outcome::Bad(why) | Outcome::Unable(why) => {
                 log::warn!("container {}: its {kind:?} hook failed: {why}", purpose.container.name);
             }
         }
         self.inbox.push_back(Event::HookEnded { seq: purpose.seq, kind, ok });
-    }
-
-    /// A hook by https went in clear text.
-    fn tell_fallback(&mut self, purpose: &Purpose, message: String) {
-        if let Some(pod) = self.node.pod(&purpose.container.pod) {
-            self.record(Recorded {
-                pod: purpose.container.pod.clone(),
-                namespace: pod.metadata.namespace.clone(),
-                name: pod.metadata.name.clone(),
-                field_path: String::new(),
-                warning: true,
-                reason: "LifecycleHTTPFallback".to_owned(),
-                message,
-            });
-        }
     }
 
     fn probe_ended(&mut self, purpose: &Purpose, outcome: ProbeOutcome) {

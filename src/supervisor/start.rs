@@ -29,7 +29,7 @@ use crate::config::{Config, Layout};
 use crate::control::Server;
 use crate::json;
 use crate::oci::NodeFacts;
-use crate::pod::event::{Event, Recorded};
+use crate::pod::event::Event;
 use crate::pod::time::{Instant, Now, Wall};
 use crate::pod::{BackoffRule, Node, Past, SavedPod, Settings};
 use crate::runtime::Runtime;
@@ -258,15 +258,7 @@ impl Supervisor {
     /// What the boot had to tell, as events of the node.
     fn record_warnings(&mut self) {
         for message in self.warnings.clone() {
-            self.record(Recorded {
-                pod: self.config.node_name.as_str().into(),
-                namespace: String::new(),
-                name: self.config.node_name.clone(),
-                field_path: String::new(),
-                warning: true,
-                reason: "BootProblem".to_owned(),
-                message,
-            });
+            self.warn_of_node("BootProblem", message);
         }
     }
 

@@ -76,10 +76,10 @@ fn at_rest(gateway: &Gateway) -> ([usize; 7], (u64, u64)) {
             traces.children.values().sum(),
             traces.mounts.len(),
             traces.cgroups.len(),
-            traces.run.len(),
+            traces.directories.len(),
         ];
-        let rests =
-            now == last && traces.run.iter().filter(|name| name.starts_with("containers/")).count() == CONTAINERS;
+        let rests = now == last
+            && traces.directories.iter().filter(|name| name.starts_with("containers/")).count() == CONTAINERS;
         last = now;
         rests.then_some(now)
     });

@@ -24,8 +24,8 @@ pub struct Traces {
     pub children: BTreeMap<String, usize>,
     pub mounts: BTreeSet<String>,
     pub cgroups: BTreeSet<String>,
-    /// Directories below the run directory.
-    pub run: BTreeSet<String>,
+    /// Directories below the run directory, and those of pods' logs, which the log writer deletes in its own time.
+    pub directories: BTreeSet<String>,
 }
 
 impl Traces {
@@ -35,12 +35,13 @@ impl Traces {
         for child in children_of(info.init_pid) {
             *children.entry(command(child)).or_default() += 1;
         }
-        let log_writer = children_of(info.pid).into_iter().find(|pid| command(*pid).contains("log-writer"));
+        let log_writer = log_writer(info.pid);
         let run = gateway.run_dir();
         let mounts = mount::mounts().unwrap().into_iter().map(|entry| entry.target).filter(|at| at.starts_with(&run));
         let mut directories = BTreeSet::new();
-        for name in ["containers", "pods", "runtime"] {
-            for entry in fs::read_dir(run.join(name)).unwrap() {
+        let all = ["containers", "pods", "runtime"].map(|name| (name, run.join(name)));
+        for (name, directory) in all.into_iter().chain([("logs", gateway.path("logs"))]) {
+            for entry in fs::read_dir(directory).unwrap() {
                 directories.insert(format!("{name}/{}", entry.unwrap().file_name().to_string_lossy()));
             }
         }
@@ -51,7 +52,7 @@ impl Traces {
             children,
             mounts: mounts.map(|at| at.display().to_string()).collect(),
             cgroups: cgroups_below(&gateway.cgroup_root),
-            run: directories,
+            directories,
         }
     }
 }
@@ -91,6 +92,11 @@ fn cgroups_below(root: &str) -> BTreeSet<String> {
         }
     }
     found
+}
+
+/// The log writer of a supervisor.
+pub fn log_writer(supervisor: u32) -> Option<u32> {
+    children_of(supervisor).into_iter().find(|pid| command(*pid).contains("log-writer"))
 }
 
 /// How many descriptors a process has open.
