@@ -98,7 +98,7 @@ pub fn carry_out(request: &Request) -> Report {
     report
 }
 
-fn make_directory(path: &Path) -> Result<(), StateError> {
+pub(super) fn make_directory(path: &Path) -> Result<(), StateError> {
     use std::os::unix::fs::DirBuilderExt;
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|source| StateError::Io {
         action: "create",

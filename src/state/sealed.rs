@@ -58,6 +58,12 @@ fn carry_out(mut request: Request) -> Report {
             return report;
         }
     };
+    if !write.is_empty()
+        && let Err(error) = durable::make_directory(&request.directory)
+    {
+        report.withheld = Some(error.to_string());
+        return report;
+    }
     let sealed = Sealed { cipher, directory: &request.directory };
     for name in read {
         match sealed.read(&name) {
@@ -190,7 +196,6 @@ mod tests {
 
     fn keys() -> tempfile::TempDir {
         let directory = tempfile::tempdir().unwrap();
-        fs::create_dir(directory.path().join("state")).unwrap();
         fs::write(directory.path().join("a"), [7; 32]).unwrap();
         fs::write(directory.path().join("b"), format!("{}\n", "0a".repeat(32))).unwrap();
         fs::write(directory.path().join("bad"), "short").unwrap();
