@@ -37,8 +37,12 @@ pub(crate) struct Node {
 impl Node {
     pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let layout =
-            Layout { run: dir.path().join("run"), data: dir.path().join("data"), logs: dir.path().join("logs") };
+        let layout = Layout {
+            run: dir.path().join("run"),
+            data: dir.path().join("data"),
+            logs: dir.path().join("logs"),
+            preload: Vec::new(),
+        };
         Self { dir, layout }
     }
 

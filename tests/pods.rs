@@ -15,6 +15,8 @@ mod conditions;
 mod containers;
 #[path = "pods/devices.rs"]
 mod devices;
+#[path = "pods/flash.rs"]
+mod flash;
 #[path = "pods/hooks.rs"]
 mod hooks;
 #[path = "pods/images.rs"]

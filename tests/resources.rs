@@ -121,6 +121,23 @@ fn the_tree_of_cgroups_and_its_values_are_kubelets() {
 }
 
 #[test]
+fn a_limit_range_gives_containers_what_they_do_not_say_and_refuses_what_is_too_much() {
+    let gateway = Gateway::start("");
+    let limits = json!([{"type": "Container", "max": {"memory": "64Mi"}, "default": {"memory": "24Mi"}, "defaultRequest": {"cpu": "100m"}}]);
+    let range =
+        json!({"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "small"}, "spec": {"limits": limits}});
+    gateway.write("0-range.yaml", range.to_string());
+    gateway.apply(&with_resources("web", &json!({})));
+    gateway.apply(&with_resources("large", &json!({"limits": {"memory": "65Mi"}})));
+    let (_, app) = cgroups_of(&gateway, "burstable/", "web");
+    assert_eq!(
+        (value(&app, MEMORY.0, MEMORY.1), value(&app, SHARES.0, SHARES.1)),
+        ((24 << 20).to_string(), shares(102))
+    );
+    gateway.event("large", "maximum memory usage per Container is 64Mi, but limit is 65Mi");
+}
+
+#[test]
 fn the_score_of_who_is_killed_first_follows_the_class() {
     let gateway = Gateway::start("");
     gateway.apply(&with_resources("none", &json!({})));

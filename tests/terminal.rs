@@ -98,6 +98,25 @@ fn watched_pods_are_one_table_that_redraws_itself_in_place() {
 }
 
 #[test]
+fn what_pods_use_is_redrawn_in_place_as_well() {
+    let gateway = Gateway::start("");
+    gateway.apply(&pod("web", WAIT));
+    gateway.ready("web");
+    for (what, row) in [("pods", "web-"), ("node", &*gateway.node)] {
+        let mut terminal = Terminal::new();
+        terminal.start_on(&gateway.command(&["top", what, "-w"]));
+        terminal.wait_for(row);
+        terminal.wait_for("\x1b[J");
+        terminal.wait_for("\x1b[J");
+        let shown = screen(&frames(&terminal.all()));
+        assert_eq!(shown.len(), 2, "{shown:#?}");
+        assert!(shown[0].contains("CPU(cores)") && shown[1].starts_with(row), "{shown:#?}");
+        terminal.send("\x03");
+        assert!(!terminal.end().success());
+    }
+}
+
+#[test]
 fn a_terminal_that_knows_no_size_is_taken_for_one_of_the_usual_size() {
     let gateway = Gateway::start("");
     gateway.apply(&pod("web", WAIT));

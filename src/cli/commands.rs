@@ -273,6 +273,29 @@ pub(super) const COMMANDS: &[Command] = &[
         online: true,
         action: image::import,
     },
+    #[cfg(feature = "complete")]
+    Command {
+        name: "image build-flash",
+        args: "ARCHIVE DIR",
+        summary: "Make files of an archive's images that a node runs from flash",
+        about: "A file system for each layer, and a description for each image, for imagePreloadPath: nothing of them is imported or \
+                copied. Images made into one directory share layers. For root, on the machine where a node's flash is made; mksquashfs or \
+                mkfs.erofs must be installed.",
+        flags: &[
+            value("name", None, "IMAGE", "Name to give to the image instead of its own"),
+            Flag {
+                long: "format",
+                short: None,
+                value: Some("FORMAT"),
+                help: "squashfs (default), or erofs: larger, and less memory for each layer that is mounted",
+                values: &["squashfs", "erofs"],
+            },
+        ],
+        examples: &[("gatepost image build-flash web.tar flash/images/", "beside the archives of a node")],
+        words: Words::Files,
+        online: false,
+        action: image::build_flash,
+    },
     Command {
         name: "image rm",
         args: "IMAGE...",

@@ -57,6 +57,31 @@ pub(super) fn import(invocation: &Invocation) -> Outcome {
     })
 }
 
+/// `gatepost image build-flash`.
+#[cfg(feature = "complete")]
+pub(super) fn build_flash(invocation: &Invocation) -> Outcome {
+    use crate::image::{build_flash, flash::KINDS};
+    let [archive, out] = invocation.words.as_slice() else {
+        return Err(invocation.misuse("name an archive, and a directory for the files"));
+    };
+    let kind = invocation.value("format")?.unwrap_or(KINDS[0]);
+    if !KINDS.contains(&kind) {
+        return Err(Failure::unknown("file system", kind, KINDS, "File systems: squashfs, erofs"));
+    }
+    let (archive, worker) = (Path::new(archive), worker::program(invocation));
+    let build =
+        build_flash::Build { worker: &worker, archive, name: invocation.value("name")?, kind, out: Path::new(out) };
+    let mut progress = Progress::new(&archive.display().to_string());
+    let report = build_flash::build(&build, |step| progress.step(step.done, step.total, &step.what));
+    progress.end();
+    let report = finished(report)?;
+    for line in &report.done {
+        output::print(&format!("{line}\n"))?;
+    }
+    output::warn(&report.warnings);
+    Ok(ExitCode::SUCCESS)
+}
+
 /// `gatepost image rm`.
 pub(super) fn rm(invocation: &Invocation) -> Outcome {
     if invocation.words.is_empty() {
@@ -109,7 +134,7 @@ fn layout(invocation: &Invocation) -> Layout {
     if let Some(data) = invocation.raw("data-dir") {
         layout.data = PathBuf::from(data);
     } else if let Ok(info) = session::info(invocation) {
-        layout.data = info.data;
+        (layout.data, layout.preload) = (info.data, info.preload);
     }
     layout
 }
@@ -134,13 +159,16 @@ fn table(images: &[ImageSummary], headers: bool, now: i64) -> String {
     if headers {
         lines.push_str("IMAGE\tIMAGE ID\tPLATFORM\tCREATED\tSIZE\n");
     }
-    for image in images {
+    // What not even a name is known of has its warning.
+    for image in images.iter().filter(|image| image.problem.is_none() || !image.names.is_empty()) {
         let id: String = image.config_digest.trim_start_matches("sha256:").chars().take(12).collect();
         let created = image.created.as_deref().map_or_else(|| "<unknown>".to_owned(), |created| age::ago(created, now));
         let none = [String::new()];
         let names = if image.names.is_empty() { &none[..] } else { &image.names };
         for name in names {
-            writeln!(lines, "{}\t{id}\t{}\t{created}\t{}", or_none(name), image.platform, bytes(image.size)).ok();
+            let place = if image.flash.is_some() { " (flash)" } else { "" };
+            let size = bytes(image.size);
+            writeln!(lines, "{}\t{id}\t{}\t{created}\t{size}{place}", or_none(name), or_none(&image.platform)).ok();
         }
     }
     tabs::align(&lines, tabs::TABLE)

@@ -1,4 +1,4 @@
-//! [`Layout`]: where things lie. The only place that knows a path below the three roots.
+//! [`Layout`]: where things lie. The only place that knows a path below the roots.
 
 use std::path::{Path, PathBuf};
 
@@ -13,11 +13,19 @@ pub struct Layout {
     pub data: PathBuf,
     /// Container logs.
     pub logs: PathBuf,
+    /// Directories with images that came with the node: archives, which are imported at start, and images that run from there.
+    #[serde(default)]
+    pub preload: Vec<PathBuf>,
 }
 
 impl Default for Layout {
     fn default() -> Self {
-        Self { run: "/run/gatepost".into(), data: "/var/lib/gatepost".into(), logs: "/var/log/pods".into() }
+        Self {
+            run: "/run/gatepost".into(),
+            data: "/var/lib/gatepost".into(),
+            logs: "/var/log/pods".into(),
+            preload: Vec::new(),
+        }
     }
 }
 

@@ -235,7 +235,7 @@ impl Reading {
         if config.static_pod_path.is_empty() {
             self.wrong("staticPodPath", "names no directory; leave the key out for the default");
         }
-        self.paths("imagePreloadPath", &mut config.image_preload_path);
+        self.paths("imagePreloadPath", &mut config.layout.preload);
         if let Some(runtime) = self.text("runtime") {
             if runtime.contains('/') {
                 self.check_absolute("runtime", &runtime);

@@ -24,8 +24,6 @@ pub struct Config {
     /// Where the key is that seals it: a file, or `keyring:` and a name; empty: it is kept in clear.
     #[serde(default)]
     pub state_key: String,
-    /// Directories whose image archives are imported at start.
-    pub image_preload_path: Vec<PathBuf>,
     /// The OCI runtime: a name looked up in `PATH`, or an absolute path.
     pub runtime: String,
     /// Where state, images, logs and sockets lie.
@@ -262,7 +260,6 @@ impl Default for Config {
             manifest_keys: Vec::new(),
             forgetful: false,
             state_key: String::new(),
-            image_preload_path: Vec::new(),
             pod_security: Level::Privileged,
             runtime: "runc".to_owned(),
             layout: Layout::default(),

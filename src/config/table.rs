@@ -128,7 +128,7 @@ pub(super) static CONFIG: Object = Object {
         setting(
             "imagePreloadPath",
             Kind::OneOrList(&Kind::String),
-            "Directories whose image archives are imported at start. Default: none.",
+            "Directories with images: archives, which are imported at start, and what `gatepost image build-flash` has made, which runs from there. Default: none.",
         ),
         setting(
             "runtime",

@@ -33,7 +33,7 @@ fn every_key_reaches_its_setting() {
     );
     assert_eq!(config.node_name, "gw-1");
     assert_eq!(config.static_pod_path, [PathBuf::from("/flash"), PathBuf::from("/data/m")]);
-    assert_eq!(config.image_preload_path, [PathBuf::from("/flash/images")]);
+    assert_eq!(config.layout.preload, [PathBuf::from("/flash/images")]);
     assert_eq!(config.runtime, "crun");
     assert_eq!((config.layout.run, config.layout.data), (PathBuf::from("/run/g"), PathBuf::from("/d")));
     assert_eq!(config.layout.logs, PathBuf::from("/l"));

@@ -185,6 +185,8 @@ pub struct Info {
     pub data: PathBuf,
     /// Root of the container logs.
     pub logs: PathBuf,
+    /// Directories with images that came with the node.
+    pub preload: Vec<PathBuf>,
     /// The program that reads manifests and images.
     pub worker: PathBuf,
     /// RFC 3339; when this supervisor started.

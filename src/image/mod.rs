@@ -4,11 +4,14 @@
 //! ([`worker`]), started by the supervisor or by the commands in [`command`].
 
 mod attributes;
+#[cfg(feature = "complete")]
+pub mod build_flash;
 mod candidate;
 mod change;
 pub mod command;
 mod decompress;
 pub mod error;
+pub mod flash;
 mod import;
 pub mod limits;
 mod lower;

@@ -41,7 +41,7 @@ pub struct Store {
 }
 
 /// One image as `image ls` shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ImageSummary {
     /// Full names, sorted; none for an image whose name has moved on to a newer one.
@@ -64,6 +64,12 @@ pub struct ImageSummary {
     pub index_digest: Option<String>,
     /// The signal that stops it, as the image says.
     pub stop_signal: Option<String>,
+    /// The description it runs from, if it is none of the store ([`super::flash`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flash: Option<String>,
+    /// Why it cannot be used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 /// One image, ready to make a bundle of.
@@ -139,6 +145,8 @@ impl Store {
                     stop_signal: config.config().as_ref().and_then(|c| c.stop_signal().clone()),
                     layers,
                     manifest_digest: digest,
+                    flash: None,
+                    problem: None,
                 }),
                 Err(error) => problems.push(format!("image {}: {error}", name.unwrap_or(digest))),
             }

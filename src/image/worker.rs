@@ -12,6 +12,7 @@ use rustix::io::Errno;
 
 use super::change::Change;
 use super::error::{Error, Result};
+use super::flash::{self, FlashImage};
 use super::import::{adopt_layout, import, unpack_stored};
 use super::limits::MAX_DOCUMENT;
 use super::pipeline::hash_only;
@@ -160,6 +161,8 @@ fn work(request: &Request, progress: &Progress, confined: bool, report: &mut Rep
     // Makes the directories, so that they can be the new root's.
     let mut store = Store::open(layout)?;
     let archives = open_archives(&request.command, report)?;
+    let flash = flash::list(&layout.preload);
+    let on_flash = if request.command == Command::Verify { flash::open_layers(&flash) } else { Vec::new() };
     if confined {
         let (images, layers) = (layout.images(), layout.layers());
         let state = confine::worker(&layout.data, &[(&images, "images"), (&layers, "layers")]);
@@ -190,12 +193,22 @@ fn work(request: &Request, progress: &Progress, confined: bool, report: &mut Rep
             report.warnings.extend(warnings);
             report.done.push(format!("unpacked image {manifest_digest}"));
         }
-        Command::Remove { name, in_use } => remove(&store, name, in_use, report)?,
-        Command::Verify => verify(&store, progress, report)?,
+        Command::Remove { name, in_use } => remove(&store, name, in_use, report).map_err(|error| match error {
+            Error::NotFound(_) => flash::refuse_removal(&flash, name).unwrap_or(error),
+            error => error,
+        })?,
+        Command::Verify => {
+            verify(&store, progress, report)?;
+            let count = flash::verify(on_flash, progress, &mut report.warnings);
+            report.done.push(format!("verified {count} layers on flash"));
+        }
     }
     let (images, problems) = store.list()?;
     report.images = images;
     report.warnings.extend(problems);
+    report.warnings.extend(flash.iter().filter_map(|image| image.found.as_ref().err().cloned()));
+    // Behind those of the store, which count first where both have a name.
+    report.images.extend(flash.into_iter().map(FlashImage::summary));
     Ok(())
 }
 
@@ -268,6 +281,7 @@ fn preload_candidates(paths: &[PathBuf], report: &mut Report) -> Vec<PathBuf> {
             .flatten()
             .filter(|entry| !entry.file_name().as_encoded_bytes().starts_with(b"."))
             .map(|entry| entry.path())
+            .filter(|path| !flash::is_part(path))
             .filter(|path| path.is_file() || path.join("index.json").is_file())
             .collect();
         here.sort();

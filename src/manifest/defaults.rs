@@ -64,6 +64,17 @@ pub(super) fn apply_to_object(kind: &str, object: &mut Json) {
         }
         "Service" => {
             default(spec, "type", || "ClusterIP".into());
+            default(spec, "sessionAffinity", || "None".into());
+            if is(spec, "sessionAffinity", "None") {
+                spec.remove("sessionAffinityConfig");
+            }
+            // As the API server fills it in.
+            let own = spec.get("clusterIP").filter(|own| own.as_str().is_some_and(|own| !own.is_empty())).cloned();
+            if let Some(own) =
+                own.filter(|_| spec.get("clusterIPs").is_none_or(|list| *list == json!([]) || list.is_null()))
+            {
+                spec.insert("clusterIPs".to_owned(), json!([own]));
+            }
             for port in objects(spec, "ports") {
                 default(port, "protocol", || "TCP".into());
                 let number = port.get("port").cloned().unwrap_or_default();

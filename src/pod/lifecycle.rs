@@ -366,6 +366,10 @@ impl Pod {
                 self.deletion = Some(turn.now.wall);
             }
         }
+        let told_to_stop = around.stop_now || self.stage == Stage::Halted;
+        if told_to_stop && self.desired && !self.ending && self.outcome.is_none() {
+            self.transitions.disrupt(turn.now.wall);
+        }
         self.wake = turn.wake.take();
         status::note_transitions(self, turn.now);
         fate
@@ -445,6 +449,7 @@ impl Pod {
         self.ending = false;
         self.grace_override = None;
         self.eviction = None;
+        self.transitions.begin();
         self.start_time = Some(turn.now.wall);
         self.start_at = Some(turn.now.boot);
         self.initialized = false;

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::event::{Device, Event, Seq, Uid};
 use super::node::Node;
+use super::status;
 use crate::manifest::v1;
 use crate::sorted::{BTreeMap, BTreeSet};
 
@@ -45,6 +46,13 @@ impl Node {
     /// The manifest of a pod that is known: wanted, or still going.
     pub fn pod(&self, uid: &Uid) -> Option<Rc<v1::Pod>> {
         self.pods.get(uid).map(|pod| Rc::clone(&pod.manifest))
+    }
+
+    /// The same as its containers see it, with the annotations that this node adds.
+    pub fn pod_as_seen(&self, uid: &Uid) -> Option<Rc<v1::Pod>> {
+        let pod = self.pods.get(uid)?;
+        let metadata = status::seen_metadata(pod);
+        Some(Rc::new(v1::Pod { metadata, ..v1::Pod::clone(&pod.manifest) }))
     }
 
     /// The devices that a container instance was given, by name.

@@ -6,6 +6,9 @@ use super::container::{Container, Kind};
 use super::turn::Scope;
 use crate::manifest::v1::{self, RestartPolicy};
 
+/// The action of a rule that restarts all containers of the pod.
+pub(crate) const RESTART_ALL: &str = "RestartAllContainers";
+
 /// What follows the end of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum After {
@@ -44,7 +47,7 @@ impl<'a> Scope<'a> {
         let rules = self.spec(&container.name).map(|spec| spec.restart_policy_rules.as_slice()).unwrap_or_default();
         let rule = if doomed { None } else { rules.iter().find(|rule| fits(rule, code)) };
         match (rule, policy) {
-            (Some(rule), _) if rule.action == "RestartAllContainers" => After::RestartsAll,
+            (Some(rule), _) if rule.action == RESTART_ALL => After::RestartsAll,
             (Some(_), _) | (None, RestartPolicy::Always) => After::Restarts,
             (None, RestartPolicy::OnFailure) if doomed || code != 0 => After::Restarts,
             (None, RestartPolicy::OnFailure | RestartPolicy::Never) => After::Stays,

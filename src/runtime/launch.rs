@@ -25,13 +25,14 @@ use super::id_mapped::IdMapped;
 use super::namespaces::pod_namespaces;
 use super::{Failure, Runtime, pause, protocol, sandbox, volume_mounts};
 use crate::config::{Layout, WritableLayer};
-use crate::image::{Reference, Store};
+use crate::image::{Reference, Store, flash};
 use crate::json::{self, Deserialize, Serialize};
 use crate::manifest::v1::{ConfigMap, Container, Pod, Secret};
 use crate::oci::{self, BundleInput, Device, DeviceKind, HostDevice, NodeFacts, PodNamespaces};
 use crate::sorted::BTreeMap;
 use crate::spec::image::ImageConfiguration;
 use crate::spec::runtime::{LinuxSeccomp, PosixRlimit, Spec};
+use crate::sys::loop_device::mount_file;
 use crate::sys::{mount, namespace};
 
 pub(super) const REASON: &str = "CreateContainerError";
@@ -164,15 +165,15 @@ pub fn prepare(request: &LaunchRequest) -> Result<(Command, Vec<String>), Failur
     let rootfs = Layout::rootfs(&dir);
     fs::create_dir_all(&rootfs).map_err(context(REASON, "creating", &rootfs))?;
 
-    let unpacked = match &request.root {
-        RootSource::Stored(reference) => &stored(layout, reference)?,
-        RootSource::Unpacked(unpacked) => unpacked.as_ref(),
-    };
     // In case it was killed since the sandbox was made: its pid namespace cannot be entered any more. Before the mount namespace is
     // left in which the pod's other containers look for it.
     pause::ensure(layout, &request.pod, &sandbox::pod_cgroup(&request.cgroup_root, &request.pod))?;
     namespace::unshare_mounts().map_err(context(REASON, "unsharing the mount namespace for", &dir))?;
     request.runtime.hide_hybrid_cgroups().map_err(context(REASON, "hiding cgroup2 from", &request.runtime.path))?;
+    let unpacked = match &request.root {
+        RootSource::Stored(reference) => &stored(layout, reference, &dir.join("flash"))?,
+        RootSource::Unpacked(unpacked) => unpacked.as_ref(),
+    };
     let namespaces = pod_namespaces(layout, &request.pod);
     let ids = namespaces.user.as_ref().map(|user| IdMapped::open(user, layout, &rootfs)).transpose()?;
     mount_root(request, unpacked, &dir, &rootfs, ids.as_ref())?;
@@ -193,8 +194,9 @@ pub fn prepare(request: &LaunchRequest) -> Result<(Command, Vec<String>), Failur
     Ok((command, warnings))
 }
 
-/// An image of the store, which the image worker has imported and unpacked before.
-pub(super) fn stored(layout: &Layout, reference: &str) -> Result<Unpacked, Failure> {
+/// An image of the store, which the image worker has imported and unpacked before, or one on flash, whose layers are mounted below
+/// `mounts` in this mount namespace.
+pub(super) fn stored(layout: &Layout, reference: &str, mounts: &Path) -> Result<Unpacked, Failure> {
     let failed = |error: crate::image::Error| Failure::new(REASON, format!("image {reference}: {error}"));
     let parsed: Reference = reference.parse().map_err(failed)?;
     let image = Store::open(layout).and_then(|store| store.resolve(&parsed)).map_err(failed)?;
@@ -203,8 +205,37 @@ pub(super) fn stored(layout: &Layout, reference: &str) -> Result<Unpacked, Failu
             Ok(Unpacked { base: layout.layers(), lower: image.lower_dirs(), config: image.config })
         }
         Some(_) => Err(Failure::new(REASON, format!("image {reference} is not unpacked yet"))),
-        None => Err(Failure::new(REASON, format!("image {reference} is not in the store any more; import it again"))),
+        None => match flash::resolve(&layout.preload, &parsed).map_err(failed)? {
+            Some((description, found)) => on_flash(&description, found, mounts).map_err(failed),
+            None => Err(Failure::new(
+                REASON,
+                format!("image {reference} is neither in the store any more nor on flash; import it again"),
+            )),
+        },
     }
+}
+
+/// Mounts the layers of an image where they lie. The mounts go with the container, and then the devices below them.
+fn on_flash(description: &Path, found: flash::Found, mounts: &Path) -> crate::image::Result<Unpacked> {
+    let mut lower = Vec::new();
+    for (number, layer) in found.description.layers.iter().rev().enumerate() {
+        let file = flash::layer_path(description, layer)?;
+        let kind = flash::kind_of(&file)?;
+        let name = PathBuf::from(number.to_string());
+        let target = mounts.join(&name);
+        let failed = |error: io::Error| {
+            let hint = match error.raw_os_error() {
+                Some(libc::ENODEV) => ": this kernel has no such file system",
+                Some(libc::ENOENT | libc::ENXIO) => ": this kernel has no loop devices (module loop)",
+                Some(libc::EINVAL | libc::EIO) => ": it is damaged, or made for a newer kernel; copy it again",
+                _ => "",
+            };
+            crate::image::Error::io(format!("mounting its layer {} ({kind}){hint}", file.display()), error)
+        };
+        fs::create_dir_all(&target).and_then(|()| mount_file(&file, kind, &target)).map_err(failed)?;
+        lower.push(name);
+    }
+    Ok(Unpacked { base: mounts.to_owned(), lower, config: found.config })
 }
 
 /// The writable layer is always there, also for a read-only root: the runtime makes mount points in it.

@@ -100,8 +100,12 @@ mod tests {
     #[test]
     fn pods_are_found_by_directory_and_log_and_only_layers_of_nobody_are_removed() {
         let dir = tempfile::tempdir().unwrap();
-        let layout =
-            Layout { run: dir.path().join("run"), data: dir.path().join("data"), logs: dir.path().join("logs") };
+        let layout = Layout {
+            run: dir.path().join("run"),
+            data: dir.path().join("data"),
+            logs: dir.path().join("logs"),
+            preload: Vec::new(),
+        };
         let [here, there] = ["0", "1"].map(|digit| digit.repeat(32));
         let log = layout.pod_logs("default", "a_b", &here);
         for path in [

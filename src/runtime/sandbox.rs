@@ -216,7 +216,8 @@ pub fn prepare(request: &PrepareRequest) -> Outcome<Prepared> {
     let network = join_network(request, &mut said)?;
     make_hosts(request, network.as_ref().map(|network| network.ips.as_slice()).unwrap_or_default(), users)?;
     pause::ensure(layout, pod, &cgroup)?;
-    Ok((Prepared { cgroup, network, said }, made))
+    said.extend(made.already_mounted.into_iter().map(|message| ("AlreadyMountedVolume".to_owned(), message)));
+    Ok((Prepared { cgroup, network, said }, made.warnings))
 }
 
 /// The pod's own network, where it has one.

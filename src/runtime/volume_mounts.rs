@@ -74,7 +74,7 @@ fn mount_image(
     if name.contains('/') || !mount::is_plain_relative(Path::new(name)) {
         return Err(Failure::new(REASON, format!("invalid volume name {name:?}")));
     }
-    let image = stored(layout, reference)?;
+    let image = stored(layout, reference, &dir.join("flash-volumes").join(name))?;
     let (target, empty) = (dir.join("images").join(name), dir.join("empty"));
     for path in [&target, &empty] {
         fs::create_dir_all(path).map_err(context(REASON, "creating", path))?;

@@ -265,7 +265,7 @@ impl Supervisor {
     }
 
     fn prepare(&mut self, uid: Uid) {
-        let Some(pod) = self.node.pod(&uid) else { return };
+        let Some(pod) = self.node.pod_as_seen(&uid) else { return };
         let sweep = Task::Sweep(uid.clone());
         if self.helpers.tasks().any(|task| *task == sweep) {
             let message = "what it left when it was here before is still being removed".to_owned();
@@ -352,7 +352,7 @@ impl Supervisor {
     fn try_launch(&mut self, seq: Seq) -> Result<(), String> {
         let Some(record) = self.instances.get(&seq).map(|i| i.record.clone()) else { return Ok(()) };
         let directory = self.config.layout.container(&record.id);
-        let pod = self.node.pod(&record.container.pod).ok_or("its pod is not known")?;
+        let pod = self.node.pod_as_seen(&record.container.pod).ok_or("its pod is not known")?;
         let image = container_of(&pod, &record.container.name).map(|c| c.image.clone()).unwrap_or_default();
         instance::lay_out(&directory, &record).map_err(|e| e.to_string())?;
         let outputs = self.open_streams(seq).map_err(|e| format!("its output cannot be taken: {e}"))?;

@@ -112,7 +112,7 @@ pub(super) struct Wanted {
 /// What is known of an image.
 enum Answer {
     /// It is here; `true`: pulled just now.
-    Ready(ImageSummary, bool),
+    Ready(Box<ImageSummary>, bool),
     /// A worker is at it.
     Soon,
     Failed(Failure),
@@ -173,7 +173,10 @@ impl Supervisor {
         if let Err(message) = self.is_named_well(wanted) {
             return Answer::Failed(Failure { reason: "SignatureValidationFailed".to_owned(), message });
         }
-        let found = self.images.find(&wanted.reference).cloned();
+        let (found, problem) = match self.images.find(&wanted.reference).cloned() {
+            Some(ImageSummary { problem: Some(problem), .. }) => (None, Some(problem)),
+            found => (found, None),
+        };
         let mut pulled = false;
         let pulls = !wanted.never && self.images.pulls.can;
         if pulls && (wanted.always || found.is_none() || self.images.pulls.knows(&wanted.reference)) {
@@ -201,7 +204,7 @@ impl Supervisor {
             }
         }
         match found {
-            Some(image) if image.unpacked => Answer::Ready(image, pulled),
+            Some(image) if image.unpacked => Answer::Ready(Box::new(image), pulled),
             Some(image) => {
                 if let Some(why) = self.images.broken.get(&image.manifest_digest) {
                     return Answer::Failed(Failure { reason: "ImageInspectError".to_owned(), message: why.clone() });
@@ -218,7 +221,10 @@ impl Supervisor {
                 self.images.next.extend(failed);
                 Answer::Soon
             }
-            None => Answer::Failed(match &self.images.unlisted {
+            None => Answer::Failed(match problem.as_ref().or(self.images.unlisted.as_ref()) {
+                Some(why) if problem.is_some() => {
+                    Failure { reason: "ImageInspectError".to_owned(), message: why.clone() }
+                }
                 Some(why) => {
                     let message = format!("this node's images are not known: {why}");
                     Failure { reason: "ImageInspectError".to_owned(), message }
@@ -244,7 +250,7 @@ impl Supervisor {
         let Some(task) = self.images.next.pop_front() else { return };
         let work = match &task {
             ImageTask::List => worker::Command::List,
-            ImageTask::Preload => worker::Command::Preload { paths: self.config.image_preload_path.clone() },
+            ImageTask::Preload => worker::Command::Preload { paths: self.config.layout.preload.clone() },
             ImageTask::Unpack(digest) => worker::Command::Unpack { manifest_digest: digest.clone() },
             ImageTask::Adopt(name) => worker::Command::Adopt { name: name.clone() },
         };
@@ -291,7 +297,12 @@ impl Supervisor {
                 self.images.unlisted = None;
             }
         }
-        let again = failure.is_some() && !matches!(task, ImageTask::Unpack(_));
+        // What lies on flash may come and go without a word.
+        let again = match task {
+            ImageTask::Unpack(_) => false,
+            ImageTask::List => failure.is_some() || !self.config.layout.preload.is_empty(),
+            ImageTask::Preload | ImageTask::Adopt(_) => failure.is_some(),
+        };
         match (task, failure) {
             (ImageTask::List, failure) => {
                 if let Some(why) = failure {

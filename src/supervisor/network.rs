@@ -47,7 +47,7 @@ impl Supervisor {
                 self.networks.attached.insert(Rc::clone(uid), attached);
             }
         }
-        match RouteChange::watch_ipv4() {
+        match RouteChange::watch() {
             Ok(routes) => {
                 self.watch(std::os::fd::AsFd::as_fd(&routes), Token::Routes, EventFlags::IN);
                 self.networks.routes = Some(routes);

@@ -100,6 +100,7 @@ impl Supervisor {
             run: self.config.layout.run.clone(),
             data: self.config.layout.data.clone(),
             logs: self.config.layout.logs.clone(),
+            preload: self.config.layout.preload.clone(),
             worker: self.config.worker_program(),
             started_at: rfc3339(self.started_at),
             pid: std::process::id(),

@@ -174,7 +174,7 @@ impl Supervisor {
             recalling: memory.recalling.is_some(),
             safe_until: (caution != Caution::None).then(|| now.boot.after(safe_mode::LASTS_MS)),
             images: Images::new(
-                caution == Caution::None && !config.image_preload_path.is_empty(),
+                caution == Caution::None && !config.layout.preload.is_empty(),
                 config.fetch_program().is_file(),
             ),
             starts: Starts::new(parallel_starts(&config)),

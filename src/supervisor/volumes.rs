@@ -109,7 +109,7 @@ impl Supervisor {
             if self.helpers.tasks().any(|task| *task == prepare) {
                 self.volumes.due.insert(uid);
             } else if self.node.has_sandbox(&uid)
-                && let Some(pod) = self.node.pod(&uid)
+                && let Some(pod) = self.node.pod_as_seen(&uid)
             {
                 let objects = self.manifests.objects_of(&pod);
                 pods.push((pod, objects));

@@ -27,6 +27,7 @@ pub mod host_log;
 pub mod id_map;
 pub mod inherited;
 pub mod keyring;
+pub mod loop_device;
 pub mod memory;
 pub mod mount;
 pub mod mount_tree;

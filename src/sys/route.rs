@@ -16,19 +16,13 @@ pub struct RouteChange(OwnedFd);
 
 impl RouteChange {
     /// Subscribes to changes of IPv4 and IPv6 routes of this network namespace.
+    ///
+    /// An address comes and goes with a route, so the groups of addresses are not needed: the one of IPv6 speaks at each
+    /// announcement of a router that renews an address, and those of routes only when something is another than before.
     pub fn watch() -> io::Result<Self> {
-        Self::subscribe(IPV4_ROUTES | IPV6_ROUTES)
-    }
-
-    /// Those of IPv4 only, which routers do not announce again and again.
-    pub fn watch_ipv4() -> io::Result<Self> {
-        Self::subscribe(IPV4_ROUTES)
-    }
-
-    fn subscribe(groups: u32) -> io::Result<Self> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket = net::socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None)?;
-        net::bind(&socket, &netlink::SocketAddrNetlink::new(0, groups))?;
+        net::bind(&socket, &netlink::SocketAddrNetlink::new(0, IPV4_ROUTES | IPV6_ROUTES))?;
         Ok(Self(socket))
     }
 

@@ -20,6 +20,8 @@ const MODE: u32 = 0o777;
 /// What a claim is bound to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Bound {
+    /// The PersistentVolume's, or the claim's where it has a directory of its own.
+    pub(super) name: String,
     /// Where it lies.
     pub(super) path: PathBuf,
     /// Whether fsGroup may change what is in it: not in a path of the host.
@@ -69,7 +71,7 @@ pub(super) fn prepare(
             ));
         }
         make_named(&place)?;
-        return Ok(Bound { path: place, owned: true, exclusive });
+        return Ok(Bound { name: name.to_owned(), path: place, owned: true, exclusive });
     };
     match record {
         Record::Volume(_) => {}
@@ -98,7 +100,7 @@ pub(super) fn prepare(
         let name = &volume.metadata.name;
         return Err(VolumeError::Refused(format!("persistentvolume \"{name}\" is neither local nor hostPath")));
     };
-    Ok(Bound { path, owned, exclusive })
+    Ok(Bound { name: volume.metadata.name.clone(), path, owned, exclusive })
 }
 
 /// The PersistentVolume that the claim is bound to, or is to be bound to; `None`: a directory of its own.

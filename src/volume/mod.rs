@@ -106,24 +106,34 @@ pub fn path(layout: &Layout, uid: &str, volume: &Volume) -> PathBuf {
     root.join("volumes").join(&volume.name)
 }
 
-/// Makes every volume of the pod; run again it completes what is there and rewrites only what has changed. Returns warnings.
-pub fn prepare(site: Site<'_>) -> Result<Vec<String>, Failure> {
-    let mut warnings = Vec::new();
+/// What people should know of volumes that were made.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Remarks {
+    /// Of all sorts.
+    pub warnings: Vec<String>,
+    /// Of claims that another pod uses with another group: kubelet's event `AlreadyMountedVolume`.
+    pub already_mounted: Vec<String>,
+}
+
+/// Makes every volume of the pod; run again it completes what is there and rewrites only what has changed.
+pub fn prepare(site: Site<'_>) -> Result<Remarks, Failure> {
+    let mut remarks = Remarks::default();
     for volume in &site.pod.spec.volumes {
-        prepare_one(site, volume, &mut warnings).map_err(|error| error.of(volume))?;
+        prepare_one(site, volume, &mut remarks).map_err(|error| error.of(volume))?;
     }
-    Ok(warnings)
+    Ok(remarks)
 }
 
 /// Brings the volumes that show documents up to date, each for itself: what fails keeps what it has.
 pub fn refresh(site: Site<'_>) -> Vec<Failure> {
     let content = site.pod.spec.volumes.iter().filter(|volume| volume.shows_documents());
     content
-        .filter_map(|volume| prepare_one(site, volume, &mut Vec::new()).err().map(|error| error.of(volume)))
+        .filter_map(|volume| prepare_one(site, volume, &mut Remarks::default()).err().map(|error| error.of(volume)))
         .collect()
 }
 
-fn prepare_one(site: Site<'_>, volume: &Volume, warnings: &mut Vec<String>) -> Result<(), VolumeError> {
+fn prepare_one(site: Site<'_>, volume: &Volume, remarks: &mut Remarks) -> Result<(), VolumeError> {
+    let warnings = &mut remarks.warnings;
     let Site { layout, pod, objects, .. } = site;
     if !is_file_name(&volume.name) {
         return Err(VolumeError::Refused(format!("invalid volume name {:?}", volume.name)));
@@ -153,7 +163,7 @@ fn prepare_one(site: Site<'_>, volume: &Volume, warnings: &mut Vec<String>) -> R
         link(&dir, &bound.path)?;
         let Some(id) = group.filter(|_| bound.owned && !source.read_only) else { return Ok(()) };
         if others {
-            warn_of_other_group(&bound.path, volume, id, warnings);
+            remarks.already_mounted.extend(other_group(&bound, id));
             return Ok(());
         }
         let policy = pod.spec.security_context.fs_group_change_policy.as_deref();
@@ -174,16 +184,15 @@ fn prepare_one(site: Site<'_>, volume: &Volume, warnings: &mut Vec<String>) -> R
 }
 
 /// Kubernetes applies fsGroup for the first user; another one may not work with it.
-fn warn_of_other_group(path: &Path, volume: &Volume, group: u32, warnings: &mut Vec<String>) {
+fn other_group(bound: &claim::Bound, group: u32) -> Option<String> {
     use std::os::unix::fs::MetadataExt as _;
-    if let Ok(found) = path.metadata().map(|metadata| metadata.gid())
-        && found != group
-    {
-        warnings.push(format!(
+    let found = bound.path.metadata().ok()?.gid();
+    (found != group).then(|| {
+        format!(
             "The requested fsGroup is {group}, but the volume {} has GID {found}. The volume may not be shareable.",
-            volume.name
-        ));
-    }
+            bound.name
+        )
+    })
 }
 
 /// Whether a pod other than `uid` has a volume that lies at `path`.

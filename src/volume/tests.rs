@@ -17,8 +17,12 @@ struct Room {
 impl Room {
     fn new(volume: Volume) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let layout =
-            Layout { run: dir.path().join("run"), data: dir.path().join("data"), logs: dir.path().join("logs") };
+        let layout = Layout {
+            run: dir.path().join("run"),
+            data: dir.path().join("data"),
+            logs: dir.path().join("logs"),
+            preload: Vec::new(),
+        };
         let mut pod = Pod::default();
         pod.metadata.uid = "u1".into();
         pod.metadata.namespace = "default".into();
@@ -59,7 +63,9 @@ impl Room {
         let field = |item: &DownwardApiVolumeFile| Ok(format!("field of {}", item.path));
         let site =
             Site { layout: &self.layout, pod: &self.pod, objects: &self.objects, field: &field, memory_bytes: None };
-        prepare(site).map(|warnings| (path(&self.layout, "u1", &self.pod.spec.volumes[0]), warnings))
+        let remarks = prepare(site)?;
+        assert_eq!(remarks.already_mounted, [] as [String; 0]);
+        Ok((path(&self.layout, "u1", &self.pod.spec.volumes[0]), remarks.warnings))
     }
 }
 

@@ -30,7 +30,7 @@ impl Mounted {
     }
 
     fn layout(&self) -> Layout {
-        Layout { run: self.0.join("run"), data: self.0.join("data"), logs: self.0.join("logs") }
+        Layout { run: self.0.join("run"), data: self.0.join("data"), logs: self.0.join("logs"), preload: Vec::new() }
     }
 }
 

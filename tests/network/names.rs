@@ -79,6 +79,49 @@ fn a_node_with_ipv6_says_both_of_its_addresses() {
     let shared = node.gateway.ready("shared");
     let both = json!([{"ip": "198.51.100.1"}, {"ip": "2001:db8:7::1"}]);
     assert_eq!((&shared["status"]["hostIPs"], &shared["status"]["podIPs"]), (&both, &both));
+    // Nothing but IPv6 changes, and it is noticed all the same.
+    node.ip(&["addr", "add", "2001:db8:7::2/64", "dev", "up0", "nodad"]);
+    node.ip(&["addr", "del", "2001:db8:7::1/64", "dev", "up0"]);
+    let other = json!([{"ip": "198.51.100.1"}, {"ip": "2001:db8:7::2"}]);
+    node.gateway.wait_for("the other address", |pods| {
+        pods.get("shared").filter(|pod| pod["status"]["hostIPs"] == other && pod["status"]["podIPs"] == other).map(drop)
+    });
+    node.ip(&["-6", "route", "del", "default"]);
+    node.ip(&["addr", "del", "2001:db8:7::2/64", "dev", "up0"]);
+    node.gateway.wait_for("no such address", |pods| {
+        pods.get("shared").filter(|pod| pod["status"]["hostIPs"] == json!([{"ip": "198.51.100.1"}])).map(drop)
+    });
+}
+
+#[test]
+fn the_resolver_file_is_made_of_the_nodes_and_the_pods_and_what_is_too_much_is_told() {
+    let mut node = Node::prepare("resolvConf: BASE/resolv.conf\n");
+    let text =
+        "# by hand\nnameserver 192.0.2.1\nnameserver 192.0.2.2\nsearch lan example.com.\noptions ndots:2 edns0\n";
+    std::fs::write(node.gateway.path("resolv.conf"), text).unwrap();
+    node.gateway.run(true);
+    let mut pods: Vec<Value> = ["much", "fits", "own"].iter().map(|name| pod(name, WAIT)).collect();
+    pods[0]["spec"]["dnsConfig"] = json!({"nameservers": ["192.0.2.3", "192.0.2.1", "192.0.2.4"]});
+    pods[1]["spec"]["dnsConfig"] = json!({"nameservers": ["192.0.2.3"], "searches": ["lan", "plant"], "options": [{"name": "ndots", "value": "5"}]});
+    pods[2]["spec"]["dnsPolicy"] = json!("None");
+    pods[2]["spec"]["dnsConfig"] =
+        json!({"nameservers": ["192.0.2.9"], "searches": ["a.b"], "options": [{"name": "rotate"}]});
+    let of_node = "search lan example.com\nnameserver 192.0.2.1\nnameserver 192.0.2.2\nnameserver 192.0.2.3\noptions ndots:2 edns0\n";
+    let fits = of_node.replace("example.com", "example.com plant").replace("ndots:2", "ndots:5");
+    let own = "search a.b\nnameserver 192.0.2.9\noptions rotate\n";
+    for (pod, (name, expected)) in pods.iter().zip([("much", of_node), ("fits", &*fits), ("own", own)]) {
+        node.gateway.apply(pod);
+        node.gateway.ready(name);
+        assert_eq!(node.gateway.exec(name, "cat /etc/resolv.conf"), expected, "{name}");
+    }
+    let told = node.gateway.told("much", "DNSConfigForming");
+    let expected = "Nameserver limits were exceeded, some nameservers have been omitted, the applied nameserver line is: \
+                    192.0.2.1 192.0.2.2 192.0.2.3";
+    assert_eq!(told.as_deref(), Some(expected));
+    assert_eq!(
+        [node.gateway.told("fits", "DNSConfigForming"), node.gateway.told("own", "DNSConfigForming")],
+        [None, None]
+    );
 }
 
 #[test]

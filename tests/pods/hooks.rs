@@ -167,6 +167,32 @@ fn exit_codes_decide_by_the_containers_rules() {
 }
 
 #[test]
+fn a_rule_that_restarts_all_containers_says_so_and_begins_with_the_init_containers() {
+    let gateway = Gateway::start("");
+    let once = "echo app >> /host/diary; [ $(grep -c app /host/diary) -gt 1 ] || exit 88";
+    let mut web = pod("web", &format!("{once}; {WAIT}"));
+    web["spec"]["containers"][0]["restartPolicy"] = json!("Never");
+    web["spec"]["containers"][0]["restartPolicyRules"] =
+        json!([{"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [88]}}]);
+    // It takes its whole grace, of which two seconds are left.
+    push(&mut web["spec"]["containers"], manifest("other", "trap '' TERM; sleep 1000000 & wait; sleep 1000000"));
+    web["spec"]["initContainers"] = json!([manifest("setup", "echo setup >> /host/diary")]);
+    mount_host(&mut web, &gateway.path("host"));
+    web["spec"]["initContainers"][0]["volumeMounts"] = web["spec"]["containers"][0]["volumeMounts"].clone();
+    gateway.apply(&web);
+    let condition = |pod: &Value| {
+        let conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
+        let found = conditions.filter(|c| c["type"] == "AllContainersRestarting");
+        found.map(|c| format!("{} {} {}", text(c, "/status"), text(c, "/reason"), text(c, "/message"))).next()
+    };
+    let under_way = "True RestartAllContainersStarted container exited with restart policy rule";
+    gateway.until("the restart of all", |pods| pods.get("web").and_then(condition).as_deref() == Some(under_way));
+    gateway.until("its end", |pods| pods.ready("web").and_then(condition).as_deref() == Some("False  "));
+    assert_eq!(gateway.host_file("diary"), "setup\napp\nsetup\napp\n");
+    assert_eq!(container(&gateway.ready("web"), "other")["restartCount"], 1);
+}
+
+#[test]
 fn a_pod_that_is_active_for_too_long_is_stopped_and_fails() {
     let gateway = Gateway::start("");
     let mut web = pod("web", WAIT);

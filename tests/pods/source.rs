@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use gatepost::sys::mount;
 use serde_json::json;
 
-use crate::gateway::manifest::{WAIT, mount_host, pod};
+use crate::gateway::manifest::{WAIT, mount_host, pod, run_once};
 use crate::gateway::pods::text;
 use crate::gateway::{Gateway, Pods, put};
 
@@ -184,4 +184,28 @@ fn a_generated_name_is_the_same_after_gatepost_was_started_again() {
     gateway.stop();
     gateway.run(true);
     assert_eq!(found(&gateway), before, "the same container runs on");
+}
+
+#[test]
+fn deployments_daemon_sets_and_jobs_run_as_one_pod_of_their_template() {
+    let gateway = Gateway::start("");
+    let workload = |version: &str, kind: &str, name: &str, template: &serde_json::Value| {
+        json!({"apiVersion": version, "kind": kind, "metadata": {"name": name}, "spec": {"selector": {"matchLabels": {"app": name}},
+            "template": {"metadata": {"labels": {"app": name}}, "spec": template["spec"]}}})
+    };
+    let lasting = pod("x", WAIT);
+    let mut web = workload("apps/v1", "Deployment", "web", &lasting);
+    web["spec"]["replicas"] = json!(3);
+    gateway.write("web.yaml", web.to_string());
+    gateway.write("agent.yaml", workload("apps/v1", "DaemonSet", "agent", &lasting).to_string());
+    gateway.write("once.yaml", workload("batch/v1", "Job", "once", &run_once("x", "echo done")).to_string());
+    for name in ["web", "agent"] {
+        let pod = gateway.ready(&format!("{name}-pod"));
+        assert_eq!(text(&pod, "/metadata/labels/app"), name);
+    }
+    assert_eq!(text(&gateway.finished("once-pod"), "/status/phase"), "Succeeded");
+    assert_eq!(gateway.logs("once-pod"), "done\n");
+    let pods = gateway.pods();
+    assert_eq!(pods.items.len(), 3, "{:#?}", pods.summary());
+    assert!(pods.warnings.iter().any(|warning| warning.contains("spec.replicas")), "{:#?}", pods.warnings);
 }

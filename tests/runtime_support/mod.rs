@@ -42,8 +42,12 @@ pub struct Node {
 impl Node {
     pub fn new(runtime: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let layout =
-            Layout { run: dir.path().join("run"), data: dir.path().join("data"), logs: dir.path().join("logs") };
+        let layout = Layout {
+            run: dir.path().join("run"),
+            data: dir.path().join("data"),
+            logs: dir.path().join("logs"),
+            preload: Vec::new(),
+        };
         for path in [&layout.run, &layout.data, &layout.logs] {
             fs::create_dir(path).unwrap();
         }

@@ -157,3 +157,26 @@ fn the_pods_group_owns_its_volumes_and_every_process_is_in_it() {
         assert_eq!(gateway.logs(&name), format!("{mode}\n"), "{policy}");
     }
 }
+
+#[test]
+fn a_claim_in_use_keeps_its_group_and_the_second_pod_is_told() {
+    let gateway = Gateway::start("");
+    let grouped = |name: &str, group: u32| {
+        let mut pod = pod(name, WAIT);
+        pod["spec"]["securityContext"] = json!({"fsGroup": group});
+        uses(&mut pod, "kept", false);
+        pod
+    };
+    for (name, group) in [("first", 2000), ("other", 3000), ("same", 2000)] {
+        gateway.apply(&grouped(name, group));
+        gateway.ready(name);
+        assert_eq!(gateway.exec(name, "stat -c %g /kept"), "2000\n", "{name}");
+    }
+    let told = gateway.told("other", "AlreadyMountedVolume");
+    let expected = "The requested fsGroup is 3000, but the volume kept has GID 2000. The volume may not be shareable.";
+    assert_eq!(told.as_deref(), Some(expected));
+    assert_eq!(
+        [gateway.told("first", "AlreadyMountedVolume"), gateway.told("same", "AlreadyMountedVolume")],
+        [None, None]
+    );
+}

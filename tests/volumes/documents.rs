@@ -29,6 +29,7 @@ fn fields_and_resources_of_the_pod_are_files() {
         field("labels", "metadata.labels"),
         field("notes/all", "metadata.annotations"),
         field("app", "metadata.labels['app']"),
+        field("seen", "metadata.annotations['kubernetes.io/config.seen']"),
         field("name", "metadata.name"),
         {"path": "ns", "mode": 0o400, "fieldRef": {"fieldPath": "metadata.namespace"}},
         resource("cpu", "limits.cpu", "1m"),
@@ -49,6 +50,14 @@ fn fields_and_resources_of_the_pod_are_files() {
         gateway.exec("web", "stat -Lc %a /info/app /info/ns; readlink /info/app; stat -fc %T /info"),
         "440\n400\n..data/app\ntmpfs\n"
     );
+    // As kubelet marks a static pod; that it is one is for those who see it from outside.
+    let shown = &gateway.ready("web")["metadata"];
+    let annotation = |name: &str| text(shown, &format!("/annotations/kubernetes.io~1config.{name}")).to_owned();
+    let uid = text(shown, "/uid");
+    assert_eq!([annotation("hash"), annotation("source"), annotation("mirror")], [uid, "file", uid]);
+    assert_eq!(gateway.exec("web", "cat /info/seen"), annotation("seen"));
+    assert_eq!(annotation("seen")[..19], text(shown, "/creationTimestamp")[..19]);
+    assert!(!notes.contains("config.mirror"), "{notes}");
     assert_eq!(gateway.exec("web", "touch /info/x 2>/dev/null || echo read-only"), "read-only\n");
 }
 

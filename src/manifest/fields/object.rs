@@ -120,11 +120,16 @@ static SERVICE_SPEC: Object = Object {
         carried("publishNotReadyAddresses", Kind::Bool),
         carried("selector", STRING_MAP),
         warned("sessionAffinity", Kind::String, NO_PROXY).unless(&["\"None\""]),
-        warned("sessionAffinityConfig", Kind::Any, NO_PROXY),
+        warned("sessionAffinityConfig", Kind::Object(&SESSION_AFFINITY), NO_PROXY),
         warned("trafficDistribution", Kind::String, NO_PROXY),
         carried("type", Kind::String),
     ],
 };
+
+static SESSION_AFFINITY: Object =
+    Object { name: "SessionAffinityConfig", fields: &[quiet("clientIP", Kind::Object(&CLIENT_IP), NO_PROXY)] };
+
+static CLIENT_IP: Object = Object { name: "ClientIPConfig", fields: &[quiet("timeoutSeconds", Kind::Int32, NO_PROXY)] };
 
 static SERVICE_PORT: Object = Object {
     name: "ServicePort",

@@ -185,10 +185,16 @@ fn iscsi(source: &At<'_>, volume: &At<'_>, errors: &mut Errors) {
 
 /// A name of the forms iqn, eui or naa.
 fn initiator(at: &At<'_>, name: &str, errors: &mut Errors) {
-    let fixed =
-        |length: usize| name.len() == length + 4 && name.bytes().skip(4).all(|byte| byte.is_ascii_alphanumeric());
+    // After any character that is no line's end.
+    let fixed = |length: usize| {
+        let mut rest = name.chars().skip(3);
+        rest.next().is_some_and(|any| any != '\n')
+            && rest.clone().count() == length
+            && rest.all(|letter| letter.is_ascii_alphanumeric())
+    };
     let valid = match name.get(..3) {
-        Some("iqn") => is_iqn(name),
+        // Kubernetes' expression is bound to the end only.
+        Some("iqn") => name.match_indices("iqn.").any(|(at, _)| name.get(at..).is_some_and(is_iqn)),
         Some("eui") => fixed(16),
         Some("naa") => fixed(32),
         _ => {

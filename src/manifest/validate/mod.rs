@@ -5,6 +5,7 @@ mod at;
 mod containers;
 mod drivers;
 mod env;
+mod go_json;
 mod metadata;
 mod mounts;
 mod objects;
@@ -16,6 +17,7 @@ mod projections;
 mod resources;
 mod security;
 mod selectors;
+mod service;
 #[cfg(test)]
 mod tests;
 mod unimplemented;

@@ -1,15 +1,20 @@
 //! Validation of the objects beside pods.
 
+use serde_json::Value as Json;
+
 use crate::sorted::BTreeMap;
 
 use super::super::aggregate::is_overcommittable;
+use super::super::base64;
 use super::super::error::{ErrorKind, Errors};
 use super::super::names;
 use super::at::At;
+use super::go_json;
 use super::metadata::{validate_annotations, validate_labels};
 use super::paths::without_backsteps;
 use super::resources::{validate_container_name, validate_name};
 use super::selectors::{validate_label_selector, validate_node_selector};
+use super::service::validate_service;
 use super::volumes::validate_host_path;
 use crate::document::Quantity;
 
@@ -79,6 +84,15 @@ fn validate_secret(object: &At<'_>, errors: &mut Errors) {
     let neither = any.iter().filter(|_| !any.iter().any(|key| has(key)));
     for key in missing.chain(neither) {
         errors.required_at(&data.key(key), "");
+    }
+    for key in all.iter().filter(|key| key.starts_with(".docker")) {
+        let content = match plain.json.get(*key) {
+            Some(text) => text.as_str().map(|text| text.as_bytes().to_vec()),
+            None => data.json.get(*key).and_then(Json::as_str).and_then(|text| base64::decode(text).ok()),
+        };
+        if let Some(Err(why)) = content.map(|content| go_json::object(&content)) {
+            errors.invalid_as(&data.key(key), "<secret contents redacted>", why);
+        }
     }
     let empty = |key: &str| !data.key(key).is_truthy() && !plain.key(key).is_truthy();
     if kind == "kubernetes.io/ssh-auth" && empty("ssh-privatekey") && has("ssh-privatekey") {
@@ -187,12 +201,29 @@ fn validate_claim(spec: &At<'_>, errors: &mut Errors) {
     errors.one_of_if_set(&spec.child("volumeMode"), &VOLUME_MODES);
     for source in ["dataSource", "dataSourceRef"] {
         let Some(source) = spec.set(source) else { continue };
+        let (group, namespace) = (source.child("apiGroup"), source.child("namespace"));
+        if group.is_truthy() {
+            errors.wrong(&group, names::subdomain(group.text()));
+        }
+        if namespace.is_truthy() {
+            errors.wrong(&namespace, names::label(namespace.text()));
+        }
         errors.needs(&source.child("name"));
         let kind = source.child("kind");
         errors.needs(&kind);
         if source.text_of("apiGroup").is_empty() && kind.text() != "PersistentVolumeClaim" {
             let detail = "must be 'PersistentVolumeClaim' when referencing the default apiGroup";
             errors.invalid_as(&source, kind.text(), detail);
+        }
+    }
+    if let (Some(source), Some(reference)) = (spec.set("dataSource"), spec.set("dataSourceRef")) {
+        let differs = |field: &&str| source.child(field).json != reference.child(field).json;
+        // The value that Kubernetes shows is no value of the claim.
+        let shown = || Json::Object(serde_json::Map::new());
+        if !reference.text_of("namespace").is_empty() {
+            errors.invalid_as(spec, shown(), "may not be specified when dataSourceRef.namespace is specified");
+        } else if ["apiGroup", "kind", "name"].iter().any(differs) {
+            errors.invalid_as(spec, shown(), "must match dataSourceRef");
         }
     }
 }
@@ -207,54 +238,6 @@ pub(super) fn validate_claim_template(template: &At<'_>, errors: &mut Errors) {
         errors.forbidden_at(&meta.child(name), "cannot be set");
     }
     validate_claim(&template.child("spec"), errors);
-}
-
-fn validate_service(spec: &At<'_>, errors: &mut Errors) {
-    let (kind, ports) = (spec.child("type"), spec.child("ports"));
-    errors.one_of_at(&kind, &["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"]);
-    validate_labels(&spec.child("selector"), errors);
-    let external = kind.text() == "ExternalName";
-    let headless = spec.text_of("clusterIP") == "None";
-    if !ports.is_truthy() && !headless && !external {
-        errors.required_at(&ports, "");
-    }
-    if external {
-        let name = spec.child("externalName");
-        let stem = name.text().strip_suffix('.').unwrap_or(name.text());
-        errors.wrong_as(&name, name.text(), if stem.is_empty() { Vec::new() } else { names::subdomain(stem) });
-        if stem.is_empty() {
-            errors.required_at(&name, "");
-        }
-    }
-    let address = spec.child("clusterIP");
-    if address.is_truthy() && !headless {
-        errors.wrong(&address, names::ip(address.text()));
-    }
-    let many = ports.items().len() > 1;
-    let mut seen = Vec::new();
-    for port in ports.items() {
-        let name = port.child("name");
-        if many && !name.is_truthy() {
-            errors.required_at(&name, "");
-        } else if name.is_truthy() {
-            errors.wrong(&name, names::label(name.text()));
-            if seen.contains(&name.text()) {
-                errors.duplicate_at(&name, name.text());
-            }
-            seen.push(port.text_of("name"));
-        }
-        let number = port.child("port");
-        if !(1..=65535).contains(&number.number()) {
-            errors.invalid_as(&number, number.number(), "must be between 1 and 65535, inclusive");
-        }
-        errors.one_of_at(&port.child("protocol"), &["SCTP", "TCP", "UDP"]);
-        let target = port.child("targetPort");
-        if target.json.is_string() {
-            errors.wrong(&target, names::port(target.text()));
-        } else {
-            errors.within(&target, 1, 65535);
-        }
-    }
 }
 
 fn validate_limit_range(spec: &At<'_>, errors: &mut Errors) {

@@ -4,12 +4,13 @@ use super::super::error::Errors;
 use super::super::names;
 use super::at::At;
 use super::paths::descending;
-use super::{containers, os, resources, security, selectors, volumes};
+use super::{containers, go_json, os, resources, security, selectors, volumes};
 
 const SECCOMP_POD: &str = "seccomp.security.alpha.kubernetes.io/pod";
 const SECCOMP_CONTAINER: &str = "container.seccomp.security.alpha.kubernetes.io/";
 const APP_ARMOR: &str = "container.apparmor.security.beta.kubernetes.io/";
 const MIRROR: &str = "kubernetes.io/config.mirror";
+const TOLERATIONS: &str = "scheduler.alpha.kubernetes.io/tolerations";
 const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 
 /// Checks everything below `spec`, and the annotations that Kubernetes reads.
@@ -166,6 +167,16 @@ fn validate_annotations(annotations: &At<'_>, spec: &At<'_>, errors: &mut Errors
         }
         if key == MIRROR && spec.text_of("nodeName").is_empty() {
             errors.invalid_as(&value, text, "must set spec.nodeName if mirror pod annotation is set");
+        }
+        if key == TOLERATIONS && !text.is_empty() {
+            match go_json::tolerations(text.as_bytes()) {
+                Ok(list) => {
+                    let place = annotations.child(key);
+                    let place = place.showing(&list);
+                    place.items().for_each(|toleration| selectors::validate_toleration(&toleration, errors));
+                }
+                Err(why) => errors.invalid_as(annotations, key, why),
+            }
         }
         let canonical = text == "0" || !text.starts_with(['+', '0']);
         if key == DELETION_COST && !(canonical && text.parse::<i32>().is_ok()) {

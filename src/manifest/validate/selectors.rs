@@ -190,7 +190,7 @@ fn validate_label_keys(term: &At<'_>, errors: &mut Errors) {
     }
 }
 
-fn validate_toleration(toleration: &At<'_>, errors: &mut Errors) {
+pub(super) fn validate_toleration(toleration: &At<'_>, errors: &mut Errors) {
     let (key, operator, effect) = (toleration.child("key"), toleration.child("operator"), toleration.child("effect"));
     let value = toleration.text_of("value");
     if key.is_truthy() {

@@ -7,12 +7,15 @@ mod phase;
 
 pub(crate) use conditions::{Transitions, note_transitions};
 pub use object::PodObject;
-pub(crate) use object::pod_object;
+pub(crate) use object::{pod_object, seen_metadata};
 
 use super::lifecycle::{Pod, Stage};
 use super::time::{Now, Wall};
 use super::turn::Settings;
 use crate::json::{Deserialize, Serialize};
+
+/// What kubelet says of a pod that is ended because the node stops.
+const NODE_SHUTDOWN: &str = "Pod was terminated in response to imminent node shutdown.";
 
 /// Status of a v1 Pod.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -207,9 +210,7 @@ pub(crate) fn with_ends(done: &PodStatus, pod: &Pod, now: Now, settings: &Settin
 fn live_status(pod: &Pod, now: Now, settings: &Settings) -> PodStatus {
     let ips = |addresses: &[String]| addresses.iter().map(|ip| Ip { ip: ip.clone() }).collect();
     let (reason, message) = match (&pod.trouble, pod.stage) {
-        (_, Stage::Halted) => {
-            ("Terminated".to_owned(), "Pod was terminated in response to imminent node shutdown.".to_owned())
-        }
+        (_, Stage::Halted) => ("Terminated".to_owned(), NODE_SHUTDOWN.to_owned()),
         (Some(trouble), _) if pod.is_rejected() => {
             (trouble.reason.clone(), format!("Pod was rejected: {}", trouble.message))
         }
@@ -243,8 +244,13 @@ fn live_status(pod: &Pod, now: Now, settings: &Settings) -> PodStatus {
 
 /// A moment as the v1 API writes it: UTC, cut to seconds.
 pub(crate) fn rfc3339(wall: Wall) -> String {
+    rfc3339_exact(Wall(wall.0.div_euclid(1000).saturating_mul(1000)))
+}
+
+/// A moment to the millisecond.
+fn rfc3339_exact(wall: Wall) -> String {
     let format = &time::format_description::well_known::Rfc3339;
-    time::OffsetDateTime::from_unix_timestamp(wall.0.div_euclid(1000))
+    time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(wall.0).saturating_mul(1_000_000))
         .ok()
         .and_then(|moment| moment.format(format).ok())
         .unwrap_or_else(|| "1970-01-01T00:00:00Z".to_owned())

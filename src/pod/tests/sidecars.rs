@@ -199,11 +199,19 @@ fn a_rule_for_the_exit_code_comes_before_the_policy() {
 fn a_rule_can_restart_all_containers_in_the_same_sandbox_without_backoff() {
     let mut bench = Bench::running(&[ruled(RestartPolicy::Never, "In", &[88], "RestartAllContainers")]);
     end(&mut bench, "setup", 0);
+    let restarting = |bench: &Bench| {
+        let conditions = bench.object("web").status.conditions;
+        let [.., scheduled, last] = conditions.as_slice() else { panic!("{conditions:?}") };
+        assert_eq!([&*scheduled.condition_type, &*last.condition_type], ["PodScheduled", "AllContainersRestarting"]);
+        format!("{} {} {}", last.status, last.reason, last.message)
+    };
     for round in 1..4 {
+        assert_eq!(restarting(&bench), "False  ");
         let other = bench.live("web", "other");
         assert_eq!(end(&mut bench, "app", 88), ["remove", "signal 15"], "round {round}");
         assert_eq!(bench.status("web", "app").state.waiting.unwrap_or_default().reason, "RestartingAllContainers");
         assert_eq!(bench.node.deadline().unwrap().0, bench.now + 2_000);
+        assert_eq!(restarting(&bench), "True RestartAllContainersStarted container exited with restart policy rule");
         let actions = bench.exit(other, 143);
         let asked = words(&bench.run(actions));
         assert_eq!(
@@ -215,6 +223,18 @@ fn a_rule_can_restart_all_containers_in_the_same_sandbox_without_backoff() {
         assert!(bench.try_live("web", "other").is_some());
     }
     assert!(bench.object("web").metadata.deletion_timestamp.is_none());
+    end(&mut bench, "app", 0);
+    end(&mut bench, "other", 0);
+    assert_eq!(restarting(&bench), "False PodCompleted ");
+}
+
+#[test]
+fn only_a_pod_with_such_a_rule_says_whether_all_of_it_restarts() {
+    let mut bench = Bench::running(&[ruled(RestartPolicy::Never, "In", &[88], "Restart")]);
+    end(&mut bench, "setup", 0);
+    end(&mut bench, "app", 88);
+    let conditions = bench.object("web").status.conditions;
+    assert!(conditions.iter().all(|c| c.condition_type != "AllContainersRestarting"), "{conditions:?}");
 }
 
 #[test]

@@ -142,8 +142,18 @@ fn all_pods_stop_in_groups_lowest_priority_first() {
     let high = with(always("high"), |pod, _| pod.spec.priority = 5);
     let mut bench = Bench::running(&[high, always("low")]);
     let low = bench.live("low", "app");
+    let disrupted = |bench: &Bench, pod: &str| {
+        let conditions = bench.object(pod).status.conditions.into_iter();
+        let found = conditions.filter(|c| c.condition_type == "DisruptionTarget");
+        found.map(|c| (c.status, c.reason, c.message)).collect::<Vec<_>>()
+    };
+    let message = "Pod was terminated in response to imminent node shutdown.";
+    let told = vec![("True".to_owned(), "TerminationByKubelet".to_owned(), message.to_owned())];
+    assert_eq!(disrupted(&bench, "low"), []);
     let actions = bench.tell(stop_all());
     assert!(matches!(&actions[..], [Action::Signal { seq, .. }] if *seq == low), "{actions:?}");
+    // As kubelet: when it is its turn.
+    assert_eq!((disrupted(&bench, "low"), disrupted(&bench, "high")), (told.clone(), Vec::new()));
     let actions = bench.exit(low, 0);
     let all = bench.run(actions);
     assert_eq!(words(&all), ["remove", "teardown low-uid-1", "signal 15"]);
@@ -153,4 +163,5 @@ fn all_pods_stop_in_groups_lowest_priority_first() {
     assert!(bench.node.stopped());
     assert_eq!(bench.node.deadline(), None);
     assert_eq!(bench.object("low").status.reason, "Terminated");
+    assert_eq!((disrupted(&bench, "low"), disrupted(&bench, "high")), (told.clone(), told));
 }
