@@ -37,6 +37,16 @@ impl Supervisor {
     /// Whether the policy lets this image run, or why not; `None` as long as that is not known.
     pub(super) fn is_vouched_for(&mut self, wanted: &Wanted, image: &ImageSummary) -> Option<Result<(), String>> {
         let Some((at, rule)) = self.config.image_rule(&wanted.reference.repository()) else { return Some(Ok(())) };
+        if rule.require != Require::Nothing
+            && let Some(description) = &image.flash
+        {
+            // Its layers are held against no digest when they are mounted.
+            return Some(Err(format!(
+                "image \"{}\" runs from flash ({description}), where nothing says that its content is that of its digest, which imagePolicy \
+                 wants for {:?}: import its archive instead",
+                wanted.written, rule.pattern
+            )));
+        }
         if rule.require != Require::Signature {
             return Some(Ok(()));
         }
