@@ -78,6 +78,7 @@ fn the_emulated_watchdog_bites_when_supervisor_or_init_stand_still() {
     vm.until_up();
 
     a_crash_of_the_kernel_leaves_its_last_words(&mut vm);
+    a_pid_1_that_fails_is_fed_until_it_reboots_and_leaves_its_last_words(&mut vm);
 }
 
 /// softdog, which is the kernel's own timer, sees a supervisor that stands still, and nothing more.
@@ -101,4 +102,20 @@ fn a_crash_of_the_kernel_leaves_its_last_words(vm: &mut Vm<'_>) {
     assert!(report.contains("the kernel crashed (its last words are kept)"), "{report}");
     assert!(report.contains("sysrq triggered crash"), "{report}");
     assert!(vm.ok("ls /var/lib/gatepost/state/pstore").contains("dmesg-ramoops"));
+}
+
+/// It waits 5 s for the agent, which ignores SIGTERM, and 20 s for a file system that takes nothing any more: longer than the watchdog
+/// does. So no report of the shutdown is written either.
+fn a_pid_1_that_fails_is_fed_until_it_reboots_and_leaves_its_last_words(vm: &mut Vm<'_>) {
+    let bites = |vm: &Vm<'_>| vm.monitor.events().iter().filter(|event| event.name == "WATCHDOG").count();
+    let before = bites(vm);
+    let (output, status) = vm.apart("sync; $b fsfreeze --freeze /proc/1/root/var/lib");
+    assert_eq!(status, 0, "{output}");
+    vm.apart("kill -SEGV 1");
+    vm.console.wait_for("init: PID 1 failed with signal 11: this board is rebooted", BOUND);
+    assert_eq!(vm.reset(), "guest-reset");
+    assert_eq!(bites(vm), before, "it was the watchdog that ended it");
+    vm.until_up();
+    let report = vm.ok("gatepost last-boot");
+    assert!(report.contains("PID 1 failed with signal 11 (its last words are kept)"), "{report}");
 }
