@@ -212,7 +212,7 @@ fn fish_completes_commands_flags_values_and_pods() {
     };
     let pod = format!("web-{}", completing.gateway.node);
     assert_eq!(complete("gatepost des"), ["describe"]);
-    assert_eq!(complete("gatepost image "), ["import", "ls", "rm"]);
+    assert_eq!(complete("gatepost image "), ["build-flash", "df", "import", "ls", "prune", "rm", "save", "verify"]);
     assert_eq!(complete("gatepost image im"), ["import"]);
     assert_eq!(complete("gatepost get pods --sel"), ["--selector"]);
     assert_eq!(complete("gatepost get pods -o ya"), ["yaml"]);

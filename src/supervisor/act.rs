@@ -233,7 +233,7 @@ impl Supervisor {
             if running >= self.starts.most || (running > 0 && !memory_allows()) {
                 return;
             }
-            let Self { starts, node, helpers, .. } = self;
+            let Self { starts, node, helpers, leaving, .. } = self;
             // Network plugins are other people's programs, which may wait for anything: they never take the last place.
             let runs_plugins = |task: &Task| match task {
                 Task::Prepare(pod) | Task::Teardown(pod) => node.pod(pod).is_some_and(|pod| !pod.spec.host_network),
@@ -242,7 +242,7 @@ impl Supervisor {
             let full = starts.most > 1
                 && helpers.tasks().filter(|task| runs_plugins(task)).count() >= starts.most.saturating_sub(1);
             // What the runtime can do is asked when nobody waits for an answer, nor for the processor.
-            let idle = helpers.tasks().next().is_none() && starts.first.is_empty();
+            let idle = !*leaving && helpers.tasks().next().is_none() && starts.first.is_empty();
             match starts.next(|task| !(full && runs_plugins(task)) && (idle || *task != Task::FindFeatures)) {
                 Some(Task::Prepare(pod)) => self.prepare(pod),
                 Some(Task::Teardown(pod)) => {

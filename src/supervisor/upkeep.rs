@@ -55,9 +55,10 @@ impl Supervisor {
         self.images.upkeep.again_at.filter(|_| self.may_collect())
     }
 
-    /// Only when the manifests are known: of what a node that has lost its state would run, nothing is wanted.
+    /// Only when the manifests are known: of what a node that has lost its state would run, nothing is wanted. And what is begun on
+    /// the way out would be cut off.
     fn may_collect(&self) -> bool {
-        self.swept && !self.recalling && self.safe_until.is_none()
+        self.swept && !self.recalling && self.safe_until.is_none() && !self.leaving
     }
 
     /// Asks for a collection when one is due.
