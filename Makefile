@@ -25,6 +25,7 @@ image: setup-image
 
 # What the tests boot; images of one architecture share packages, so they are built one after the other.
 VM_BOARDS := qemu-aarch64 qemu-armv7
+REAL_BOARDS := raspberrypi orangepi-pc
 vm-images: setup-image
 	cross/build.sh
 	@images=; for board in $(VM_BOARDS); do \
@@ -32,6 +33,7 @@ vm-images: setup-image
 			if [ $$board = qemu-aarch64 ]; then RUNTIME=crun OUT=$(CURDIR)/$(BUILD)/image/$$board-crun rootfs/image.sh $$board; fi; \
 		} & images="$$images $$!"; \
 	done; for image in $$images; do wait $$image || failed=1; done; [ -z "$$failed" ]
+	@for board in $(REAL_BOARDS); do rootfs/image.sh $$board || exit 1; done
 
 run-host: build images
 	@tests/samples/run.sh $(BIN)

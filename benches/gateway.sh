@@ -1,7 +1,9 @@
 #!/bin/bash
 # A gateway of its own in QEMU, with three pods (mosquitto, nginx, redis): time from init's start to the first container's process at a
 # later boot, by the board's own clock, and what init and supervisor take at rest. Nothing is judged: the machine below decides much.
-# usage: benches/gateway.sh [BOARD] [SECONDS]     (default qemu-armv7, 90 s at rest; the image and its agent: make vm-images)
+# usage: [ICOUNT=N] benches/gateway.sh [BOARD] [SECONDS]     (default qemu-armv7, 90 s at rest; the image and its agent: make vm-images)
+# With ICOUNT the board's clock counts instructions, 2^N ns each, and no longer the time of the machine below: the same figures on a
+# busy machine and an idle one. 0 is 1000 million instructions a second, 1 is 500.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 board=${1:-qemu-armv7}
@@ -14,9 +16,9 @@ cp --sparse=always "$image/disk.img" "$work/disk"
 truncate -s 512M "$work/disk"
 cat "$image/initramfs" "$image/agent" > "$work/initramfs"
 
-python3 - "$image" "$work" "$seconds" <<'PY'
+python3 - "$image" "$work" "$seconds" "${ICOUNT:-}" <<'PY'
 import json, signal, socket, subprocess, sys, threading, time
-image, work, seconds = sys.argv[1:4]
+image, work, seconds, instructions = sys.argv[1:5]
 signal.alarm(1800)
 def listen(name):
     listener = socket.socket(socket.AF_UNIX)
@@ -25,6 +27,7 @@ def listen(name):
     return listener
 consoles, ports = listen("console"), listen("agent")
 words = open(f"{image}/qemu").read().replace("DISK", f"{work}/disk").split()
+if instructions: words += ["-icount", f"shift={instructions},sleep=on"]
 line = open(f"{image}/cmdline").read().strip() + " rdinit=/agent/start"
 line += " gatepost.staticPodPath=/var/lib/gatepost/manifests"
 number = 0

@@ -25,7 +25,7 @@ fi
 . rootfs/elf.sh
 . rootfs/modules.sh
 . rootfs/disk.sh
-DTB='' UBOOT='' UBOOT_PACKAGE='' MODULES='' CMDLINE='' QEMU_DISK='' DATA_MIB=16 QEMU='' FIRMWARE_CONFIG=''
+DTB='' UBOOT='' UBOOT_PACKAGE='' MODULES='' CMDLINE='' QEMU_DISK='' DATA_MIB=16 QEMU='' QEMU_CMDLINE='' FIRMWARE_CONFIG=''
 # shellcheck source=board/qemu-aarch64
 . "board/$board"
 
@@ -126,14 +126,16 @@ ID_LIKE=debian
 VARIANT_ID=$board
 BUILD_EPOCH=$SOURCE_DATE_EPOCH
 R
+# squash FROM TO COMPRESSION…
 squash() {
     rm -f "$2"
-    env -u SOURCE_DATE_EPOCH mksquashfs "$1" "$2" -comp zstd -all-root -all-time "$SOURCE_DATE_EPOCH" -mkfs-time "$SOURCE_DATE_EPOCH" \
-        -noappend -quiet -no-progress -no-xattrs "${@:3}" > "$work/squash.log" || { cat "$work/squash.log" >&2; return 1; }
+    env -u SOURCE_DATE_EPOCH mksquashfs "$1" "$2" -comp "${@:3}" -all-root -all-time "$SOURCE_DATE_EPOCH" -mkfs-time "$SOURCE_DATE_EPOCH" \
+        -noappend -quiet -no-progress -no-xattrs > "$work/squash.log" || { cat "$work/squash.log" >&2; return 1; }
 }
 find "$root" -type d -exec chmod 755 {} +
 chmod 1777 "$root/tmp"
-squash "$root" "$out/root.squashfs"
+# A quarter larger than with zstd, and a board is up with a fifth fewer instructions (docs/benchmarks.md): small processors unpack slowly.
+squash "$root" "$out/root.squashfs" lz4 -Xhc
 
 # --- initramfs: gatepost and the modules that lead to the root ----------------------------------------------------------
 initramfs=$work/initramfs
@@ -149,7 +151,7 @@ mkdir -p "$work/flash/images" "$work/flash/manifests"
 cp -r "$manifests/." "$work/flash/manifests/"
 find "$images/" -mindepth 1 -maxdepth 1 ! -name '.*' -exec cp -r {} "$work/flash/images/" \;
 chmod -R u=rwX,go=rX "$work/flash"
-squash "$work/flash" "$out/flash.squashfs"
+squash "$work/flash" "$out/flash.squashfs" zstd
 
 # --- what is booted, and the disk -----------------------------------------------------------------------------------------
 cp "$kernel/boot/vmlinuz-$version" "$out/kernel"
@@ -163,7 +165,8 @@ if [ -n "$UBOOT_PACKAGE" ]; then
     packages_once "$debian_dir/$UBOOT_PACKAGE" "$UBOOT_PACKAGE"
     cp "$debian_dir/$UBOOT_PACKAGE$UBOOT" "$out/u-boot"
 fi
-# How QEMU emulates the board; DISK stands for the card.
+# How QEMU emulates the board; DISK stands for the card. What the kernel is told besides is on no card.
+echo "$QEMU_CMDLINE" > "$out/qemu-cmdline"
 case ${QEMU:+$QEMU_DISK} in
 '') rm -f "$out/qemu" ;;
 sd) echo "$QEMU -drive if=sd,file=DISK,format=raw,cache=writeback" > "$out/qemu" ;;

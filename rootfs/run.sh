@@ -11,12 +11,11 @@ out=.build/image/$board
 
 # A new image is a new card: its partitions may lie elsewhere.
 if [ ! -e "$out/card" ] || [ "$out/disk.img" -nt "$out/card" ]; then
-    cp --sparse=always "$out/disk.img" "$out/card"
-    truncate -s 512M "$out/card"
+    rootfs/card.sh "$board" "$out/card"
 fi
 words=$(sed "s#DISK#$out/card#" "$out/qemu")
 boot=()
-[ -e "$out/u-boot" ] || boot=(-kernel "$out/kernel" -initrd "$out/initramfs" -append "$(cat "$out/cmdline")")
+[ -e "$out/u-boot" ] || boot=(-kernel "$out/kernel" -initrd "$out/initramfs" -append "$(cat "$out/cmdline" "$out/qemu-cmdline" | tr '\n' ' ')")
 # A machine that QEMU makes up itself has a device tree from QEMU.
 if [ -n "${boot[*]}" ] && [ -e "$out/dtb" ]; then boot+=(-dtb "$out/dtb"); fi
 if [ -t 0 ]; then echo "run: $board; Ctrl-A X ends it" >&2; fi

@@ -26,5 +26,6 @@ pub mod spec;
 pub mod state;
 pub mod supervisor;
 pub mod sys;
+pub mod trust;
 pub mod volume;
 pub mod wire;

@@ -304,3 +304,54 @@ fn a_pod_below_the_nodes_standard_is_refused_wherever_a_person_looks() {
     assert!(gateway.ok(&["get", "events"]).contains("violates PodSecurity"));
     terminal.wait_for("violates PodSecurity");
 }
+
+/// A node that takes what is pasted, with a second directory for it.
+fn pasting(settings: &str) -> Gateway {
+    let mut gateway = Gateway::prepare(&format!(
+        "consoleApply: true\nstaticPodPath: [BASE/manifests, BASE/data/manifests]\n{settings}"
+    ));
+    std::fs::create_dir(gateway.path("data/manifests")).unwrap();
+    gateway.run(true);
+    gateway
+}
+
+#[test]
+fn manifests_are_pasted_where_the_configuration_allows_it() {
+    let gateway = Gateway::start("");
+    let mut terminal = started(&gateway);
+    terminal.send("a");
+    terminal.wait_for("allows no manifests from here");
+
+    let gateway = pasting("");
+    let mut terminal = started(&gateway);
+    terminal.send("\r");
+    terminal.wait_for("a apply");
+    terminal.send("a");
+    terminal.wait_for("Paste, then a line # END");
+    terminal.send(format!("{}\r# END\r", pod("web", WAIT)));
+    terminal.wait_for("pod/web created");
+    gateway.ready("web");
+    terminal.send("a");
+    terminal.wait_for("Paste, then a line # END");
+    terminal.send("kind: Pod\r\x03");
+    terminal.wait_for("cancelled");
+    terminal.send("akind: Pod\r# END\r");
+    terminal.wait_for("nothing was changed");
+}
+
+#[test]
+fn what_is_pasted_carries_its_signature_where_the_node_wants_one() {
+    let gateway = pasting("manifestKeys: BASE/host/pub\n");
+    let host = gateway.path("host");
+    gateway::put(&host, "web.yaml", format!("{}\n", pod("web", WAIT)));
+    let script = "openssl genpkey -algorithm ed25519 -out key; openssl pkey -in key -pubout -out pub
+        openssl pkeyutl -sign -rawin -inkey key -in web.yaml -out sig; printf '# signature: %s' $(base64 -w0 sig) >>web.yaml";
+    assert!(Command::new("sh").args(["-ec", script]).current_dir(&host).status().unwrap().success());
+    let signed = std::fs::read_to_string(host.join("web.yaml")).unwrap();
+    let mut terminal = started(&gateway);
+    terminal.send(format!("a{}\r# END\r", pod("web", WAIT)));
+    terminal.wait_for("takes signed manifests only");
+    terminal.send(format!("a{}\r# END\r", signed.replace('\n', "\r")));
+    terminal.wait_for("pod/web created");
+    gateway.ready("web");
+}

@@ -59,8 +59,11 @@ fn the_same_input_gives_the_same_bytes() {
 fn qemu_words(board: &str, qemu: &str, files: &[&str]) -> String {
     let image = Path::new(TOP).join(".build/image").join(board);
     fs::create_dir_all(&image).unwrap();
-    for file in ["disk.img", "cmdline"].iter().chain(files) {
+    for file in ["disk.img", "cmdline", "qemu-cmdline"].iter().chain(files) {
         fs::write(image.join(file), "").unwrap();
+    }
+    if !files.contains(&"u-boot") {
+        fs::write(image.join("qemu-cmdline"), "only-here=1\n").unwrap();
     }
     fs::write(image.join("qemu"), format!("echo {qemu}\n")).unwrap();
     let run = Command::new(Path::new(TOP).join("rootfs/run.sh")).arg(board).output().unwrap();
@@ -76,6 +79,7 @@ fn qemu_is_given_the_device_tree_of_a_board_without_a_boot_loader_of_its_own() {
     assert!(words.find("-serial null") < words.find("-serial mon:stdio"), "the board's own ports come first: {words}");
     let words = qemu_words("test-virt", "DISK", &[]);
     assert!(!words.contains("-dtb") && words.contains("-kernel "), "{words}");
+    assert!(words.contains("only-here=1"), "what only the emulation needs: {words}");
     let words = qemu_words("test-u-boot", "DISK", &["dtb", "u-boot"]);
     assert!(!words.contains("-dtb") && !words.contains("-kernel "), "{words}");
 }

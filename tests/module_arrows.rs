@@ -20,9 +20,10 @@ const MAP: &[(&str, &[&str])] = &[
     ("document", &["json"]),
     ("control", &["json", "sorted"]),
     ("printer", &[]),
+    ("trust", &["document"]),
     ("config", &["document", "json", "policy", "sorted"]),
     ("policy", &["json", "sorted"]),
-    ("manifest", &["document", "json", "policy", "sorted"]),
+    ("manifest", &["document", "json", "policy", "sorted", "trust"]),
     ("pod", &["json", "manifest", "sorted"]),
     ("oci", &["json", "manifest", "sorted", "spec"]),
     ("init", &["json", "sorted", "sys", "wire"]),
@@ -37,8 +38,8 @@ const MAP: &[(&str, &[&str])] = &[
     (
         "supervisor",
         &[
-            "config", "control", "image", "json", "log", "manifest", "network", "oci", "pod", "probe", "runtime",
-            "sorted", "state", "sys", "volume", "wire",
+            "config", "control", "image", "json", "log", "manifest", "network", "oci", "pod", "policy", "probe",
+            "runtime", "sorted", "state", "sys", "volume", "wire",
         ],
     ),
     ("console", &["config", "control", "json", "printer", "sorted", "sys"]),
@@ -46,7 +47,7 @@ const MAP: &[(&str, &[&str])] = &[
         "cli",
         &[
             "boot", "config", "control", "image", "json", "log", "manifest", "policy", "printer", "runtime", "sorted",
-            "state",
+            "state", "trust",
         ],
     ),
 ];

@@ -33,5 +33,7 @@ mod restarts;
 mod samples;
 #[path = "pods/source.rs"]
 mod source;
+#[path = "pods/trust.rs"]
+mod trust;
 #[path = "pods/worker.rs"]
 mod worker;

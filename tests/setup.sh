@@ -12,7 +12,7 @@ image="qemu-system-arm squashfs-tools mtools fdisk kmod cpio fakeroot binutils e
 case ${1:-} in
 image) packages="skopeo umoci buildah busybox-static ca-certificates make git $cross $image" ;;
 cross) packages=$cross ;;
-test) packages="$packages attr fish iproute2 libcap2-bin mount python3 shellcheck strace docker-registry apache2-utils openssl python3-grpcio rsync util-linux zsh zstd erofs-utils squashfs-tools $cross $image" ;;
+test) packages="$packages attr fish iproute2 libcap2-bin mount python3 shellcheck strace docker-registry apache2-utils openssl minisign signify-openbsd python3-grpcio rsync util-linux zsh zstd erofs-utils squashfs-tools $cross $image" ;;
 esac
 
 die() {

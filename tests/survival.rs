@@ -34,5 +34,7 @@ mod node;
 mod random;
 #[path = "survival/reboot.rs"]
 mod reboot;
+#[path = "survival/secrets.rs"]
+mod secrets;
 #[path = "survival/stall.rs"]
 mod stall;

@@ -15,6 +15,8 @@ use crate::wire::farewell::{Farewell, NAME};
 const REPORT: &str = "last-boot.json";
 /// Version of both.
 const VERSION: u32 = 1;
+/// How the line begins that PID 1 leaves when it fails (`init::rescue`).
+const RESCUED: &str = "init: PID 1 failed with signal ";
 /// `WDIOF_CARDRESET` of linux/watchdog.h: the watchdog was what started the machine again.
 const CARD_RESET: u32 = 0x20;
 /// Where the kernel keeps what it said before it died.
@@ -40,6 +42,9 @@ pub struct LastBoot {
     pub pstore: Vec<PathBuf>,
     /// The end of them.
     pub tail: String,
+    /// Whether a crash of the kernel is among them, and not only what it had said before an orderly reboot.
+    #[serde(default)]
+    pub crashed: bool,
 }
 
 impl LastBoot {
@@ -57,14 +62,22 @@ impl LastBoot {
         self.watchdog_status.is_some_and(|status| status & CARD_RESET != 0)
     }
 
+    /// The signal with which PID 1 failed, by its last words.
+    fn rescued(&self) -> Option<&str> {
+        let (_, words) = self.tail.rsplit_once(RESCUED)?;
+        words.split(':').next()
+    }
+
     /// One line: why it went down.
     pub fn cause(&self) -> String {
         match &self.farewell {
             Some(farewell) if farewell.reason.is_empty() => farewell.action.clone(),
             Some(farewell) => format!("{}: {}", farewell.action, farewell.reason),
             // A watchdog may well bite while a kernel that has crashed still counts to its reboot.
-            None if self.pstore.iter().any(|file| is_of(file, "-dmesg-")) => {
-                "the kernel crashed (its last words are kept)".to_owned()
+            None if self.crashed => "the kernel crashed (its last words are kept)".to_owned(),
+            // What PID 1 said when it failed, where nothing could be written to the disk any more.
+            None if let Some(signal) = self.rescued() => {
+                format!("PID 1 failed with signal {signal} (its last words are kept)")
             }
             None if self.bitten() => "the hardware watchdog reset the board".to_owned(),
             None if self.first => "none: this is the first boot with this data partition".to_owned(),
@@ -85,13 +98,13 @@ pub(super) fn collect(boot: &Boot) -> Result<String, String> {
     let first = !state.exists();
     let farewell = take_farewell(&state).map_err(|e| format!("{}: {e}", state.join(NAME).display()));
     let watchdog_status = std::env::var(WATCHDOG_STATUS).ok().and_then(|text| text.parse().ok());
-    let (pstore, tail) = keep_pstore(Path::new(PSTORE), &state.join("pstore"), mount::is_on_disk(&state))
-        .unwrap_or_else(|error| {
-            boot.warn("last boot", &format!("{PSTORE}: {error}"));
-            (Vec::new(), String::new())
-        });
     let found = farewell.as_ref().ok().cloned().flatten();
-    let report = LastBoot { version: VERSION, first, farewell: found, watchdog_status, pstore, tail };
+    let kept = keep_pstore(Path::new(PSTORE), &state.join("pstore"), mount::is_on_disk(&state), found.is_some());
+    let Kept { pstore, tail, crashed } = kept.unwrap_or_else(|error| {
+        boot.warn("last boot", &format!("{PSTORE}: {error}"));
+        Kept::default()
+    });
+    let report = LastBoot { version: VERSION, first, farewell: found, watchdog_status, pstore, tail, crashed };
     let cause = report.cause();
     let _ = boot.ended.set(report);
     farewell.map(|_| cause)
@@ -102,10 +115,28 @@ fn is_of(file: &Path, kind: &str) -> bool {
     file.file_name().is_some_and(|name| name.to_string_lossy().contains(kind))
 }
 
+/// Whether a record is of a crash. Where the board asks for it the kernel also leaves one at each orderly reboot; pstore writes the
+/// reason first (`Panic#1 Part1`). What cannot be read is taken for a crash.
+fn is_crash(file: &Path, content: &[u8]) -> bool {
+    let orderly = |reason: &&[u8]| content.starts_with(reason);
+    is_of(file, "dmesg-") && ![&b"Shutdown#"[..], b"Emergency#"].iter().any(orderly)
+}
+
+/// What was kept of the kernel's last words.
+#[derive(Debug, Default)]
+struct Kept {
+    /// The copies.
+    pstore: Vec<PathBuf>,
+    /// The end of them.
+    tail: String,
+    /// Whether a crash is among them.
+    crashed: bool,
+}
+
 /// Copies what the kernel kept to the data partition, and makes room for the next crash, which else would be taken for this one at every
-/// boot. Where the copy is only in memory (not `durable`) the records of programs stay: reboots are counted in them. Returns the
-/// copies and the end of them.
-fn keep_pstore(from: &Path, to: &Path, durable: bool) -> io::Result<(Vec<PathBuf>, String)> {
+/// boot. Where the copy is only in memory (not `durable`) the records of programs stay: reboots are counted in them. What was said
+/// before a reboot of which there is a report (`reported`) says nothing new, and is not worth a write.
+fn keep_pstore(from: &Path, to: &Path, durable: bool, reported: bool) -> io::Result<Kept> {
     let mut files: Vec<PathBuf> = match fs::read_dir(from) {
         Ok(entries) => entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_file()).collect(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
@@ -113,17 +144,22 @@ fn keep_pstore(from: &Path, to: &Path, durable: bool) -> io::Result<(Vec<PathBuf
     };
     files.sort();
     if files.is_empty() {
-        return Ok((Vec::new(), String::new()));
+        return Ok(Kept::default());
     }
     fs::create_dir_all(to)?;
-    let (mut kept, mut tail) = (Vec::new(), String::new());
+    let Kept { mut pstore, mut tail, mut crashed } = Kept::default();
     let now = clock::wall_ms() / 1000;
     for file in files.iter().take(PSTORE_FILES) {
         let content = fs::read(file)?;
+        let is_crash = is_crash(file, &content);
+        if reported && !is_crash && is_of(file, "dmesg-") {
+            continue;
+        }
+        crashed |= is_crash;
         let end = content.get(content.len().saturating_sub(PSTORE_FILE)..).unwrap_or_default();
         let name = format!("{now:010}-{}", file.file_name().unwrap_or_default().to_string_lossy());
         replace::replace_durably(File::open(to)?, &name, end, 0o600)?;
-        kept.push(to.join(name));
+        pstore.push(to.join(name));
         if !name_says_compressed(file) {
             let _ = write!(tail, "{}", String::from_utf8_lossy(end));
         }
@@ -133,7 +169,8 @@ fn keep_pstore(from: &Path, to: &Path, durable: bool) -> io::Result<(Vec<PathBuf
         let _ = fs::remove_file(file);
     }
     let begin = (0..=tail.len()).find(|at| tail.len().saturating_sub(*at) <= TAIL && tail.is_char_boundary(*at));
-    Ok((kept, tail.split_off(begin.unwrap_or(0))))
+    let tail = tail.split_off(begin.unwrap_or(0));
+    Ok(Kept { pstore, tail, crashed })
 }
 
 fn name_says_compressed(file: &Path) -> bool {
@@ -163,6 +200,7 @@ mod tests {
             watchdog_status: None,
             pstore: Vec::new(),
             tail: String::new(),
+            crashed: false,
         }
     }
 
@@ -173,14 +211,15 @@ mod tests {
         let bitten = LastBoot { watchdog_status: Some(0x8020), ..report() };
         assert_eq!(bitten.cause(), "the hardware watchdog reset the board");
         for status in [0x8000, 0x8020] {
-            let kept = |name: &str| vec![PathBuf::from("/pstore").join(name)];
-            let pstore = kept("0000000001-dmesg-ramoops-0.enc.z");
-            let crashed = LastBoot { watchdog_status: Some(status), pstore, ..report() };
+            let crashed = LastBoot { watchdog_status: Some(status), crashed: true, ..report() };
             assert!(crashed.cause().contains("kernel crashed"), "{}", crashed.cause());
-            let pstore = kept("0000000001-pmsg-ramoops-0");
-            let wrote = LastBoot { watchdog_status: Some(status), pstore, tail: "x".to_owned(), ..report() };
+            let wrote = LastBoot { watchdog_status: Some(status), tail: "x".to_owned(), ..report() };
             assert!(!wrote.cause().contains("kernel crashed"), "{}", wrote.cause());
         }
+        let tail =
+            "<7>[ 5.1] gatepost init: PID 1 failed with signal 11: this board is rebooted\n<6>[ 9.0] reboot".to_owned();
+        let rescued = LastBoot { tail, ..report() };
+        assert_eq!(rescued.cause(), "PID 1 failed with signal 11 (its last words are kept)");
         let farewell = json::from_str(r#"{"version":1,"action":"reboot","reason":"signal TERM","took_ms":5}"#).unwrap();
         assert_eq!(LastBoot { farewell: Some(farewell), ..bitten }.cause(), "reboot: signal TERM");
     }
@@ -207,13 +246,13 @@ mod tests {
         }
         fs::write(from.path().join("dmesg-ramoops-0"), format!("{}the end\n", "x".repeat(2 * PSTORE_FILE))).unwrap();
         fs::write(from.path().join("dmesg-ramoops-1.enc.z"), [0xff; 10]).unwrap();
-        let (kept, tail) = keep_pstore(from.path(), &to, true).unwrap();
-        assert_eq!(kept.len(), 2);
-        assert_eq!(fs::read(&kept[0]).unwrap().len(), PSTORE_FILE);
+        let Kept { pstore, tail, crashed } = keep_pstore(from.path(), &to, true, false).unwrap();
+        assert_eq!((pstore.len(), crashed), (2, true));
+        assert_eq!(fs::read(&pstore[0]).unwrap().len(), PSTORE_FILE);
         assert_eq!((tail.len(), tail.ends_with("the end\n")), (TAIL, true));
         assert_eq!(fs::read_dir(&to).unwrap().count(), PSTORE_FILES);
         assert_eq!(fs::read_dir(from.path()).unwrap().count(), 0);
-        assert!(keep_pstore(from.path(), &to, true).unwrap().0.is_empty());
+        assert!(keep_pstore(from.path(), &to, true, false).unwrap().pstore.is_empty());
     }
 
     #[test]
@@ -222,8 +261,25 @@ mod tests {
         for name in ["dmesg-ramoops-0", "pmsg-ramoops-0"] {
             fs::write(from.path().join(name), "x").unwrap();
         }
-        assert_eq!(keep_pstore(from.path(), to.path(), false).unwrap().0.len(), 2);
+        assert_eq!(keep_pstore(from.path(), to.path(), false, false).unwrap().pstore.len(), 2);
         let left: Vec<_> = fs::read_dir(from.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(left, ["pmsg-ramoops-0"]);
+    }
+    #[test]
+    fn what_was_said_before_an_orderly_reboot_is_no_crash_and_is_kept_only_if_nobody_reported_it() {
+        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let record = from.path().join("dmesg-ramoops-0");
+        for (reason, reported, copies, crash) in [
+            ("Shutdown", true, 0, false),
+            ("Shutdown", false, 1, false),
+            ("Emergency", false, 1, false),
+            ("Panic", true, 1, true),
+            ("Oops", false, 1, true),
+        ] {
+            fs::write(&record, format!("{reason}#1 Part1\n<6>[    1.0] x\n")).unwrap();
+            let kept = keep_pstore(from.path(), to.path(), true, reported).unwrap();
+            assert_eq!((kept.pstore.len(), kept.crashed), (copies, crash), "{reason}");
+            assert!(!record.exists(), "{reason}: the next boot must not find it again");
+        }
     }
 }

@@ -14,6 +14,7 @@ use crate::manifest::desired::{DesiredSet, ObjectKey};
 use crate::manifest::source::{self, Limits, read_manifests};
 use crate::policy::Level;
 use crate::state::history::History;
+use crate::trust;
 
 /// `gatepost apply`.
 pub(super) fn apply(invocation: &Invocation) -> Outcome {
@@ -64,7 +65,7 @@ pub(super) fn rollback(invocation: &Invocation) -> Outcome {
     };
     // A file that cannot be read is what a person wants to get rid of.
     let before = present(&history).unwrap_or_default();
-    let after = Applied::parse(&earlier).map_err(|error| damaged(&error))?;
+    let after = Applied::stored(&earlier).map_err(|error| damaged(&error))?;
     history.take_back()?;
     let changes = before.changes_to(&after);
     print(changes.into_iter().filter(|(_, change)| *change != Change::Unchanged), "")?;
@@ -79,17 +80,27 @@ fn read(invocation: &Invocation, request: Option<&source::Request>) -> Outcome<A
     }
     let mut all = Applied::default();
     let mut wrong = Vec::new();
+    let mut given = signatures(invocation)?.into_iter();
     for file in files {
         let content = content(file)?;
+        let (content, within) = split(&content);
+        let signature = match request {
+            Some(request) => needed(request, given.next().or(within))?,
+            None => None,
+        };
         if let Some(request) = request {
-            let (errors, warnings) = validate::findings(file, &content, request.rules());
+            let (errors, warnings) = validate::findings(file, content, request.rules());
             output::warn(&warnings);
             if !errors.is_empty() {
                 wrong.extend(errors);
                 continue;
             }
         }
-        match Applied::parse(&content) {
+        let found = match signature {
+            Some(signature) => Applied::signed(content, &signature),
+            None => Applied::parse(content),
+        };
+        match found {
             Ok(found) => {
                 let twice = all.keys().find(|key| found.contains(key)).cloned();
                 let twice =
@@ -101,6 +112,39 @@ fn read(invocation: &Invocation, request: Option<&source::Request>) -> Outcome<A
         }
     }
     if wrong.is_empty() { Ok(all) } else { Err(Failure::failed(format!("nothing was changed:\n{}", wrong.join("\n")))) }
+}
+
+/// Those of `--signature`, for the files in the same order.
+fn signatures(invocation: &Invocation) -> Outcome<Vec<Vec<u8>>> {
+    let named = invocation.values("signature")?;
+    let read =
+        |file: &str| trust::read_file(Path::new(file)).map_err(|error| Failure::failed(format!("{file}: {error}")));
+    named.into_iter().map(read).collect()
+}
+
+/// What stands before the signature in the last line of a file that carries its own.
+const SIGNATURE: &[u8] = b"# signature: ";
+
+/// The documents, and the signature of them that may stand behind them.
+fn split(content: &[u8]) -> (&[u8], Option<Vec<u8>>) {
+    let text = content.trim_ascii_end();
+    let start = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at.saturating_add(1));
+    let (documents, last) = text.split_at(start);
+    match last.strip_prefix(SIGNATURE) {
+        Some(signature) => (documents, Some(signature.to_vec())),
+        None => (content, None),
+    }
+}
+
+/// The signature if this node wants one. It is looked at with the documents.
+fn needed(request: &source::Request, signature: Option<Vec<u8>>) -> Outcome<Option<Vec<u8>>> {
+    match (request.keys.is_empty(), signature) {
+        (true, _) => Ok(None),
+        (false, Some(signature)) => Ok(Some(signature)),
+        (false, None) => Err(Failure::failed(
+            "nothing was applied: this node takes signed manifests only (manifestKeys); name a --signature for each file, in the same order",
+        )),
+    }
 }
 
 fn content(file: &str) -> Outcome<Vec<u8>> {
@@ -122,7 +166,7 @@ fn open(reading: &Reading) -> Outcome<History> {
 }
 
 fn present(history: &History) -> Outcome<Applied> {
-    Applied::parse(&history.content()?).map_err(|error| damaged(&error))
+    Applied::stored(&history.content()?).map_err(|error| damaged(&error))
 }
 
 fn damaged(error: &AppliedError) -> Failure {
@@ -154,6 +198,8 @@ fn request(reading: &Reading) -> source::Request {
         devices: reading.devices.clone(),
         cluster_domain: reading.cluster_domain.clone(),
         fetch_binary: reading.fetch_binary.clone(),
+        keys: reading.keys.clone(),
+        image_policy: Vec::new(),
         limits: Limits::default(),
     }
 }

@@ -385,6 +385,7 @@ pub(super) const APPLY: Command = Command {
             kind, namespace and name.",
     flags: &[
         value("filename", Some('f'), "FILE", "A file of manifests, or - for standard input; may be repeated"),
+        value("signature", None, "FILE", "The signature of a file, where the node wants one; as often as -f"),
         switch("dry-run", None, "Check, and say what would change"),
     ],
     examples: &[

@@ -93,6 +93,7 @@ mod tests {
             watchdog_status: None,
             pstore: vec!["/d/pstore/1-dmesg-ramoops-0".into()],
             tail: "Kernel panic\n".to_owned(),
+            crashed: true,
         };
         let text = describe(&report);
         assert!(text.starts_with("Went down:  the kernel crashed"), "{text}");

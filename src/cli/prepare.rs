@@ -117,6 +117,8 @@ fn kept_name(config: &Config) -> Result<String, String> {
         directory: directory.clone(),
         write,
         read: vec![NODE_NAME.to_owned()],
+        seal: Vec::new(),
+        key: String::new(),
     };
     let report = durable::carry_out(&file(Vec::new()));
     if let Some((_, name)) = report.files.first() {

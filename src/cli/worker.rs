@@ -23,7 +23,11 @@ use crate::sys::helper::{Helper, PASSED};
 use crate::sys::{confine, inherited};
 
 /// As in `roles`.
-pub(super) const ROLES: &[Role] = &[("read-manifests", read_manifests), ("image-worker", crate::image::worker::main)];
+pub(super) const ROLES: &[Role] = &[
+    ("read-manifests", read_manifests),
+    ("image-worker", crate::image::worker::main),
+    ("sealed-state", crate::state::sealed::main),
+];
 
 /// Commands that read manifests or images, and what does them.
 static COMMANDS: &[(Command, Action)] = &[

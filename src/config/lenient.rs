@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::read::{Reading, file_bytes, modified};
-use super::{Config, ConfigError};
+use super::{Config, ConfigError, trust};
 use crate::document::{self, Node, Value};
 
 /// Reads a configuration file and the `overrides` ([`super::parse`]) after it. Where something is wrong, everything that is good
@@ -57,6 +57,11 @@ pub fn lenient(path: Option<&Path>, overrides: &[String]) -> (Config, Vec<String
     stands_in |= !pieces.is_empty();
     let mut config = Config { modified: path.map_or(0, modified), stands_in, ..Config::default() };
     accepted.fill(&mut config);
+    for setting in trust::KEYS {
+        if pieces.iter().any(|piece| piece.sets(setting)) {
+            config.trust_nothing(setting);
+        }
+    }
     (config, problems)
 }
 
@@ -69,6 +74,13 @@ enum Piece<'a> {
 }
 
 impl Piece<'_> {
+    fn sets(&self, setting: &str) -> bool {
+        match self {
+            Self::Key(_, node) => node.get(setting).is_some(),
+            Self::Override(text) => text.starts_with(setting),
+        }
+    }
+
     fn read_into(&self, reading: &mut Reading) {
         match self {
             Self::Key(file, node) => reading.take(node, |line| format!("{file}:{line}")),

@@ -10,6 +10,7 @@ mod settings;
 mod table;
 #[cfg(test)]
 mod tests;
+mod trust;
 
 pub(crate) use crate::document::duration;
 pub use devices::{Device, Match, Usb};

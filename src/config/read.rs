@@ -191,7 +191,7 @@ impl Reading {
         Some(items.iter().filter_map(Json::as_str).map(str::to_owned).collect())
     }
 
-    fn paths(&mut self, key: &str, target: &mut Vec<PathBuf>) {
+    pub(super) fn paths(&mut self, key: &str, target: &mut Vec<PathBuf>) {
         let Some(texts) = self.texts(key) else { return };
         for text in &texts {
             self.check_absolute(key, text);
@@ -280,6 +280,7 @@ impl Reading {
             config.allowed_unsafe_sysctls = names.iter().map(|name| name.replace('/', ".")).collect();
         }
         self.fill_registries(config);
+        self.fill_trust(config);
         self.path("fetchBinary", &mut config.fetch_binary);
         self.path("workerBinary", &mut config.worker_binary);
         self.path("seccompProfileRoot", &mut config.seccomp_profile_root);
@@ -332,6 +333,7 @@ impl Reading {
         if let Some(timeout) = self.duration("consoleShellTimeout") {
             config.console.timeout = timeout;
         }
+        config.console.apply = self.get("consoleApply").and_then(Json::as_bool).unwrap_or_default();
         let hash = self.text("consoleShellPassword");
         if let Some(hash) = &hash
             && !((hash.starts_with("$5$") || hash.starts_with("$6$")) && hash.matches('$').count() >= 3)

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Device, Gateway, Layout};
 use crate::json::{Deserialize, Serialize};
-use crate::policy::Level;
+use crate::policy::{ImageRule, Level};
 use crate::sorted::BTreeMap;
 
 /// The node's settings, complete: what the file leaves out has its default.
@@ -15,6 +15,15 @@ pub struct Config {
     pub node_name: String,
     /// Manifest directories in order; a later one replaces an object of the same kind, namespace and name.
     pub static_pod_path: Vec<PathBuf>,
+    /// Public keys; if there are any, manifests count only when one of them has signed them.
+    #[serde(default)]
+    pub manifest_keys: Vec<PathBuf>,
+    /// What was last good is not kept for a boot without the manifests.
+    #[serde(default)]
+    pub forgetful: bool,
+    /// Where the key is that seals it: a file, or `keyring:` and a name; empty: it is kept in clear.
+    #[serde(default)]
+    pub state_key: String,
     /// The OCI runtime: a name looked up in `PATH`, or an absolute path.
     pub runtime: String,
     /// Where state, images, logs and sockets lie.
@@ -45,6 +54,9 @@ pub struct Config {
     /// Where images of a registry are asked for, by its host; `*` stands for all others.
     #[serde(default)]
     pub registries: BTreeMap<String, Registry>,
+    /// What must vouch for images; the first rule that covers a name counts.
+    #[serde(default)]
+    pub image_policy: Vec<ImageRule>,
     /// So long a server may bring next to nothing until it is given up.
     #[serde(default)]
     pub pull_stall: Duration,
@@ -138,6 +150,9 @@ pub struct Console {
     pub shell: ConsoleShell,
     /// It ends when nothing was typed for so long; zero: never.
     pub timeout: Duration,
+    /// Manifests may be pasted.
+    #[serde(default)]
+    pub apply: bool,
 }
 
 /// Who gets a shell at the serial console.
@@ -155,7 +170,7 @@ pub enum ConsoleShell {
 
 impl Default for Console {
     fn default() -> Self {
-        Self { shell: ConsoleShell::None, timeout: Duration::from_mins(10) }
+        Self { shell: ConsoleShell::None, timeout: Duration::from_mins(10), apply: false }
     }
 }
 
@@ -265,6 +280,9 @@ impl Default for Config {
         Self {
             node_name: String::new(),
             static_pod_path: vec![PathBuf::from("/etc/kubernetes/manifests")],
+            manifest_keys: Vec::new(),
+            forgetful: false,
+            state_key: String::new(),
             pod_security: Level::Privileged,
             runtime: "runc".to_owned(),
             layout: Layout::default(),
@@ -282,6 +300,7 @@ impl Default for Config {
             resolv_conf: PathBuf::from("/etc/resolv.conf"),
             cluster_domain: String::new(),
             registries: BTreeMap::default(),
+            image_policy: Vec::new(),
             pull_stall: Duration::from_mins(1),
             pull_bandwidth: 0,
             pull_strictly: false,

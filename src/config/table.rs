@@ -58,6 +58,28 @@ static REGISTRY: Object = Object {
     ],
 };
 
+static IMAGE_RULE: Object = Object {
+    name: "ImageRule",
+    fields: &[
+        setting(
+            "match",
+            Kind::String,
+            "A registry, or a repository up to a `/`: `docker.io/library`; a `*` at its end stands for any rest.",
+        ),
+        setting(
+            "require",
+            Kind::String,
+            "`nothing`; `digest`, the manifest names the image by its digest; `signature`, one of `keys` has signed a list with the image's digest.",
+        ),
+        setting("keys", Kind::OneOrList(&Kind::String), "Public keys, as `manifestKeys` has them."),
+        setting(
+            "digests",
+            Kind::OneOrList(&Kind::String),
+            "Files that list digests as sha256sum does, each with a signature beside it whose name ends in `.sig`.",
+        ),
+    ],
+};
+
 static ENDPOINT: Object = Object {
     name: "Endpoint",
     fields: &[
@@ -87,6 +109,21 @@ pub(super) static CONFIG: Object = Object {
             "staticPodPath",
             Kind::OneOrList(&Kind::String),
             "Manifest directories in order; a later one replaces an object of the same kind, namespace and name. Default: `/etc/kubernetes/manifests`.",
+        ),
+        setting(
+            "manifestKeys",
+            Kind::OneOrList(&Kind::String),
+            "Public keys, files of PEM, signify or minisign: manifests count only when one of them has signed them, as `trust.md` says. Default: none, and then nothing need be signed.",
+        ),
+        setting(
+            "offlineMode",
+            Kind::Bool,
+            "`false`: the last good manifests are not kept in `dataDir`, so that after a boot nothing runs until they can be read. Default: `true`.",
+        ),
+        setting(
+            "stateKey",
+            Kind::String,
+            "The key that encrypts the last good manifests in `dataDir`, Secrets included: a file, or `keyring:NAME` for a key of the kernel's keyring; see `trust.md`. Default: none.",
         ),
         setting(
             "imagePreloadPath",
@@ -172,6 +209,11 @@ pub(super) static CONFIG: Object = Object {
             "registries",
             Kind::Map(&Kind::Object(&REGISTRY)),
             "How images are pulled, by the registry's host (`docker.io`, `registry.example.org:5000`); `*` stands for all that are not named.",
+        ),
+        setting(
+            "imagePolicy",
+            Kind::List(&Kind::Object(&IMAGE_RULE)),
+            "What must vouch for images: the first item that matches the name in the manifest counts; see `trust.md`. Default: nothing must.",
         ),
         setting(
             "imagePullProgressDeadline",
@@ -264,6 +306,11 @@ pub(super) static CONFIG: Object = Object {
             "consoleShellTimeout",
             Kind::Text(&DURATION),
             "The console's shell ends when nothing was typed for so long; `0` for never. Default: `10m`.",
+        ),
+        setting(
+            "consoleApply",
+            Kind::Bool,
+            "`true`: who sits at the console may paste manifests there, which are applied as by `gatepost apply`. Default: `false`.",
         ),
         setting("hostname", Kind::String, "Host name. PID 1 only. Default: that in `/etc/hostname`, else `gateway`."),
         setting("network", Kind::Object(&NETWORK), "The wired network. PID 1 only."),

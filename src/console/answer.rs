@@ -34,7 +34,8 @@ impl Choice {
 
 impl Console {
     pub(super) fn help(&self) -> String {
-        self.keys.help(access::settings(&self.layout.setup()).shell != ConsoleShell::None)
+        let settings = access::settings(&self.layout.setup());
+        self.keys.help(settings.shell != ConsoleShell::None, settings.apply)
     }
 
     pub(super) fn fulfil(&mut self, wish: Wish) {
@@ -56,6 +57,9 @@ impl Console {
                 }
             }
             Wish::Power(power) => self.power(power),
+            Wish::Apply if access::settings(&self.layout.setup()).apply => self.keys.paste(boottime_ms()),
+            Wish::Apply => self.say("console", "the configuration allows no manifests from here (consoleApply)"),
+            Wish::Pasted(text) => self.start_view_of(&["apply", "-f", "-"], Some(&text)),
             Wish::Shell => match access::settings(&self.layout.setup()).shell {
                 ConsoleShell::None => self.say("console", "the configuration allows no shell (consoleShell)"),
                 ConsoleShell::Open => self.start_shell(),
@@ -121,10 +125,14 @@ impl Console {
     // ---- commands whose output is shown
 
     fn start_view(&mut self, arguments: &[&str]) {
+        self.start_view_of(arguments, None);
+    }
+
+    fn start_view_of(&mut self, arguments: &[&str], input: Option<&[u8]>) {
         if self.view.is_some() {
             return self.say("console", "still busy with the last one");
         }
-        match View::start(arguments, &self.layout.run, boottime_ms()) {
+        match View::start(arguments, input, &self.layout.run, boottime_ms()) {
             Ok(view) => self.view = Some(view),
             Err(error) => self.say("console", &format!("cannot look: {error}")),
         }

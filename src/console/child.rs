@@ -13,7 +13,7 @@ use rustix::termios::{Winsize, tcsetwinsize};
 
 use crate::sys::process::{self, Which};
 use crate::sys::signal::Signal;
-use crate::sys::spawn::{Child, Program, Spawn};
+use crate::sys::spawn::{Child, Program, Spawn, memfd_with};
 
 /// Milliseconds a command may take.
 const VIEW_MS: u64 = 15_000;
@@ -33,8 +33,12 @@ pub(super) struct View {
 }
 
 impl View {
-    /// Starts `gatepost ARGUMENTS` against the gatepost that runs in `run`.
-    pub(super) fn start(arguments: &[&str], run: &Path, now: u64) -> Result<Self> {
+    /// Starts `gatepost ARGUMENTS`, which reads `input`, against the gatepost that runs in `run`.
+    pub(super) fn start(arguments: &[&str], input: Option<&[u8]>, run: &Path, now: u64) -> Result<Self> {
+        let read = match input {
+            Some(text) => memfd_with("pasted", text)?,
+            None => rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?,
+        };
         let mut all = vec![c"gatepost".to_owned()];
         all.extend(arguments.iter().filter_map(|argument| CString::new(*argument).ok()));
         let run = run.to_string_lossy();
@@ -43,9 +47,8 @@ impl View {
         // Only our end shall not wait.
         rustix::io::ioctl_fionbio(&input, false)?;
         rustix::io::ioctl_fionbio(&output, true)?;
-        let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
         let mut spawn = Spawn::new(Program::Path(c"/proc/self/exe"), &all);
-        spawn.stdin = Some(null.as_fd());
+        spawn.stdin = Some(read.as_fd());
         spawn.stdout = Some(input.as_fd());
         spawn.stderr = Some(input.as_fd());
         spawn.new_session = true;

@@ -9,6 +9,10 @@ const FIRST_DELAY_MS: u64 = 2_000;
 const LONGEST_DELAY_MS: u64 = 60_000;
 /// Bytes of an answer; a longer one is noise.
 const LONGEST: usize = 128;
+/// Bytes that are pasted.
+const PASTED: usize = 256 << 10;
+/// The line that ends what is pasted.
+const END: &[u8] = b"# END";
 
 /// What the board is told to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +54,10 @@ pub(super) enum Wish {
     Shell,
     /// To know whether this is the password; answered with [`Keys::checked`].
     Check(Vec<u8>),
+    /// To paste manifests, if the configuration allows it; answered with [`Keys::paste`].
+    Apply,
+    /// What was pasted.
+    Pasted(Vec<u8>),
     /// To leave, where the console was started by hand.
     Quit,
 }
@@ -61,6 +69,11 @@ enum State {
     Asking {
         what: Question,
         typed: Vec<u8>,
+        until: u64,
+    },
+    /// Manifests are pasted, as long as bytes come.
+    Pasting {
+        text: Vec<u8>,
         until: u64,
     },
     /// Nothing is taken before that time: the password was wrong.
@@ -102,6 +115,15 @@ impl Keys {
                 self.state = State::Idle;
                 self.command(byte, now)
             }
+            State::Pasting { text, until } => {
+                *until = now.saturating_add(PATIENCE_MS);
+                let whole = take_pasted(text, byte);
+                let ended = if byte == 3 { Some(Wish::Say("cancelled")) } else { whole };
+                if ended.is_some() {
+                    self.state = State::Idle;
+                }
+                ended
+            }
             State::Asking { typed, .. } => match byte {
                 b'\r' | b'\n' => self.answered(),
                 // Ctrl-C, Ctrl-D, Escape.
@@ -139,6 +161,7 @@ impl Keys {
             b's' => Some(Wish::Status),
             b'e' => Some(Wish::Events),
             b'l' => Some(Wish::Choices),
+            b'a' => Some(Wish::Apply),
             b'!' => Some(Wish::Shell),
             b'r' if self.power => self.ask(Question::Confirm(Power::Reboot), now),
             b'p' if self.power => self.ask(Question::Confirm(Power::Off), now),
@@ -174,6 +197,11 @@ impl Keys {
         self.ask(Question::Log { choices }, now);
     }
 
+    /// Manifests may be pasted.
+    pub(super) fn paste(&mut self, now: u64) {
+        self.state = State::Pasting { text: Vec::new(), until: now.saturating_add(PATIENCE_MS) };
+    }
+
     /// The shell wants its password.
     pub(super) fn ask_password(&mut self, now: u64) {
         self.ask(Question::Password, now);
@@ -196,7 +224,7 @@ impl Keys {
     pub(super) fn deadline(&self) -> Option<u64> {
         match self.state {
             State::Idle => None,
-            State::Asking { until, .. } | State::Deaf { until } => Some(until),
+            State::Asking { until, .. } | State::Pasting { until, .. } | State::Deaf { until } => Some(until),
         }
     }
 
@@ -207,13 +235,18 @@ impl Keys {
         }
         match std::mem::replace(&mut self.state, State::Idle) {
             State::Asking { .. } => Some(Wish::Say("cancelled: no answer came")),
+            State::Pasting { .. } => Some(Wish::Say("cancelled: nothing more came, and no line # END")),
             State::Deaf { .. } | State::Idle => None,
         }
     }
 
     /// What is asked, with what was typed of the answer; empty when nothing is.
     pub(super) fn prompt(&self) -> String {
-        let State::Asking { what, typed, .. } = &self.state else { return String::new() };
+        let (what, typed) = match &self.state {
+            State::Asking { what, typed, .. } => (what, typed),
+            State::Pasting { text, .. } => return format!("Paste, then a line # END: {} bytes", text.len()),
+            State::Idle | State::Deaf { .. } => return String::new(),
+        };
         match what {
             Question::Confirm(power) => {
                 format!("Type {} and Enter to do so: {}", power.word(), shown(typed))
@@ -224,8 +257,11 @@ impl Keys {
     }
 
     /// The keys there are.
-    pub(super) fn help(&self, shell: bool) -> String {
+    pub(super) fn help(&self, shell: bool, apply: bool) -> String {
         let mut keys = "s status  e events  l logs".to_owned();
+        if apply {
+            keys.push_str("  a apply");
+        }
         if shell {
             keys.push_str("  ! shell");
         }
@@ -236,6 +272,32 @@ impl Keys {
             keys.push_str("  q quit");
         }
         keys + "  h help"
+    }
+}
+
+/// Adds a byte to what is pasted: terminals end lines in several ways. What is wished for when that was all of it.
+fn take_pasted(text: &mut Vec<u8>, byte: u8) -> Option<Wish> {
+    match byte {
+        b'\r' | b'\n' => {
+            let start = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at.saturating_add(1));
+            if text.get(start..).is_some_and(|line| line.trim_ascii_end() == END) {
+                text.truncate(start);
+                return Some(Wish::Pasted(std::mem::take(text)));
+            }
+            text.push(b'\n');
+            None
+        }
+        // Backspace, delete: somebody types.
+        8 | 0x7f => {
+            text.pop();
+            None
+        }
+        b'\t' | b' '.. if text.len() < PASTED => {
+            text.push(byte);
+            None
+        }
+        b'\t' | b' '.. => Some(Wish::Say("cancelled: too long")),
+        _ => None,
     }
 }
 
@@ -283,8 +345,27 @@ mod tests {
             type_in(&mut keys, b"rreboot\rppoweroff\r", 0).iter().filter(|w| matches!(w, Wish::Power(_))).count(),
             0
         );
-        assert!(!keys.help(false).contains("reboot") && keys.help(true).contains("! shell"));
+        assert!(!keys.help(false, false).contains("reboot") && keys.help(true, false).contains("! shell"));
         assert_eq!(Keys::new(false, true).byte(3, 0), Some(Wish::Quit));
+    }
+
+    #[test]
+    fn what_is_pasted_is_taken_whole_up_to_its_last_line() {
+        let mut keys = Keys::new(true, false);
+        assert_eq!(type_in(&mut keys, b"a", 0), [Wish::Apply]);
+        keys.paste(0);
+        assert_eq!(type_in(&mut keys, b"kind: Pod\r# END of it\r\x1b\ttab\r", 10), []);
+        assert!(keys.prompt().contains("27 bytes"), "{}", keys.prompt());
+        assert_eq!(keys.deadline(), Some(10 + PATIENCE_MS));
+        let pasted = Wish::Pasted(b"kind: Pod\n# END of it\n\ttab\n".to_vec());
+        assert_eq!(type_in(&mut keys, b"# END \rs", 20), [pasted, Wish::Status]);
+        keys.paste(0);
+        assert_eq!(type_in(&mut keys, b"r\x03", 0), [Wish::Say("cancelled")]);
+        keys.paste(0);
+        type_in(&mut keys, b"kind", 0);
+        assert!(matches!(keys.tick(PATIENCE_MS), Some(Wish::Say(said)) if said.contains("no line # END")));
+        keys.paste(0);
+        assert_eq!(type_in(&mut keys, &vec![b'x'; PASTED + 1], 0), [Wish::Say("cancelled: too long")]);
     }
 
     #[test]

@@ -166,6 +166,9 @@ pub struct Reading {
     pub cluster_domain: String,
     /// Where `gatepost-fetch` should be.
     pub fetch_binary: PathBuf,
+    /// Public keys of which one must have signed them; empty: none need be signed.
+    #[serde(default)]
+    pub keys: Vec<PathBuf>,
 }
 
 /// The running supervisor, and where its things lie.

@@ -1,6 +1,7 @@
 //! Documents as people write them: YAML and JSON as a tree with positions ([`Node`]), the field table ([`Object`])
 //! that decodes it, and the two forms of text that all tables share: [`Quantity`] and [`duration`].
 
+pub mod base64;
 mod decode;
 mod duration;
 mod json;

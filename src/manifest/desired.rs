@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::annotations::{Annotations, Waiting, cycles};
+use super::applied;
 use super::loaded::{Loaded, Object};
 use super::source::{DirectoryReport, FileReport, Report};
 use super::v1::LimitRange;
@@ -141,6 +142,7 @@ impl DesiredSet {
             error: Some(why.to_owned()),
             device: known.device.clone(),
             device_number: 0,
+            unsigned: None,
             files: Vec::new(),
             skipped: Vec::new(),
         });
@@ -227,7 +229,7 @@ impl Update {
     fn directory(&mut self, mut known: SourceDirectory, found: &DirectoryReport) -> SourceDirectory {
         if let Some(error) = &found.error {
             self.problem(&found.path, 0, None, true, format!("{error}; what it last held keeps running"));
-            self.keep_all(&known, &format!("{}: {error}", found.path.display()));
+            self.keep_all(&known.files, &format!("{}: {error}", found.path.display()));
             return known;
         }
         for name in &found.skipped {
@@ -254,6 +256,15 @@ impl Update {
         } else {
             known.device.clone_from(&found.device);
             known.device_number = Some(found.device_number);
+        }
+        // What was applied by hand is signed for itself, and may be taken back.
+        let kept: Vec<_> = known.files.iter().filter(|file| file.name != applied::FILE).cloned().collect();
+        let delivered = found.files.iter().any(|file| file.name != applied::FILE);
+        if let Some(why) = found.unsigned.as_ref().filter(|_| delivered || !kept.is_empty()) {
+            self.problem(&found.path, 0, None, true, format!("{why}; what it last held keeps running"));
+            let error = format!("{}: {why}", found.path.display());
+            self.keep_all(&kept, &error);
+            files.extend(kept.into_iter().map(|file| (file.name.clone().into_bytes(), file)));
         }
         for file in &found.files {
             let last = known.files.iter().find(|last| last.name == file.name);
@@ -299,8 +310,8 @@ impl Update {
         }
     }
 
-    fn keep_all(&mut self, known: &SourceDirectory, error: &str) {
-        for object in known.files.iter().flat_map(|file| &file.objects) {
+    fn keep_all(&mut self, files: &[SourceFile], error: &str) {
+        for object in files.iter().flat_map(|file| &file.objects) {
             self.errors.insert(ObjectKey::of(object), error.to_owned());
         }
     }

@@ -45,6 +45,8 @@ impl World {
             cluster_domain: String::new(),
             fetch_binary: std::path::PathBuf::new(),
             node_name: "n".into(),
+            keys: Vec::new(),
+            image_policy: Vec::new(),
             limits,
         })
     }
@@ -263,10 +265,12 @@ fn another_file_system_of_the_same_kind_removes_nothing_within_a_boot() {
         ok: true,
         error: None,
         watches: super::watch::Watches::default(),
+        vouched: Vec::new(),
         directories: vec![super::source::DirectoryReport {
             path: "/m".into(),
             error: None,
             device: "tmpfs tmpfs".to_owned(),
+            unsigned: None,
             device_number,
             files,
             skipped: Vec::new(),

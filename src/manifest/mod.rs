@@ -3,7 +3,6 @@
 mod aggregate;
 pub mod annotations;
 pub mod applied;
-pub mod base64;
 mod defaults;
 pub mod desired;
 #[cfg(test)]
@@ -18,6 +17,7 @@ mod names;
 mod qos;
 mod quote;
 mod service;
+mod signed;
 pub mod source;
 #[cfg(test)]
 mod tests;
@@ -27,7 +27,7 @@ mod verdict;
 pub mod watch;
 mod workload;
 
-pub use crate::document::{MAX_FILE_BYTES, Quantity, QuantityError};
+pub use crate::document::{MAX_FILE_BYTES, Quantity, QuantityError, base64};
 pub use aggregate::{Amounts, pod_amounts};
 pub use error::{ErrorKind, ValidationError};
 pub use fields::fields_reference;

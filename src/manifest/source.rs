@@ -7,13 +7,17 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use super::applied;
+use super::error::{ErrorKind, ValidationError};
 use super::identity::content_hash;
 use super::load::{Rules, load};
 use super::loaded::Loaded;
+use super::signed::{self, LIST, SIGNATURE, SignedList};
 use super::watch::Watches;
 use crate::document;
 use crate::json::{Deserialize, Serialize};
-use crate::policy::Level;
+use crate::policy::{ImageRule, Level, Vouched};
+use crate::trust::Keys;
 
 /// Version of request and report.
 pub const VERSION: u32 = 2;
@@ -41,11 +45,22 @@ pub struct Request {
     /// Where `gatepost-fetch` should be.
     #[serde(default)]
     pub fetch_binary: PathBuf,
+    /// Public keys; if there are any, only what one of them has signed counts.
+    #[serde(default)]
+    pub keys: Vec<PathBuf>,
+    /// What must vouch for images.
+    #[serde(default)]
+    pub image_policy: Vec<ImageRule>,
     /// Bounds.
     pub limits: Limits,
 }
 
 impl Request {
+    /// The keys, if anything must be signed.
+    fn keys(&self) -> Option<Result<Keys, String>> {
+        (!self.keys.is_empty()).then(|| Keys::read(&self.keys))
+    }
+
     /// How its documents are read.
     pub fn rules(&self) -> Rules<'_> {
         Rules {
@@ -90,6 +105,9 @@ pub struct Report {
     pub directories: Vec<DirectoryReport>,
     /// What was watched before they were read.
     pub watches: Watches,
+    /// For each rule of the image policy, the digests that its keys vouch for.
+    #[serde(default)]
+    pub vouched: Vec<Vouched>,
 }
 
 /// What was found in one directory.
@@ -105,6 +123,9 @@ pub struct DirectoryReport {
     /// The device's number, which tells two file systems of one kind apart until the next boot.
     #[serde(default)]
     pub device_number: u64,
+    /// Why nothing in it counts but what was applied, if manifests must be signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unsigned: Option<String>,
     /// Its files in bytewise order of their names.
     pub files: Vec<FileReport>,
     /// Entries that are no files.
@@ -132,6 +153,20 @@ impl FileReport {
     fn named(name: String) -> Self {
         Self { name, sha256: String::new(), error: None, line: 0, documents: Vec::new() }
     }
+
+    /// Nothing in it counts. What it would have been is told as far as that can be read.
+    fn refuse(&mut self, why: String) {
+        if self.documents.is_empty() {
+            (self.error, self.line) = (Some(why), 0);
+            return;
+        }
+        for document in &mut self.documents {
+            let (kind, field, line) = (ErrorKind::Forbidden, String::new(), document.line);
+            document.object = None;
+            document.warnings.clear();
+            document.errors = vec![ValidationError { kind, field, value: None, detail: why.clone(), line }];
+        }
+    }
 }
 
 impl Report {
@@ -139,33 +174,49 @@ impl Report {
     pub fn suppose(&mut self, request: &Request, name: &str, content: &[u8]) {
         let Some(directory) = self.directories.last_mut() else { return };
         let mut supposed = FileReport::named(name.to_owned());
-        take_content(&mut supposed, content, request);
+        take_content(&mut supposed, content, request, request.keys().as_ref());
         directory.files.retain(|file| file.name != name);
-        let at = directory.files.partition_point(|file| file.name.as_bytes() < name.as_bytes());
-        directory.files.insert(at, supposed);
+        directory.insert(supposed);
     }
 
     /// The answer to a request that is not understood.
     pub fn refused(error: String) -> Self {
-        Self { version: VERSION, ok: false, error: Some(error), directories: Vec::new(), watches: Watches::default() }
+        let (directories, watches, vouched) = (Vec::new(), Watches::default(), Vec::new());
+        Self { version: VERSION, ok: false, error: Some(error), directories, watches, vouched }
+    }
+}
+
+impl DirectoryReport {
+    fn insert(&mut self, file: FileReport) {
+        let at = self.files.partition_point(|other| other.name.as_bytes() < file.name.as_bytes());
+        self.files.insert(at, file);
     }
 }
 
 /// Reads and checks everything in the directories.
 pub fn read_manifests(request: &Request) -> Report {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let keys = request.keys();
     let mut left = request.limits.total_bytes;
-    let directories =
-        request.directories.iter().map(|path| read_directory(path, request, &mounts, &mut left)).collect();
-    Report { version: VERSION, ok: true, error: None, directories, watches: Watches::default() }
+    let read = |path: &PathBuf| read_directory(path, request, keys.as_ref(), &mounts, &mut left);
+    let directories = request.directories.iter().map(read).collect();
+    let vouched = request.image_policy.iter().map(signed::vouched).collect();
+    Report { version: VERSION, ok: true, error: None, directories, watches: Watches::default(), vouched }
 }
 
-fn read_directory(path: &Path, request: &Request, mounts: &str, left: &mut usize) -> DirectoryReport {
+fn read_directory(
+    path: &Path,
+    request: &Request,
+    keys: Option<&Result<Keys, String>>,
+    mounts: &str,
+    left: &mut usize,
+) -> DirectoryReport {
     let mut report = DirectoryReport {
         path: path.to_owned(),
         error: None,
         device: String::new(),
         device_number: 0,
+        unsigned: None,
         files: Vec::new(),
         skipped: Vec::new(),
     };
@@ -180,6 +231,14 @@ fn read_directory(path: &Path, request: &Request, mounts: &str, left: &mut usize
             return report;
         }
     };
+    let list = match keys.map(|keys| SignedList::read(path, keys.as_ref().map_err(Clone::clone)?)) {
+        None => None,
+        Some(Ok(list)) => Some(list),
+        Some(Err(why)) => {
+            report.unsigned = Some(why);
+            None
+        }
+    };
     for file in entries {
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if fs::metadata(&file).is_ok_and(|metadata| !metadata.is_file()) {
@@ -190,12 +249,36 @@ fn read_directory(path: &Path, request: &Request, mounts: &str, left: &mut usize
             report.error = Some(format!("more than {} files", request.limits.files));
             return report;
         }
-        report.files.push(read_manifest(&file, name, request, left));
+        let mut found = read_manifest(&file, name, request, keys, left);
+        if keys.is_some() && found.name != applied::FILE {
+            let refused = match &list {
+                Some(list) => list.check(&found.name, &found.sha256),
+                None => Err("its directory is not signed as this node wants it".to_owned()),
+            };
+            if let Err(why) = refused {
+                found.refuse(why);
+            }
+        }
+        report.files.push(found);
+    }
+    // One that is taken away counts as altered.
+    for name in list.iter().flat_map(SignedList::names) {
+        if report.files.iter().all(|file| file.name != *name) {
+            let mut missing = FileReport::named(name.clone());
+            missing.refuse(format!("the signed {LIST} lists it, but it is not there"));
+            report.insert(missing);
+        }
     }
     report
 }
 
-fn read_manifest(path: &Path, name: String, request: &Request, left: &mut usize) -> FileReport {
+fn read_manifest(
+    path: &Path,
+    name: String,
+    request: &Request,
+    keys: Option<&Result<Keys, String>>,
+    left: &mut usize,
+) -> FileReport {
     let mut report = FileReport::named(name);
     let bytes = match read_file(path, request.limits.file_bytes.min(*left)) {
         Ok(bytes) => bytes,
@@ -205,13 +288,18 @@ fn read_manifest(path: &Path, name: String, request: &Request, left: &mut usize)
         }
     };
     *left = left.saturating_sub(bytes.len());
-    take_content(&mut report, &bytes, request);
+    take_content(&mut report, &bytes, request, keys);
     report
 }
 
-fn take_content(report: &mut FileReport, bytes: &[u8], request: &Request) {
+fn take_content(report: &mut FileReport, bytes: &[u8], request: &Request, keys: Option<&Result<Keys, String>>) {
     report.sha256 = content_hash(bytes);
-    match load(bytes, request.rules()) {
+    let bytes = if report.name == applied::FILE { applied::unfold(bytes, keys) } else { Ok(bytes.into()) };
+    let bytes = match bytes {
+        Ok(bytes) => bytes,
+        Err(why) => return report.refuse(why),
+    };
+    match load(&bytes, request.rules()) {
         Ok(documents) if documents.is_empty() => {
             report.error = Some("there is no document in this file; remove it to stop what it ran".to_owned());
         }
@@ -233,7 +321,8 @@ fn list(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(directory)? {
         let name = entry?.file_name();
-        if !name.as_bytes().starts_with(b".") {
+        // A signed directory is one of manifests also where nobody asks for signatures.
+        if !name.as_bytes().starts_with(b".") && name != LIST && name != SIGNATURE {
             names.push(name);
         }
     }

@@ -310,6 +310,7 @@ impl Container {
         let told = match failure.reason.as_str() {
             "ErrImagePull" => None,
             "ErrImageNeverPull" => Some("ErrImageNeverPull"),
+            "SignatureValidationFailed" => Some("Failed"),
             _ => Some("InspectFailed"),
         };
         if let Some(reason) = told {

@@ -178,7 +178,7 @@ pub enum Event {
     ImageFailed {
         /// For whom.
         container: ContainerRef,
-        /// `ErrImagePull`, `ErrImageNeverPull`, `InvalidImageName`, `ImageInspectError`.
+        /// `ErrImagePull`, `ErrImageNeverPull`, `InvalidImageName`, `ImageInspectError`, `SignatureValidationFailed`.
         failure: Failure,
     },
     /// Images were imported or removed.

@@ -2,11 +2,14 @@
 //! JSON, so that also what is not carried out here counts.
 
 mod baseline;
+mod images;
 mod restricted;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
+
+pub use images::{ImageRule, Require, Vouched};
 
 use crate::json::{Deserialize, Serialize};
 use serde_json::Value as Json;

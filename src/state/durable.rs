@@ -29,6 +29,12 @@ pub struct Request {
     pub write: Vec<(String, String)>,
     /// Files to read.
     pub read: Vec<String>,
+    /// Files that are sealed; only [`super::sealed`] knows how.
+    #[serde(default)]
+    pub seal: Vec<String>,
+    /// Where their key is.
+    #[serde(default)]
+    pub key: String,
 }
 
 /// What it answers.
@@ -40,6 +46,9 @@ pub struct Report {
     pub files: Vec<(String, String)>,
     /// What failed, in words.
     pub error: Option<String>,
+    /// What could not be sealed or opened, in words. All else was done.
+    #[serde(default)]
+    pub withheld: Option<String>,
 }
 
 /// The role's entry.
@@ -89,7 +98,7 @@ pub fn carry_out(request: &Request) -> Report {
     report
 }
 
-fn make_directory(path: &Path) -> Result<(), StateError> {
+pub(super) fn make_directory(path: &Path) -> Result<(), StateError> {
     use std::os::unix::fs::DirBuilderExt;
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|source| StateError::Io {
         action: "create",
@@ -129,7 +138,14 @@ mod tests {
     use super::*;
 
     fn request(directory: &Path) -> Request {
-        Request { version: VERSION, directory: directory.to_owned(), write: vec![], read: vec![] }
+        Request {
+            version: VERSION,
+            directory: directory.to_owned(),
+            write: vec![],
+            read: vec![],
+            seal: vec![],
+            key: String::new(),
+        }
     }
 
     #[test]

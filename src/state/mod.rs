@@ -1,9 +1,10 @@
 //! State on disk: [`volatile`] under `/run`, which a restarted supervisor reads, and [`durable`] on the data partition,
-//! which the next boot reads. Every file is a versioned JSON document that is replaced whole. [`history`] is for a file that people
+//! which the next boot reads, [`sealed`] where that must not be in clear. Every file is a versioned JSON document that is replaced whole. [`history`] is for a file that people
 //! change.
 
 pub mod durable;
 pub mod history;
+pub mod sealed;
 pub mod volatile;
 
 use std::io;

@@ -134,7 +134,7 @@ impl Starts {
         self.last.push_back(Task::Sweep(pod));
     }
 
-    /// Queues the look at what the runtime does.
+    /// Queues the look at what the runtime does, for when nothing else is under way.
     pub(super) fn queue_features(&mut self) {
         self.last.push_back(Task::FindFeatures);
     }
@@ -241,7 +241,9 @@ impl Supervisor {
             };
             let full = starts.most > 1
                 && helpers.tasks().filter(|task| runs_plugins(task)).count() >= starts.most.saturating_sub(1);
-            match starts.next(|task| !(full && runs_plugins(task))) {
+            // What the runtime can do is asked when nobody waits for an answer, nor for the processor.
+            let idle = helpers.tasks().next().is_none() && starts.first.is_empty();
+            match starts.next(|task| !(full && runs_plugins(task)) && (idle || *task != Task::FindFeatures)) {
                 Some(Task::Prepare(pod)) => self.prepare(pod),
                 Some(Task::Teardown(pod)) => {
                     let discard_volumes = self.discard.get(&pod).copied().unwrap_or(false);

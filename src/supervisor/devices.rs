@@ -21,6 +21,13 @@ use crate::sys::uevent::DeviceChange;
 /// Milliseconds a look may take.
 const LOOK_MS: u64 = 30_000;
 
+/// Milliseconds without news before a look. What is plugged in comes in several steps, its raw node before the one of its driver, and
+/// goes in as many: who looks between two of them takes the raw node for the device.
+const QUIET_MS: u64 = 500;
+
+/// Milliseconds from the first news to the look, however much comes after it.
+const NEWS_MS: u64 = 3_000;
+
 /// Milliseconds until a look that failed is tried again.
 const RETRY_MS: u64 = 10_000;
 
@@ -35,7 +42,11 @@ pub(super) struct Devices {
     there: Option<BTreeMap<String, Device>>,
     /// When to look.
     due: Option<Instant>,
+    /// The first news since the last look began.
+    news: Option<Instant>,
     looking: bool,
+    /// What the last look found was left aside, since there was news meanwhile. Never twice in a row.
+    left_aside: bool,
 }
 
 impl Devices {
@@ -79,8 +90,25 @@ impl Devices {
             }
         }
         if concerned {
-            self.due = Some(now);
+            self.news_at(now);
         }
+    }
+
+    /// Something came or went.
+    fn news_at(&mut self, now: Instant) {
+        let first = *self.news.get_or_insert(now);
+        self.due = Some(now.after(QUIET_MS).min(first.after(NEWS_MS)));
+    }
+
+    /// A look begins.
+    fn begin_look(&mut self) {
+        (self.due, self.news, self.looking) = (None, None, true);
+    }
+
+    /// Whether what a look has found is to be believed; else there is another one soon.
+    fn believes(&mut self) -> bool {
+        self.left_aside = self.news.is_some() && !self.left_aside;
+        !self.left_aside
     }
 
     /// Watches nothing but what was found to matter.
@@ -101,7 +129,7 @@ impl Supervisor {
         if self.devices.deadline().is_none_or(|at| at > now) {
             return;
         }
-        (self.devices.due, self.devices.looking) = (None, true);
+        self.devices.begin_look();
         let request = Request { version: VERSION, devices: self.config.devices.clone() };
         let request = json::to_vec(&request).unwrap_or_default();
         // A copy, since what starts helpers needs the whole supervisor.
@@ -121,7 +149,7 @@ impl Supervisor {
         match report {
             Ok(report) => {
                 self.devices.watch_only(report.watches);
-                if self.devices.there.as_ref() != Some(&report.there) {
+                if self.devices.believes() && self.devices.there.as_ref() != Some(&report.there) {
                     self.devices.there = Some(report.there.clone());
                     self.inbox.push_back(Event::Devices(report.there));
                 }
@@ -148,5 +176,36 @@ impl Supervisor {
             Some(GivenDevice { path: place(&name)?.container_path.clone(), block, major, minor })
         });
         given.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_waits_until_all_of_a_device_has_come() {
+        let mut devices = Devices::default();
+        let at = |ms: u64| Instant::default().after(ms);
+        devices.news_at(at(0));
+        devices.news_at(at(400));
+        assert_eq!(devices.deadline(), Some(at(900)));
+        for ms in (500..5_000).step_by(100) {
+            devices.news_at(at(ms));
+        }
+        assert_eq!(devices.deadline(), Some(at(NEWS_MS)), "a plug with a loose contact does not put it off for ever");
+    }
+
+    #[test]
+    fn what_was_found_while_a_device_came_is_left_aside_once() {
+        let mut devices = Devices::default();
+        devices.begin_look();
+        assert!(devices.believes());
+        devices.begin_look();
+        devices.news_at(Instant::default());
+        assert!(!devices.believes());
+        devices.begin_look();
+        devices.news_at(Instant::default());
+        assert!(devices.believes(), "it comes and goes without end");
     }
 }

@@ -13,6 +13,7 @@ use crate::image::{ImageSummary, Reference, worker};
 use crate::json;
 use crate::manifest::v1;
 use crate::pod::event::{ContainerRef, Event, Failure};
+use crate::policy::Vouched;
 use crate::sorted::{BTreeMap, BTreeSet};
 
 /// Milliseconds an image worker may take: a large archive on a slow card.
@@ -52,6 +53,8 @@ pub(crate) struct Images {
     broken: BTreeMap<String, String>,
     pub(super) pulls: Pulls,
     pub(super) upkeep: Upkeep,
+    /// What vouches for images, by rule of the policy; not known before the manifests are read.
+    pub(super) vouched: Option<Vec<Vouched>>,
 }
 
 impl Images {
@@ -131,7 +134,8 @@ impl Supervisor {
     pub(super) fn ensure_image(&mut self, container: ContainerRef) {
         let Some(pod) = self.node.pod(&container.pod) else { return };
         let Some(spec) = container_of(&pod, &container.name) else { return };
-        match wanted(&pod, spec, &self.pull_secrets(&pod)) {
+        let secrets = self.pull_secrets(&pod);
+        match wanted(&pod, spec, &secrets) {
             Ok(wanted) => {
                 self.images.waiting.insert(container, wanted);
                 self.answer_waiting();
@@ -177,6 +181,9 @@ impl Supervisor {
     }
 
     fn look_up(&mut self, wanted: &Wanted, container: &ContainerRef) -> Answer {
+        if let Err(message) = self.is_named_well(wanted) {
+            return Answer::Failed(Failure { reason: "SignatureValidationFailed".to_owned(), message });
+        }
         let (found, problem) = match self.images.find(&wanted.reference).cloned() {
             Some(ImageSummary { problem: Some(problem), .. }) => (None, Some(problem)),
             found => (found, None),
@@ -205,6 +212,15 @@ impl Supervisor {
                 }
                 Pull::Unreachable(message) | Pull::Failed(message) => {
                     return Answer::Failed(Failure { reason: "ErrImagePull".to_owned(), message });
+                }
+            }
+        }
+        if let Some(image) = &found {
+            match self.is_vouched_for(wanted, image) {
+                None => return Answer::Soon,
+                Some(Ok(())) => {}
+                Some(Err(message)) => {
+                    return Answer::Failed(Failure { reason: "SignatureValidationFailed".to_owned(), message });
                 }
             }
         }

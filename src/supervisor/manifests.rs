@@ -367,6 +367,7 @@ impl Supervisor {
             devices: self.config.devices.iter().map(|device| device.name.clone()).collect(),
             cluster_domain: self.config.cluster_domain.clone(),
             fetch_binary: self.config.fetch_program(),
+            keys: self.config.manifest_keys.clone(),
         }
     }
 
@@ -399,6 +400,8 @@ impl Supervisor {
             devices: reading.devices,
             cluster_domain: reading.cluster_domain,
             fetch_binary: reading.fetch_binary,
+            keys: reading.keys,
+            image_policy: self.config.image_policy.clone(),
             limits: source::Limits::default(),
         };
         let request = json::to_vec(&request).unwrap_or_default();
@@ -423,6 +426,7 @@ impl Supervisor {
                 let now = self.now().boot;
                 self.manifests.retry_ms = RETRY_MS;
                 self.manifests.watched(std::mem::take(&mut report.watches), now);
+                self.vouched_for(std::mem::take(&mut report.vouched));
                 if self.config.stands_in {
                     let why = "the configuration, which could not be read whole, does not name this directory";
                     self.manifests.set.keep_unnamed(&mut report, why);
@@ -435,6 +439,9 @@ impl Supervisor {
                 let file = self.config.static_pod_path.first().cloned().unwrap_or_default();
                 self.manifests.problems = vec![Problem { file, line: 0, object: None, error: true, message }];
                 self.manifests.try_again(self.now().boot);
+                if self.images.vouched.is_none() {
+                    self.vouched_for(Vec::new());
+                }
             }
         }
         self.changed = true;
@@ -485,9 +492,10 @@ impl Supervisor {
         self.record(recorded);
     }
 
-    /// The last good set is to be on disk.
+    /// The last good set is to be on disk, or none where that is not wanted.
     pub(super) fn manifests_to_disk(&mut self) {
-        match json::to_string(&self.manifests.set) {
+        let nothing = DesiredSet::default();
+        match json::to_string(if self.config.forgetful { &nothing } else { &self.manifests.set }) {
             Ok(content) => self.durable.put(MANIFESTS_FILE, content),
             Err(error) => log::error!("cannot encode the manifests: {error}"),
         }

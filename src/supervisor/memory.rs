@@ -5,13 +5,14 @@
 //! nothing is known of what has had its only run, so no pod is begun; people are answered, and told so. Once the
 //! disk has answered a new supervisor begins with what it said.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::Supervisor;
 use super::act::Task;
-use super::helpers::{Command, Descriptor, Helpers, Job, Outcome};
+use super::helpers::{Descriptor, Helpers, Job, Outcome};
 use super::persist;
 use crate::config::{Config, Layout};
 use crate::json;
@@ -39,6 +40,8 @@ pub(super) struct Memory {
     pub(super) rebooted: bool,
     /// The helper that still reads what is on disk.
     pub(super) recalling: Option<u64>,
+    /// What could not be opened of it, in words.
+    pub(super) withheld: Option<String>,
 }
 
 impl Memory {
@@ -50,18 +53,19 @@ impl Memory {
         let pods = persist::load_pods(layout);
         let (durable, manifests) = copies(layout);
         let rebooted = durable.is_none() && manifests.is_none() && node.is_none() && pods.is_empty();
-        let recalling = if durable.is_some() && manifests.is_some() { None } else { recall(layout, helpers) };
+        let known = durable.is_some() && manifests.is_some();
+        let (recalling, withheld) = if known { (None, None) } else { recall(config, helpers) };
         let (read_durable, read_manifests) = copies(layout);
         let durable = durable.or(read_durable).unwrap_or_default();
         let manifests = manifests.or(read_manifests).unwrap_or_default();
-        Self { node, pods, durable, manifests, rebooted, recalling }
+        Self { node, pods, durable, manifests, rebooted, recalling, withheld }
     }
 }
 
 impl Supervisor {
     /// The disk has answered: the next supervisor, which init starts at once, knows what was on it.
     pub(super) fn recalled(&mut self, outcome: Outcome) {
-        if keep(&self.config.layout, outcome) {
+        if keep(&self.config.layout, outcome).is_some() {
             log::info!("the state of the boot before is read");
         }
         // Otherwise that one asks again.
@@ -81,31 +85,32 @@ impl Supervisor {
     }
 }
 
-fn job(layout: &Layout) -> Job<'static, Task> {
-    let request = durable::Request {
-        version: durable::VERSION,
-        directory: layout.state(),
-        write: Vec::new(),
-        read: vec![persist::CORE_FILE.to_owned(), persist::MANIFESTS_FILE.to_owned()],
-    };
+fn job<'a>(config: &Config, worker: &'a Path) -> Job<'a, Task> {
+    let mut request = persist::asked(config);
+    request.read.push(persist::CORE_FILE.to_owned());
+    if !config.forgetful {
+        request.read.push(persist::MANIFESTS_FILE.to_owned());
+    }
     let request = json::to_vec(&request).unwrap_or_default();
-    let command = Command::Role("state-writer");
+    let command = persist::writer(config, worker);
     Job { task: Task::Recall, command, request, output: None, passed: None, bound_ms: BOUND_MS }
 }
 
-/// Has what is on disk copied to `/run`; the number of the helper where that takes longer than it should.
-fn recall(layout: &Layout, helpers: &mut Helpers<Task>) -> Option<u64> {
-    let end = Instant::now().checked_add(PATIENCE)?;
+/// Has what is on disk copied to `/run`; the number of the helper where that takes longer than it should, and what it could not open.
+fn recall(config: &Config, helpers: &mut Helpers<Task>) -> (Option<u64>, Option<String>) {
+    let Some(end) = Instant::now().checked_add(PATIENCE) else { return (None, None) };
+    let worker = config.worker_program();
     loop {
-        let outcome = match helpers.start(job(layout), time::Instant(clock::boottime_ms())) {
+        let outcome = match helpers.start(job(config, &worker), time::Instant(clock::boottime_ms())) {
             Ok(number) => match await_end(helpers, number, end) {
                 Some(outcome) => outcome,
-                None => return Some(number),
+                None => return (Some(number), None),
             },
             Err((_, error)) => Outcome::Failed(Vec::new(), error.to_string()),
         };
-        if keep(layout, outcome) || Instant::now() >= end {
-            return None;
+        let kept = keep(&config.layout, outcome);
+        if kept.is_some() || Instant::now() >= end {
+            return (None, kept.filter(|why| !why.is_empty()));
         }
         std::thread::sleep(RETRY);
     }
@@ -129,9 +134,9 @@ fn await_end(helpers: &mut Helpers<Task>, number: u64, end: Instant) -> Option<O
     }
 }
 
-/// From now on no supervisor of this boot needs the disk for it. What cannot be read, or understood, counts as nothing; false
-/// if the helper has not said whether it can be.
-fn keep(layout: &Layout, outcome: Outcome) -> bool {
+/// From now on no supervisor of this boot needs the disk for it. What cannot be read, or understood, counts as nothing; `None`
+/// if the helper has not said whether it can be, else what it could not open.
+fn keep(layout: &Layout, outcome: Outcome) -> Option<String> {
     let (report, why) = match outcome {
         Outcome::Done(report) => (report, String::new()),
         Outcome::Failed(report, why) => (report, why),
@@ -143,7 +148,7 @@ fn keep(layout: &Layout, outcome: Outcome) -> bool {
                 "the state of the boot before is not read: {}",
                 if why.is_empty() { error.to_string() } else { why }
             );
-            return false;
+            return None;
         }
     };
     if let Some(error) = &report.error {
@@ -156,7 +161,7 @@ fn keep(layout: &Layout, outcome: Outcome) -> bool {
     if let Err(error) = kept.and_then(|()| volatile::write(&layout.run.join(persist::DURABLE_FILE), &durable)) {
         log::error!("{error}");
     }
-    true
+    Some(report.withheld.unwrap_or_default())
 }
 
 /// What is under `/run` of the durable state.

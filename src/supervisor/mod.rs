@@ -55,6 +55,7 @@ mod safe_mode;
 mod start;
 mod sweep;
 mod token;
+mod trust;
 mod upkeep;
 mod volumes;
 mod watch;

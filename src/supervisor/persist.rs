@@ -1,8 +1,11 @@
 //! State under `/run`, written before anything is done, and [`Durable`]: what goes to disk, by a helper, never waited for.
 
+use std::path::Path;
+
 use super::Supervisor;
 use super::act::Task;
 use super::helpers::{Command, Job, Outcome};
+use crate::config::Config;
 use crate::json;
 use crate::pod::event::{Event, Failure, Recorded, Seq, Uid};
 use crate::pod::events::EventLog;
@@ -163,14 +166,11 @@ impl Supervisor {
         self.durable.not_before = None;
         let write = std::mem::take(&mut self.durable.pending).into_iter().map(|(f, c)| (f.to_owned(), c)).collect();
         self.durable.writing = Some(std::mem::take(&mut self.durable.marks));
-        let request = durable::Request {
-            version: durable::VERSION,
-            directory: self.config.layout.state(),
-            write,
-            read: Vec::new(),
-        };
+        let (write, read) = (write, Vec::new());
+        let request = durable::Request { write, read, ..asked(&self.config) };
         let request = json::to_vec(&request).unwrap_or_default();
-        let command = Command::Role("state-writer");
+        let program = self.config.worker_program();
+        let command = writer(&self.config, &program);
         self.start_helper(Job { task: Task::Save, command, request, output: None, passed: None, bound_ms: BOUND_MS });
     }
 
@@ -190,13 +190,15 @@ impl Supervisor {
     /// A state writer has ended.
     pub(super) fn saved(&mut self, outcome: Outcome) {
         let marks = self.durable.writing.take().unwrap_or_default();
+        let (Outcome::Done(report) | Outcome::Failed(report, _)) = &outcome;
+        let mut said: durable::Report = json::from_slice(report).unwrap_or_default();
         let failure = match outcome {
             Outcome::Done(_) => None,
-            Outcome::Failed(report, why) => {
-                let said: Option<durable::Report> = json::from_slice(&report).ok();
-                Some(said.and_then(|r| r.error).unwrap_or(why))
-            }
+            Outcome::Failed(_, why) => Some(said.error.take().unwrap_or(why)),
         };
+        if let Some(why) = said.withheld {
+            self.tell_withheld(why);
+        }
         if let Some(why) = &failure {
             log::error!("durable state is not saved: {why}");
         }
@@ -215,6 +217,12 @@ impl Supervisor {
             self.manifests_to_disk();
             self.durable.not_before = Some(self.now().boot.after(RETRY_MS));
         }
+    }
+
+    /// The key of the state is not the right one, or not there.
+    pub(super) fn tell_withheld(&mut self, why: String) {
+        log::error!("{why}");
+        self.warn_of_node("StateNotSealed", why);
     }
 
     /// The event log as an earlier supervisor left it.
@@ -254,6 +262,24 @@ impl Supervisor {
             log::warn!("{error}");
         }
     }
+}
+
+/// A request to whoever reads and writes durable state; nothing is asked for yet.
+pub(super) fn asked(config: &Config) -> durable::Request {
+    let seal = if config.state_key.is_empty() { Vec::new() } else { vec![MANIFESTS_FILE.to_owned()] };
+    durable::Request {
+        version: durable::VERSION,
+        directory: config.layout.state(),
+        write: Vec::new(),
+        read: Vec::new(),
+        seal,
+        key: config.state_key.clone(),
+    }
+}
+
+/// Who that is; `worker` is the program that can encrypt.
+pub(super) fn writer<'a>(config: &Config, worker: &'a Path) -> Command<'a> {
+    if config.state_key.is_empty() { Command::Role("state-writer") } else { Command::Worker(worker, "sealed-state") }
 }
 
 /// The pods' states as an earlier supervisor left them.

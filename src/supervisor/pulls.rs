@@ -117,12 +117,29 @@ impl Pulls {
 }
 
 impl Supervisor {
-    /// What the pod's `imagePullSecrets` hold. Names that are not there are left out, as by a kubelet.
-    pub(super) fn pull_secrets(&self, pod: &v1::Pod) -> PullSecrets {
+    /// What the pod's `imagePullSecrets` hold. Names that are not there are left out and told, as by a kubelet.
+    pub(super) fn pull_secrets(&mut self, pod: &v1::Pod) -> PullSecrets {
         if pod.spec.image_pull_secrets.is_empty() {
             return PullSecrets::default();
         }
         let (_, secrets) = self.manifests.objects_for(&pod.metadata.namespace);
+        let names = pod.spec.image_pull_secrets.iter().map(|named| named.name.as_str());
+        let missing: Vec<&str> = names.filter(|name| !secrets.contains_key(*name)).collect();
+        if !missing.is_empty() {
+            let message = format!(
+                "Unable to retrieve some image pull secrets ({}); attempting to pull the image may not succeed.",
+                missing.join(", ")
+            );
+            self.record(Recorded {
+                pod: pod.metadata.uid.as_str().into(),
+                namespace: pod.metadata.namespace.clone(),
+                name: pod.metadata.name.clone(),
+                field_path: String::new(),
+                warning: true,
+                reason: "FailedToRetrieveImagePullSecret".to_owned(),
+                message,
+            });
+        }
         let named = pod.spec.image_pull_secrets.iter().filter_map(|named| secrets.get(&named.name));
         let texts = named.filter_map(|secret| {
             let text = [".dockerconfigjson", ".dockercfg"].into_iter().find_map(|key| secret.data.get(key))?;

@@ -218,6 +218,9 @@ impl Supervisor {
         };
         supervisor.watch_everything();
         supervisor.go_on_recalling(memory.recalling);
+        if let Some(why) = memory.withheld {
+            supervisor.tell_withheld(why);
+        }
         supervisor.tell_caution(caution);
         supervisor.resume();
         supervisor.take_up_networks();

@@ -26,6 +26,7 @@ pub mod helper;
 pub mod host_log;
 pub mod id_map;
 pub mod inherited;
+pub mod keyring;
 pub mod loop_device;
 pub mod memory;
 pub mod mount;

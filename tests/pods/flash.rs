@@ -190,3 +190,18 @@ fn an_image_whose_flash_is_away_is_told_and_runs_once_that_is_back() {
     fs::rename(&away, &preload).unwrap();
     gateway.ready("next");
 }
+
+#[test]
+fn a_policy_that_wants_a_digest_takes_no_image_that_runs_from_flash() {
+    let mut gateway = Gateway::without_images(
+        "imagePreloadPath: BASE/preload\nimagePolicy:\n- {match: docker.io/library/box, require: digest}\n",
+    );
+    build(&gateway, &[], &layout(&gateway));
+    let description =
+        fs::read_to_string(gateway.path("preload").join(&names_of(&gateway.path("preload"), ".flash.json")[0]))
+            .unwrap();
+    let digest = serde_json::from_str::<Value>(&description).unwrap()["manifestDigest"].as_str().unwrap().to_owned();
+    gateway.apply(&with_image("pinned", &format!("box@{digest}"), "Never"));
+    gateway.run(true);
+    gateway.event("pinned", "runs from flash");
+}

@@ -124,3 +124,23 @@ fn images_that_nobody_wants_go_when_the_disk_is_full_and_come_back_from_their_ar
     gateway.ok(&["image", "save", "sample/busybox:1", "-o", saved.to_str().unwrap()]);
     assert!(std::fs::metadata(saved).unwrap().len() > 100_000);
 }
+
+#[test]
+fn a_pull_secret_that_is_not_there_is_told_and_keeps_nothing_from_starting() {
+    let gateway = Gateway::start("");
+    let mut web = pod("web", WAIT);
+    web["spec"]["imagePullSecrets"] = json!([{"name": "site"}, {"name": "other"}]);
+    gateway.write(
+        "other.yaml",
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "other"},
+            "type": "kubernetes.io/dockerconfigjson", "stringData": {".dockerconfigjson": "{}"}})
+        .to_string(),
+    );
+    gateway.apply(&web);
+    gateway.ready("web");
+    gateway.event(
+        "web",
+        "Unable to retrieve some image pull secrets (site); attempting to pull the image may not succeed.",
+    );
+    assert!(gateway.ok(&["get", "events"]).contains("FailedToRetrieveImagePullSecret"));
+}

@@ -28,7 +28,7 @@ fn family(pid: u32, all: &mut BTreeSet<u32>) {
     }
 }
 
-fn cut_power(gateway: &mut Gateway) {
+pub(super) fn cut_power(gateway: &mut Gateway) {
     let mut all = BTreeSet::new();
     let init = gateway.pid();
     family(init, &mut all);

@@ -173,6 +173,44 @@ fn a_gateway_with_crun_runs_its_pods_too() {
     }
 }
 
+/// Real boards, as QEMU has them. It makes so much slower machines of them that a stage may be left out for its bound.
+fn starts_from_its_card(board: &'static str, said: &[&str]) {
+    let disk = Disk::fresh(board);
+    let mut vm = Vm::boot(&Machine::new(board).untouched(), &disk);
+    for said in said {
+        vm.console.wait_for(said, crate::machine::BOUND);
+    }
+}
+
+/// From the first instruction of the boot ROM: SPL, U-Boot, kernel, everything from the card.
+#[test]
+fn an_orange_pi_starts_through_its_whole_boot_chain() {
+    starts_from_its_card(
+        "orangepi-pc",
+        &[
+            "U-Boot SPL",
+            "Retrieving file: /initramfs",
+            "Starting kernel",
+            "initramfs: root: /dev/mmcblk0p2 (PARTLABEL=rootA)",
+            "boot: host name: gateway",
+        ],
+    );
+}
+
+/// Without its firmware, which QEMU stands in for.
+#[test]
+fn a_raspberry_pi_starts_up_to_its_supervisor() {
+    starts_from_its_card(
+        "raspberrypi",
+        &[
+            "initramfs: root: /dev/mmcblk0p2 (PARTLABEL=rootA)",
+            "boot: host name: gateway",
+            "boot: data: mounted /var/lib (/dev/mmcblk0p4, ext4",
+            "supervisor: supervising gateway with",
+        ],
+    );
+}
+
 #[test]
 fn an_aarch64_gateway_runs_its_pods_and_is_the_same_after_a_reboot() {
     runs_its_pods_and_is_the_same_after_a_reboot("qemu-aarch64");

@@ -23,8 +23,13 @@ fn after_power_cuts_and_without_its_flash_the_same_pods_run() {
     let machine = Machine::new(BOARD);
     let mut vm = Vm::boot(&machine, &disk);
     vm.until("gatepost image ls 2>/dev/null", |images| images.contains("sample/"));
+    // As if the machine's clock forgot the time: it goes on where it was.
+    vm.ok("echo $(($(date +%s) + 100000)) > /var/lib/gatepost/state/clock; sync");
     vm.cut_power();
     let mut vm = Vm::boot(&machine, &disk);
+    let line = vm.console.wait_for("boot: saved clock: set forward by ", BOUND);
+    let seconds: u32 = line.split_once("forward by ").unwrap().1.split(' ').next().unwrap().parse().unwrap();
+    assert!((90_000..=100_000).contains(&seconds), "{line}");
     vm.until_running(STEADY);
     vm.cut_power();
     spoil(&disk, "flash");
@@ -89,10 +94,16 @@ fn a_data_partition_beyond_repair_is_left_alone_unless_it_may_be_formatted(board
     vm.console.wait_for("supervisor: supervising gateway", BOUND);
     vm.cut_power();
 
-    let machine = Machine::new(board).with("gatepost.dataOnFailure=format").untouched();
-    let mut vm = Vm::boot(&machine, &disk);
+    // Two checks of 8 s each are longer than the watchdog waits.
+    let words = "gatepost.dataOnFailure=format gatepost.watchdogTimeout=10s agent_slows_e2fsck=8";
+    let mut vm = Vm::boot(&Machine::new(board).with(words), &disk);
     vm.console.wait_for("was formatted, as dataOnFailure says", BOUND);
     vm.console.wait_for("pods: default/offline-gateway: Running", BOUND);
+    let chart: serde_json::Value = serde_json::from_str(&vm.ok("gatepost boot-chart --json")).unwrap();
+    let data = chart["parts"].as_array().unwrap().iter().find(|part| part["name"] == "data").unwrap();
+    let micros = |key: &str| data[key].as_u64().unwrap();
+    assert!(micros("endMicros") - micros("beginMicros") >= 16_000_000, "the checks were not slow: {data}");
+    assert!(vm.monitor.events().iter().all(|event| event.name != "WATCHDOG"), "it was not fed meanwhile");
 }
 
 #[test]

@@ -11,7 +11,7 @@ mod agent;
 mod console;
 mod qmp;
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -93,10 +93,10 @@ impl Disk {
     pub fn fresh(board: &str) -> Self {
         let directory = TempDir::new().unwrap();
         let path = directory.path().join("disk");
-        let image = image(board).join("disk.img");
-        let copied = Command::new("cp").arg("--sparse=always").arg(&image).arg(&path).status().unwrap();
-        assert!(copied.success(), "cannot copy {}", image.display());
-        File::options().write(true).open(&path).unwrap().set_len(512 << 20).unwrap();
+        image(board);
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("rootfs/card.sh");
+        let copied = Command::new(script).arg(board).arg(&path).status().unwrap();
+        assert!(copied.success(), "cannot copy the image of {board}");
         Self { path, _directory: directory }
     }
 
@@ -146,7 +146,7 @@ impl<'disk> Vm<'disk> {
             let words = command_line.split(' ').filter(|word| !word.starts_with("console="));
             command_line = words.chain(["console=null"]).collect::<Vec<_>>().join(" ");
         }
-        command_line = format!("{command_line} {}", machine.append);
+        command_line = format!("{command_line} {} {}", read("qemu-cmdline"), machine.append);
 
         let listen = |name: &str| UnixListener::bind(directory.path().join(name)).unwrap();
         let (console, monitor, agent) = (listen("console"), listen("monitor"), listen("agent"));
@@ -176,6 +176,10 @@ impl<'disk> Vm<'disk> {
             fs::write(directory.path().join("initramfs"), initramfs).unwrap();
             qemu.arg("-kernel").arg(image.join("kernel")).arg("-initrd").arg(directory.path().join("initramfs"));
             qemu.args(["-append", &command_line]);
+            // A machine that QEMU makes up itself has a device tree from QEMU.
+            if image.join("dtb").exists() {
+                qemu.arg("-dtb").arg(image.join("dtb"));
+            }
         }
         qemu.args(&machine.devices);
 
@@ -252,15 +256,21 @@ impl<'disk> Vm<'disk> {
             return reason;
         }
         let reason = self.event("RESET")["reason"].as_str().unwrap_or_default().to_owned();
-        if let Some(agent) = &mut self.agent {
-            agent.starts_anew();
-        }
+        self.starts_anew();
         reason
     }
 
-    /// The machine's command as a person at its monitor types it.
+    /// Another kernel has started without a reset: the agent there is a new one.
+    pub fn starts_anew(&mut self) {
+        if let Some(agent) = &mut self.agent {
+            agent.starts_anew();
+        }
+    }
+
+    /// The machine's command as a person at its monitor types it. What it says is an error.
     pub fn at_the_monitor(&mut self, line: &str) {
-        self.monitor.execute("human-monitor-command", &json!({"command-line": line}));
+        let said = self.monitor.execute("human-monitor-command", &json!({"command-line": line}));
+        assert_eq!(said, "", "{line}");
     }
 
     /// Waits for an event of the machine.

@@ -3,10 +3,16 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
+use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+
+use super::BOUND;
+
+/// Tells answers to commands from the greeting's.
+const ID: &str = "test";
 
 /// Something that happened to the machine: `SHUTDOWN`, `RESET`, `WATCHDOG`, …
 #[derive(Debug, Clone)]
@@ -19,6 +25,7 @@ pub struct Event {
 pub struct Monitor {
     stream: UnixStream,
     events: Arc<(Mutex<Vec<Event>>, Condvar)>,
+    replies: Receiver<Value>,
     /// Events that [`Monitor::wait_for`] has gone past.
     seen: usize,
 }
@@ -28,16 +35,21 @@ impl Monitor {
     pub(super) fn new(mut stream: UnixStream) -> Self {
         let events = Arc::new((Mutex::new(Vec::new()), Condvar::new()));
         let (reader, shared) = (BufReader::new(stream.try_clone().unwrap()), Arc::clone(&events));
+        let (reply, replies) = mpsc::channel();
         stream.write_all(b"{\"execute\":\"qmp_capabilities\"}\n").unwrap();
         std::thread::spawn(move || {
             for line in reader.lines().map_while(Result::ok) {
                 let Ok(value) = serde_json::from_str::<Value>(&line) else { continue };
+                if value["id"] == ID {
+                    let _ = reply.send(value);
+                    continue;
+                }
                 let Some(name) = value["event"].as_str() else { continue };
                 shared.0.lock().unwrap().push(Event { name: name.to_owned(), data: value["data"].clone() });
                 shared.1.notify_all();
             }
         });
-        Self { stream, events, seen: 0 }
+        Self { stream, events, replies, seen: 0 }
     }
 
     /// Waits for an event of this name behind the one found last.
@@ -64,10 +76,13 @@ impl Monitor {
         self.events.0.lock().unwrap().clone()
     }
 
-    /// Gives the machine a command.
-    pub fn execute(&mut self, name: &str, arguments: &Value) {
-        let command = json!({"execute": name, "arguments": arguments});
+    /// Gives the machine a command that it must take, and waits for its answer.
+    pub fn execute(&mut self, name: &str, arguments: &Value) -> Value {
+        let command = json!({"execute": name, "arguments": arguments, "id": ID});
         self.stream.write_all(format!("{command}\n").as_bytes()).unwrap();
+        let reply = self.replies.recv_timeout(BOUND).unwrap_or_else(|_| panic!("QEMU does not answer to {command}"));
+        assert!(reply["error"].is_null(), "{command}: {reply}");
+        reply["return"].clone()
     }
 
     /// Presses keys together on the machine's keyboard, by QEMU's names.

@@ -2,6 +2,9 @@
 
 use std::fmt::Write as _;
 
+use serde_json::{Map, Value as Json, json};
+
+use super::super::defaults;
 use super::{CONFIG_MAP, LIMIT_RANGE, PERSISTENT_VOLUME, PERSISTENT_VOLUME_CLAIM, POD, SECRET, SERVICE};
 use crate::document::{Kind, Object, Treat};
 use crate::sorted::BTreeSet;
@@ -19,8 +22,33 @@ that decode manifests, and a test keeps it equal to them.
 
 Values that are as good as leaving a field out (null, \"\", empty lists and those named below) are accepted for every field.
 A field that stands in no table is unknown: a warning with its full path, an error with `--strict`.
-A list item is written `[]`, the value of a map `[*]`.
+A list item is written `[]`, the value of a map `[*]`. Where no default stands, a field that is left out is empty: nothing is asked for.
 ";
+
+/// Defaults that follow from something else: ends of paths, and what is said of them.
+const DERIVED: [(&str, &str); 21] = [
+    (".allowPrivilegeEscalation", "`true`"),
+    ("ontainers[].args[]", "the image's, where `command` is not set either"),
+    ("ontainers[].command[]", "the image's"),
+    (".hostPort", "`containerPort` with `hostNetwork`, else none"),
+    (".hostUsers", "`true`"),
+    (".imagePullPolicy", "`IfNotPresent`; `Always` for the tag `latest` and without a tag"),
+    (".pullPolicy", "`IfNotPresent`; `Always` for the tag `latest` and without a tag"),
+    (".mountPropagation", "`None`"),
+    (".procMount", "`Default`"),
+    (".recursiveReadOnly", "`Disabled`"),
+    (".requests[*]", "the limit"),
+    (".seccompProfile", "`RuntimeDefault`"),
+    (".stopSignal", "the image's, else `SIGTERM`"),
+    (".targetPort", "`port`"),
+    (".workingDir", "the image's, else `/`"),
+    ("Probe.terminationGracePeriodSeconds", "the pod's"),
+    ("metadata.namespace", "`default`"),
+    ("spec.hostname", "the pod's name"),
+    ("spec.nodeName", "this node"),
+    ("spec.priority", "`0`"),
+    ("spec.volumes[].emptyDir", "`{}` where no source is named"),
+];
 
 /// The reference as markdown: `docs/fields.md`.
 pub fn fields_reference() -> String {
@@ -28,9 +56,18 @@ pub fn fields_reference() -> String {
     let objects = [&POD, &CONFIG_MAP, &SECRET, &PERSISTENT_VOLUME_CLAIM, &PERSISTENT_VOLUME, &SERVICE, &LIMIT_RANGE];
     for object in objects {
         // Writing to a String cannot fail.
-        let _ = write!(text, "\n## {}\n\n| field | holds | here | note |\n| --- | --- | --- | --- |\n", object.name);
+        let _ = write!(
+            text,
+            "\n## {}\n\n| field | holds | default | here | note |\n| --- | --- | --- | --- | --- |\n",
+            object.name
+        );
         let mut rows = BTreeSet::new();
-        collect(object, "", &mut rows);
+        let mut filled_in = bare(object);
+        match object.name {
+            "Pod" => defaults::apply_to_pod(&mut filled_in),
+            kind => defaults::apply_to_object(kind, &mut filled_in),
+        }
+        collect(object, "", &filled_in, &mut rows);
         for (path, row) in rows {
             let _ = writeln!(text, "| `{path}` | {row}");
         }
@@ -38,7 +75,41 @@ pub fn fields_reference() -> String {
     text
 }
 
-fn collect(object: &Object, prefix: &str, rows: &mut BTreeSet<(String, String)>) {
+/// Every object and list of objects that is carried out, with nothing in it.
+fn bare(object: &Object) -> Json {
+    let mut fields = Map::new();
+    for field in object.fields.iter().filter(|field| is_entered(&field.treat())) {
+        let inside = match &field.kind {
+            Kind::Object(inner) => bare(inner),
+            Kind::List(Kind::Object(inner)) => json!([bare(inner)]),
+            _ => continue,
+        };
+        fields.insert(field.name.to_owned(), inside);
+    }
+    Json::Object(fields)
+}
+
+fn is_entered(treat: &Treat) -> bool {
+    matches!(treat, Treat::Carried | Treat::Fetched)
+}
+
+/// What a field has that is left out. `filled_in`: the object around it, with defaults.
+fn default_of(name: &str, path: &str, kind: &Kind, filled_in: &Json) -> String {
+    if let Some((_, said)) = DERIVED.iter().find(|(end, _)| path.ends_with(end)) {
+        return (*said).to_owned();
+    }
+    match &filled_in[name] {
+        Json::Number(mode) if name == "defaultMode" => {
+            format!("`{:#05o}`", mode.as_u64().unwrap_or(0)).replace("0o", "0")
+        }
+        Json::String(text) => format!("`{text}`"),
+        value @ (Json::Number(_) | Json::Bool(_)) => format!("`{value}`"),
+        _ if matches!(kind, Kind::Bool) => "`false`".to_owned(),
+        _ => String::new(),
+    }
+}
+
+fn collect(object: &Object, prefix: &str, filled_in: &Json, rows: &mut BTreeSet<(String, String)>) {
     for field in object.fields {
         let path = format!("{prefix}{}", field.name);
         let (here, mut note) = match field.treat() {
@@ -62,10 +133,18 @@ fn collect(object: &Object, prefix: &str, rows: &mut BTreeSet<(String, String)>)
             Kind::Object(_) => String::new(),
             kind => kind.described(),
         };
-        rows.insert((format!("{path}{suffix}"), format!("{holds} | {here} | {note} |")));
-        if let (Kind::Object(inner), Treat::Carried | Treat::Fetched) = (inner, field.treat()) {
-            collect(inner, &format!("{path}{suffix}."), rows);
+        let path = format!("{path}{suffix}");
+        let default = match field.treat() {
+            treat if is_entered(&treat) => default_of(field.name, &path, &field.kind, filled_in),
+            _ => String::new(),
+        };
+        if let (Kind::Object(inner), treat) = (inner, field.treat())
+            && is_entered(&treat)
+        {
+            let inside = &filled_in[field.name];
+            collect(inner, &format!("{path}."), inside.get(0).unwrap_or(inside), rows);
         }
+        rows.insert((path, format!("{holds} | {default} | {here} | {note} |")));
     }
 }
 

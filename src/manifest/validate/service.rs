@@ -181,11 +181,16 @@ fn validate_outside(spec: &At<'_>, balanced: bool, errors: &mut Errors) {
         }
         errors.wrong(&address, wrong);
     }
+    // The letter case is Kubernetes'.
+    let ranges = spec.child("LoadBalancerSourceRanges");
+    let ranges = ranges.showing(spec.child("loadBalancerSourceRanges").json);
+    for range in ranges.items().filter(|range| !is_range(range.text().trim())) {
+        let detail = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
+        errors.invalid_as(&range, range.text().trim(), detail);
+    }
     if !balanced {
-        let ranges = spec.child("loadBalancerSourceRanges");
         if ranges.is_truthy() {
-            // The letter case is Kubernetes'.
-            errors.forbidden_at(&spec.child("LoadBalancerSourceRanges"), NO_BALANCER);
+            errors.forbidden_at(&ranges, NO_BALANCER);
         }
         for field in ["allocateLoadBalancerNodePorts", "loadBalancerClass"] {
             if let Some(field) = spec.set(field) {
@@ -211,6 +216,16 @@ fn validate_outside(spec: &At<'_>, balanced: bool, errors: &mut Errors) {
     }
     errors.one_of_if_set(&spec.child("internalTrafficPolicy"), &LOCAL_OR_CLUSTER);
     errors.one_of_if_set(&spec.child("trafficDistribution"), &DISTRIBUTIONS);
+}
+
+/// An address and how many of its bits count.
+fn is_range(text: &str) -> bool {
+    text.split_once('/').is_some_and(|(address, bits)| {
+        let most = address.parse::<IpAddr>().map(|address| if address.is_ipv4() { 32 } else { 128 });
+        most.is_ok_and(|most| {
+            bits.bytes().all(|b| b.is_ascii_digit()) && bits.parse::<u32>().is_ok_and(|bits| bits <= most)
+        })
+    })
 }
 
 /// An address that is nobody's of its own.

@@ -220,6 +220,10 @@ fn a_service_is_judged_as_the_api_server_judges_it_once_it_is_filled_in() {
         ),
         ("loadBalancerClass: a/b", "spec.loadBalancerClass: Forbidden: may only be used when `type` is 'LoadBalancer'"),
         (
+            "type: LoadBalancer, loadBalancerSourceRanges: [10.0.0.0/33]",
+            "spec.LoadBalancerSourceRanges[0]: Invalid value: \"10.0.0.0/33\": must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)",
+        ),
+        (
             "internalTrafficPolicy: Near",
             "spec.internalTrafficPolicy: Unsupported value: \"Near\": supported values: \"Cluster\", \"Local\"",
         ),
