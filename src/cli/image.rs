@@ -174,10 +174,11 @@ fn table(images: &[ImageSummary], headers: bool, now: i64) -> String {
         let none = [String::new()];
         let names = if image.names.is_empty() { &none[..] } else { &image.names };
         for name in names {
-            let place = if image.flash.is_some() { " (flash)" } else { "" };
             let [shared, own] = [image.shared, image.own].map(|size| size.map_or_else(String::new, bytes));
+            // What runs from flash takes nothing of the disk.
+            let own = if image.flash.is_some() { "(flash)".to_owned() } else { own };
             let (platform, size) = (or_none(&image.platform), bytes(image.size));
-            writeln!(lines, "{}\t{id}\t{platform}\t{created}\t{size}{place}\t{shared}\t{own}", or_none(name)).ok();
+            writeln!(lines, "{}\t{id}\t{platform}\t{created}\t{size}\t{shared}\t{own}", or_none(name)).ok();
         }
     }
     tabs::align(&lines, tabs::TABLE)

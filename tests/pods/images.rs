@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::gateway::manifest::{WAIT, pod};
 use crate::gateway::pods::{container, text, waits};
-use crate::gateway::{Gateway, sample_images};
+use crate::gateway::{Gateway, eventually, sample_images};
 
 #[test]
 fn an_image_that_is_not_there_is_told_and_the_pod_starts_once_it_is_imported() {
@@ -108,15 +108,13 @@ fn images_that_nobody_wants_go_when_the_disk_is_full_and_come_back_from_their_ar
     gateway.run(true);
     gateway.ready("web");
     // It cannot come to so little, and says so.
-    let told = gateway.events().into_iter().find(|event| event["reason"] == "FreeDiskSpaceFailed");
-    let event = told.unwrap_or_else(|| {
-        gateway.until("FreeDiskSpaceFailed", |_| gateway.events().iter().any(|e| e["reason"] == "FreeDiskSpaceFailed"));
-        gateway.events().into_iter().find(|event| event["reason"] == "FreeDiskSpaceFailed").unwrap()
+    let event = eventually("FreeDiskSpaceFailed", || {
+        gateway.events().into_iter().find(|event| event["reason"] == "FreeDiskSpaceFailed")
     });
     assert_eq!((&event["involvedObject"]["kind"], &event["type"]), (&json!("Node"), &json!("Warning")));
     assert!(gateway.ok(&["image", "ls"]).contains("sample/busybox:1"), "it is wanted");
     gateway.remove("web.yaml");
-    gateway.until("the image is gone", |_| !gateway.ok(&["image", "ls"]).contains("busybox"));
+    eventually("the image is gone", || (!gateway.ok(&["image", "ls"]).contains("busybox")).then_some(()));
     gateway.apply(&pod("again", WAIT));
     gateway.ready("again");
     assert!(gateway.ok(&["image", "prune", "--all"]).contains("0B came free"));
