@@ -382,7 +382,7 @@ fn a_container_starts_from_an_image_of_the_store() {
     assert_eq!(node.output("c-1"), "uid=1000(app) gid=1000(app) groups=1000(app),1001(extra)\nfrom the store\n");
     node.cleanup(&pod, "c-1");
     request.root = RootSource::Stored("absent:1".into());
-    assert!(node.launch(&request).unwrap_err().message.contains("not in the store"));
+    assert!(node.launch(&request).unwrap_err().message.contains("neither in the store"));
     node.cleanup(&pod, "c-1");
     node.teardown("aaaa0014");
 }
