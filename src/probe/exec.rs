@@ -75,7 +75,7 @@ pub fn main() -> ExitCode {
         Err(status) => return status,
     };
     let report = helper.request::<Request>(VERSION).and_then(|request| {
-        helper.drop_request().map_err(|error| error.to_string())?;
+        helper.drop_request(true).map_err(|error| error.to_string())?;
         let pid_file = request.directory.join(format!("{}.pid", request.name));
         let log = request.directory.join(format!("{}.log", request.name));
         let remove = || [&pid_file, &log].map(|path| std::fs::remove_file(path).is_ok());

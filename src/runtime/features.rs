@@ -214,7 +214,12 @@ fn look_at(
     let quiet = |mut command: std::process::Command| {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status()
     };
-    let created = quiet(create).map_err(context(REASON, "executing", &runtime.path))?;
+    // crun gives what it inherits to the container's users: that must not be the machine's /dev/null.
+    let own = here.join("stdio");
+    let created = fs::File::create(&own)
+        .and_then(|file| Ok((Stdio::from(file.try_clone()?), Stdio::from(file.try_clone()?), Stdio::from(file))))
+        .and_then(|(stdin, stdout, stderr)| create.stdin(stdin).stdout(stdout).stderr(stderr).status())
+        .map_err(context(REASON, "executing", &runtime.path))?;
     let pid = fs::read_to_string(&pid_file).ok().and_then(|text| text.trim().parse::<u32>().ok());
     let works = match pid.filter(|_| created.success()) {
         Some(pid) => Ok(shown_by(pid, name)),

@@ -128,7 +128,8 @@ pub const RUNTIME_BEGAN: &str = "runtime-began";
 pub fn main() -> ExitCode {
     protocol::serve_until_exec("launch", |helper, request: LaunchRequest| {
         let (mut command, warnings) = prepare(&request)?;
-        helper.drop_request().map_err(context(REASON, "opening", Path::new("/dev/null")))?;
+        let own_users = super::namespaces::has_own_users(&request.pod);
+        helper.drop_request(own_users).map_err(context(REASON, "opening", Path::new("/dev/null")))?;
         let log = request.layout.container(&request.id).join("runtime.log");
         let began = request.time_runtime.then(|| request.layout.container(&request.id).join(RUNTIME_BEGAN));
         Ok((warnings, move || {

@@ -72,7 +72,14 @@ impl Helper {
     }
 
     /// Makes standard input `/dev/null`, so that what is executed next does not inherit the request.
-    pub fn drop_request(&self) -> io::Result<()> {
+    ///
+    /// `may_be_given_away`: who inherits it may change its owner, as crun does for the users of a container. That must not be the
+    /// machine's `/dev/null`; a pipe that nobody writes to ends at once, too.
+    pub fn drop_request(&self, may_be_given_away: bool) -> io::Result<()> {
+        if may_be_given_away {
+            let (empty, _) = rustix::pipe::pipe()?;
+            return Ok(rustix::stdio::dup2_stdin(&empty)?);
+        }
         Ok(rustix::stdio::dup2_stdin(&File::open("/dev/null")?)?)
     }
 }

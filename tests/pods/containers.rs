@@ -1,6 +1,7 @@
 //! What a container finds: its command, environment, volumes, namespaces, limits and rights.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 
 use gatepost::sys::cgroup::Cgroups;
 use serde_json::{Value, json};
@@ -296,13 +297,21 @@ fn a_missing_config_map_is_waited_for() {
 #[test]
 fn crun_runs_pods_too() {
     let gateway = Gateway::start("runtime: crun\n");
+    gateway.open_the_way();
     gateway.apply(&pod("web", WAIT));
+    // crun gives a container's users what it inherits.
+    let mut own = pod("own", WAIT);
+    own["spec"]["hostUsers"] = json!(false);
+    gateway.apply(&own);
     let mut once = run_once("once", "exit 7");
     once["spec"]["containers"][0]["tty"] = json!(true);
     gateway.apply(&once);
     let pod = gateway.ready("web");
     assert!(text(status(&pod, "app"), "/containerID").starts_with("crun://"));
     assert_eq!(gateway.exec("web", "echo inside"), "inside\n");
+    gateway.ready("own");
+    eventually("the look at what crun does", || gateway.run_dir().join("features.json").exists().then_some(()));
+    assert_eq!(std::fs::metadata("/dev/null").unwrap().uid(), 0, "the machine's /dev/null was given away");
     let once = gateway.finished("once");
     assert_eq!(status(&once, "app")["state"]["terminated"]["exitCode"], 7);
 }
